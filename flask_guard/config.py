@@ -1,0 +1,90 @@
+"""The ``GUARD_*`` keys of an app's configuration, read once into a frozen object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, get_args
+
+from .errors import ConfigError, did_you_mean
+from .problems import names
+from .typing import Mode
+
+if TYPE_CHECKING:
+    from flask import Config
+
+ERROR_FORMATS = ("auto", "problem", "html")
+
+
+@dataclass(frozen=True, slots=True)
+class GuardConfig:
+    """What the app's ``GUARD_*`` keys say.
+
+    :ivar enabled: ``GUARD_ENABLED``: False switches every policy off, which a warning at start-up says.
+    :ivar modes: ``GUARD_MODES``: the mode by kind of policy, such as ``{"limit": "report"}``.
+    :ivar api_keys: ``GUARD_API_KEYS``: API keys by id; see :class:`flask_guard.keys.StaticKeys`.
+    :ivar cors_origins: ``GUARD_CORS_ORIGINS``: the origins of every `cors` that names none.
+    :ivar error_format: ``GUARD_ERROR_FORMAT``: ``"auto"`` (by the Accept header), ``"problem"`` or ``"html"``.
+    :ivar realm: ``GUARD_REALM``: the realm of challenges that name none.
+    """
+
+    enabled: bool = True
+    modes: Mapping[str, Mode] = field(default_factory=lambda: MappingProxyType({}))
+    api_keys: Mapping[str, Any] | None = field(default=None, repr=False)
+    cors_origins: Any = None
+    error_format: str = "auto"
+    realm: str = "api"
+
+
+KEYS = {f"GUARD_{name.upper()}": name for name in GuardConfig.__slots__}
+
+
+def read_config(config: Config, kinds_with_mode: frozenset[str]) -> GuardConfig:
+    """Read the ``GUARD_*`` keys of `config`.
+
+    :param kinds_with_mode: the kinds of policy that ``GUARD_MODES`` may name.
+    :raises ConfigError: for an unknown key or a value that cannot be meant.
+    """
+    given = {key: value for key, value in config.items() if key.startswith("GUARD_")}
+    for key in given:
+        if key not in KEYS:
+            raise ConfigError(f"unknown config key {key}{did_you_mean(key, KEYS)}. The known ones: {', '.join(KEYS)}")
+    options = {KEYS[key]: value for key, value in given.items()}
+    if not isinstance(options.get("enabled", True), bool):
+        raise ConfigError(f"GUARD_ENABLED must be True or False, not {options['enabled']!r}")
+    if options.get("error_format", "auto") not in ERROR_FORMATS:
+        raise ConfigError(f"GUARD_ERROR_FORMAT must be one of {names(ERROR_FORMATS)}, not {options['error_format']!r}")
+    check_realm(options.get("realm", "api"), "GUARD_REALM")
+    api_keys = options.get("api_keys")
+    if api_keys is not None and not isinstance(api_keys, Mapping):
+        raise ConfigError("GUARD_API_KEYS must map key ids to a secret, a 'sha256:…' hash or a dict")
+    options["modes"] = _modes(options.get("modes", {}), kinds_with_mode)
+    return GuardConfig(**options)
+
+
+def _modes(modes: Any, kinds: frozenset[str]) -> Mapping[str, Mode]:
+    if not isinstance(modes, Mapping):
+        raise ConfigError("GUARD_MODES must map kinds of policy to a mode, such as {'limit': 'report'}")
+    for kind, mode in modes.items():
+        if kind not in kinds:
+            raise ConfigError(
+                f"GUARD_MODES names {kind!r}, which is no kind of policy that can deny{did_you_mean(str(kind), kinds)}."
+                f" Those are {names(sorted(kinds))}"
+            )
+        check_mode(mode, f"GUARD_MODES[{kind!r}]")
+    return MappingProxyType(dict(modes))
+
+
+def check_realm(realm: object, where: str) -> None:
+    """Raise ConfigError unless `realm` is text that a challenge can carry."""
+    if not isinstance(realm, str):
+        raise ConfigError(f"{where} must be a string, not {realm!r}")
+    if not realm.isascii() or not realm.isprintable():
+        raise ConfigError(f"{where} must be printable ASCII, not {realm!r}")
+
+
+def check_mode(mode: object, where: str) -> None:
+    """Raise ConfigError unless `mode` is a mode."""
+    if mode not in get_args(Mode):
+        raise ConfigError(f"{where} must be one of {names(get_args(Mode))}, not {mode!r}")

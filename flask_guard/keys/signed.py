@@ -1,0 +1,100 @@
+"""Keys that carry their own description, signed by the app: nothing is stored and nothing looked up."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from itsdangerous import BadData, URLSafeSerializer, want_bytes
+
+from ..errors import ConfigError
+from .model import ApiKey
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+SALT = "flask_guard.keys.signed"
+
+
+class SignedKeys:
+    """API keys signed with itsdangerous (HMAC-SHA256): id, name, scopes and expiry travel in the key.
+
+    ::
+
+        Guard(app, keys=SignedKeys())
+        with app.app_context():
+            secret = SignedKeys.of(app).issue("ci", scopes=["orders:read"], expires="2031-01-31")
+
+    A signed key is readable by whoever holds it, and valid until it expires or the secret that signed it is retired.
+
+    :param secret_keys: the signing keys, the newest last. By default the app's ``SECRET_KEY``, after
+        ``SECRET_KEY_FALLBACKS``, whose signatures are still accepted.
+    """
+
+    def __init__(self, secret_keys: str | bytes | Sequence[str | bytes] | None = None) -> None:
+        self._serializer: URLSafeSerializer | None = None
+        if secret_keys is not None:
+            secrets = [secret_keys] if isinstance(secret_keys, (str, bytes)) else list(secret_keys)
+            if not secrets or not all(secrets):
+                raise ConfigError("SignedKeys needs a secret key that is not empty")
+            self._serializer = URLSafeSerializer(
+                [want_bytes(secret) for secret in secrets], salt=SALT, signer_kwargs={"digest_method": hashlib.sha256}
+            )
+
+    @classmethod
+    def of(cls, app: Flask) -> SignedKeys:
+        """Return the signed keys of `app`.
+
+        :raises ConfigError: if the app has no ``SECRET_KEY``.
+        """
+        if not app.secret_key:
+            raise ConfigError(f"signed API keys need a SECRET_KEY: set app.config['SECRET_KEY'] of {app.name!r}")
+        return cls([*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key])
+
+    def for_app(self, app: Flask) -> SignedKeys:
+        """Return this, with the secrets of `app` unless it has its own."""
+        return self if self._serializer is not None else self.of(app)
+
+    def issue(
+        self,
+        id: str,
+        *,
+        name: str = "",
+        scopes: str | Iterable[str] = (),
+        expires: datetime | str | float | None = None,
+    ) -> str:
+        """Return a new signed key.
+
+        :param expires: a datetime with a time zone, its ISO 8601 form, or seconds since 1970; None for never.
+        """
+        key = ApiKey(id, name, scopes, expires)  # type: ignore[arg-type]  # it normalises both
+        payload: dict[str, Any] = {"id": key.id}
+        if key.name:
+            payload["n"] = key.name
+        if key.scopes:
+            payload["s"] = sorted(key.scopes)
+        if key.expires is not None:
+            payload["e"] = key.expires.timestamp()
+        signed = self._signer().dumps(payload)
+        return signed if isinstance(signed, str) else signed.decode("ascii")
+
+    def lookup(self, presented: str) -> ApiKey | None:
+        """Return the key that `presented` describes if its signature holds, or None."""
+        try:
+            payload = self._signer().loads(presented)
+        except (BadData, UnicodeError):
+            return None
+        try:
+            return ApiKey(payload["id"], payload.get("n", ""), payload.get("s", ()), payload.get("e"))
+        except (AttributeError, ConfigError, LookupError, TypeError):  # signed by us, but for something else
+            return None
+
+    def _signer(self) -> URLSafeSerializer:
+        if self._serializer is None:
+            raise ConfigError("these SignedKeys have no secret yet: use SignedKeys.of(app)")
+        return self._serializer
+
+    def __repr__(self) -> str:
+        return "SignedKeys()"

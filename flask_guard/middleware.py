@@ -1,0 +1,219 @@
+"""Write your own policy as a function: before its ``yield`` it acts before the view, after it on the response.
+
+::
+
+    @middleware
+    def tenant(request, *, header="X-Tenant"):
+        if header not in request.headers:
+            return {"error": "no tenant"}, 400      # the view does not run
+        g.tenant = request.headers[header]
+        response = yield                            # the view, and every inner policy
+        response.headers[header] = g.tenant
+
+    @app.get("/orders")
+    @tenant(header="X-Org")
+    def orders(): ...
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+from .errors import ConfigError, did_you_mean
+from .policy import Phase, Policy, Step
+from .typing import Flask, Response
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .plan import Place
+    from .run import Run
+    from .typing import TargetT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Middleware(Policy):
+    """A policy made from a function by :func:`middleware`. Its options are the function's keyword-only parameters."""
+
+    kind: ClassVar[str] = "middleware"
+
+    function: Callable[..., Any]
+    options: tuple[tuple[str, Any], ...] = ()
+    when: Phase = Phase.CUSTOM
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, target: TargetT, /) -> TargetT: ...
+        @overload
+        def __call__(self, **options: Any) -> Middleware: ...
+        def __call__(self, *args: Any, **options: Any) -> Any: ...
+
+    @property
+    def name(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    @property
+    def key(self) -> Hashable:
+        return self.function
+
+    @property
+    def phase(self) -> Phase:
+        return self.when
+
+    def refine(self, *args: Any, **options: Any) -> Self:
+        if args:
+            raise TypeError(
+                f"{self.name}() takes options by keyword, or one view, View class, blueprint or app: {args!r}"
+            )
+        known = _options(self.function)
+        for name in options:
+            if name not in known:
+                raise TypeError(f"{self.name}() has no option {name!r}{did_you_mean(name, known)}")
+        return replace(self, options=tuple({**dict(self.options), **options}.items()))
+
+    def check_target(self, target: object) -> None:
+        required = _options(self.function)
+        missing = [name for name, needed in required.items() if needed and name not in dict(self.options)]
+        if missing:
+            raise ConfigError(f"{self.name} needs the option {missing[0]!r}: @{self.name}({missing[0]}=…)")
+
+    def compile(self, place: Place) -> Step:
+        function, options = self.function, dict(self.options)
+        if not _yields(function):
+            call = place.app.ensure_sync(function)
+            return Step(lambda run: call(run.request, **options))
+        return _Around(self.name, function, options, place.app).step()
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options)
+        return f"{self.name}({options})" if options else self.name
+
+
+@overload
+def middleware(function: Callable[..., Any], /) -> Middleware: ...
+@overload
+def middleware(*, phase: Phase = Phase.CUSTOM) -> Callable[[Callable[..., Any]], Middleware]: ...
+def middleware(
+    function: Callable[..., Any] | None = None, /, *, phase: Phase = Phase.CUSTOM
+) -> Middleware | Callable[[Callable[..., Any]], Middleware]:
+    """Make a policy of a function that takes the request and keyword-only options.
+
+    With a ``yield``, what it yields is the response, as the view and every inner policy left it, error responses
+    included; it may change that, or return another. A return value before the ``yield`` is the response, and the view
+    does not run. A ``finally:`` runs whatever happens, at the latest when the request is torn down. Without a
+    ``yield`` the function only runs before the view. It may be ``async``.
+
+    :param phase: when it acts; see :class:`Phase`.
+    :raises ConfigError: if the function does not take one positional argument, the request.
+    """
+    if function is None:
+        return lambda function: middleware_in(function, phase)
+    return middleware_in(function, phase)
+
+
+def middleware_in(function: Callable[..., Any], phase: Phase) -> Middleware:
+    """Return the policy of `function`, acting in `phase`."""
+    if not isinstance(phase, Phase):
+        raise ConfigError(f"@middleware(phase=…) must be a Phase such as Phase.LIMIT, not {phase!r}")
+    if not callable(function) or isinstance(function, type):
+        raise ConfigError(f"@middleware goes on a function that takes the request, not on {function!r}")
+    _options(function)
+    return Middleware(function=function, when=phase)
+
+
+def _options(function: Callable[..., Any]) -> dict[str, bool]:
+    """Return the options of `function`, and whether each must be given."""
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    if len(positional) != 1 or any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters):
+        name = getattr(function, "__name__", repr(function))
+        raise ConfigError(
+            f"middleware {name} must take the request, and options as keyword-only parameters:"
+            f" def {name}(request, *, option=default)"
+        )
+    return {each.name: each.default is each.empty for each in parameters if each.kind is each.KEYWORD_ONLY}
+
+
+def _yields(function: Callable[..., Any]) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+class _Around:
+    """Runs one middleware's generator around the rest of each request."""
+
+    def __init__(self, name: str, function: Callable[..., Any], options: dict[str, Any], app: Flask) -> None:
+        self._name = name
+        self._function = function
+        self._options = options
+        self._app = app
+        self._is_async = inspect.isasyncgenfunction(function)
+
+    def step(self) -> Step:
+        """Return the middleware's step. Its generator is kept among the run's values under this object's id."""
+        return Step(self._enter, self._leave, self._teardown)
+
+    def _enter(self, run: Run) -> Any:
+        made = self._function(run.request, **self._options)
+        generator = _Synchronous(made, self._app) if self._is_async else made
+        try:
+            yielded = next(generator)
+        except StopIteration as returned:
+            return returned.value
+        if yielded is not None:
+            generator.close()
+            raise TypeError(
+                f"middleware {self._name} must yield nothing; to answer without the view, return a response"
+            )
+        run.values[self._key] = generator
+        return None
+
+    def _leave(self, run: Run, response: Response) -> Response | None:
+        generator = run.values.pop(self._key, None)
+        if generator is None:
+            return None
+        try:
+            generator.send(response)
+        except StopIteration as returned:
+            return None if returned.value is None else self._app.make_response(returned.value)
+        generator.close()
+        raise RuntimeError(f"middleware {self._name} yielded twice; it must yield once")
+
+    def _teardown(self, run: Run, error: BaseException | None) -> None:
+        generator = run.values.pop(self._key, None)
+        if generator is not None:
+            generator.close()
+
+    @property
+    def _key(self) -> str:
+        return f"middleware.{id(self)}"
+
+
+class _Synchronous:
+    """An async generator driven from synchronous code.
+
+    Each step is begun outside the event loop that waits for it: a loop closes the generators that were begun in it when
+    it ends, and each step has a loop of its own.
+    """
+
+    def __init__(self, generator: AsyncGenerator[Any, Any], app: Flask) -> None:
+        async def wait(step: Awaitable[Any]) -> Any:
+            return await step
+
+        self._generator = generator
+        self._wait = app.async_to_sync(wait)
+
+    def send(self, value: Any) -> Any:
+        try:
+            return self._wait(self._generator.asend(value))
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def close(self) -> None:
+        self._wait(self._generator.aclose())

@@ -1,0 +1,108 @@
+"""Origins: which are allowed, parsed once and matched exactly (RFC 6454, section 6.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ..errors import ConfigError, printable
+
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_ORIGIN = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+)
+LONGEST_ORIGIN = 300
+EXAMPLE = "write an origin as scheme://host[:port], such as https://app.example.com or http://localhost:5173"
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """The origins that a policy allows: exact ones in lower case, and patterns that must match a whole origin."""
+
+    exact: frozenset[str] = frozenset()
+    patterns: tuple[re.Pattern[str], ...] = ()
+
+    def __repr__(self) -> str:
+        listed = [*sorted(self.exact), *(each.pattern for each in self.patterns)]
+        return repr(listed or "*")
+
+    def allow(self, origin: str) -> bool:
+        """Return whether a request's `origin` is allowed. What is no origin at all never is."""
+        if origin.lower() in self.exact:
+            return True
+        return bool(self.patterns) and is_origin(origin) and any(each.match(origin) for each in self.patterns)
+
+
+ANY: Final = Origins()
+"""Every origin. Compared by identity."""
+
+
+def is_origin(value: str) -> bool:
+    """Return whether `value` is a serialised origin other than ``null``."""
+    return len(value) <= LONGEST_ORIGIN and _ORIGIN.fullmatch(value) is not None
+
+
+def parse_origins(value: object, what: str) -> Origins:
+    """Return the origins that `value` lists.
+
+    :raises ConfigError: if one is malformed, or ``"*"`` stands beside others.
+    """
+    if isinstance(value, Origins):
+        return value
+    if isinstance(value, (str, re.Pattern)):
+        values: tuple[object, ...] = (value,)
+    elif isinstance(value, Iterable):
+        values = tuple(value)
+    else:
+        raise ConfigError(f"{what} must be an origin or a list of origins, not {value!r}; {EXAMPLE}")
+    if not values:
+        raise ConfigError(f"{what} is empty; {EXAMPLE}")
+    if "*" in values:
+        if len(values) > 1:
+            raise ConfigError(
+                f"{what}: '*' allows every origin, so the others mean nothing. Write '*' alone, or leave it out"
+            )
+        return ANY
+    exact = frozenset(_exact(each, what) for each in values if not isinstance(each, re.Pattern))
+    return Origins(exact, tuple(_whole(each, what) for each in values if isinstance(each, re.Pattern)))
+
+
+def _exact(value: object, what: str) -> str:
+    if value == "null":
+        return "null"
+    match = _ORIGIN.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ConfigError(f"{what}: {_shown(value)} is not an origin{_hint(value)}; {EXAMPLE}")
+    scheme, port = match["scheme"].lower(), match["port"]
+    if port is not None and _DEFAULT_PORTS.get(scheme) == port:
+        raise ConfigError(
+            f"{what}: browsers leave the default port out, so {_shown(value)} never matches; drop :{port}"
+        )
+    return match[0].lower()
+
+
+def _shown(value: object) -> str:
+    return repr(printable(value)) if isinstance(value, str) else repr(value)
+
+
+def _hint(value: object) -> str:
+    if not isinstance(value, str):
+        return ""
+    if "*" in value:
+        return " (for subdomains, give a pattern: re.compile(r'https://[a-z0-9-]+\\.example\\.com'))"
+    if "://" not in value:
+        return " (it has no scheme)"
+    if not value.isascii():
+        return " (browsers send international names in their ASCII form, xn--…)"
+    after = value.partition("://")[2]
+    if after.endswith("/") and after.count("/") == 1:
+        return " (drop the trailing slash)"
+    return " (it has a path)" if "/" in after else ""
+
+
+def _whole(pattern: re.Pattern[str], what: str) -> re.Pattern[str]:
+    if not isinstance(pattern.pattern, str):
+        raise ConfigError(f"{what}: a pattern must be of text, not of bytes")
+    return re.compile(rf"(?:{pattern.pattern})\Z", pattern.flags | re.IGNORECASE)

@@ -1,0 +1,116 @@
+"""The storage of an app: that of its own Limiter if it has one, else of one that is made from ``RATELIMIT_*``."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from flask import Flask
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from limits.errors import ConfigurationError
+from limits.strategies import STRATEGIES
+
+from ..errors import ConfigError
+from ..problems import names
+from .counter import Counter, counter_for
+from .memory import SCHEME
+
+if TYPE_CHECKING:
+    from ..state import AppState
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+NEEDS_LIMITER = (
+    "RATELIMIT_DEFAULT",
+    "RATELIMIT_APPLICATION",
+    "RATELIMIT_META",
+)
+
+MEMORY = "memory://"
+EXAMPLE_URI = "redis://localhost:6379/0"
+EXACT_MEMORY = f"{SCHEME}://"
+
+
+class Backend:
+    """Where the limits of one app are counted, and how.
+
+    :raises ConfigError: if ``RATELIMIT_*`` cannot be meant, or asks for limits that only a Limiter would enforce.
+    """
+
+    def __init__(self, state: AppState) -> None:
+        app = state.app
+        self.enabled: bool = bool(app.config.get("RATELIMIT_ENABLED", True))
+        self.key_prefix: str = str(app.config.get("RATELIMIT_KEY_PREFIX", ""))
+        if not self.enabled:
+            if state.once("limits disabled"):
+                log.warning("RATELIMIT_ENABLED is False: no limit on %r is in force", app.name)
+            return
+        self._limiter = _adopted(app) or _made(app)
+        self.errors: tuple[type[Exception], ...] = _as_tuple(self._limiter.storage.base_exceptions)
+
+    def counter(self, algorithm: str | None) -> Counter:
+        """Return what counts by `algorithm`, by default ``RATELIMIT_STRATEGY``.
+
+        :raises ConfigError: if the storage cannot count that way.
+        """
+        if algorithm is None:
+            return counter_for(self._limiter.limiter)
+        try:
+            return counter_for(STRATEGIES[algorithm](self._limiter.storage))
+        except NotImplementedError as error:
+            raise ConfigError(f"limit(algorithm={algorithm!r}): {error}") from error
+
+
+def _adopted(app: Flask) -> Limiter | None:
+    limiters = app.extensions.get("limiter", ())
+    return next((limiter for limiter in limiters if limiter.initialized), None)
+
+
+def check_storage(app: Flask) -> None:
+    """Raise ConfigError if ``RATELIMIT_*`` cannot be meant. Nothing is connected to."""
+    if app.config.get("RATELIMIT_ENABLED", True) and _adopted(app) is None:
+        _made(app)
+
+
+def _made(app: Flask) -> Limiter:
+    """Return a Limiter that is configured like the app's own would be, and has no hooks on the app.
+
+    :raises ConfigError: if the configuration cannot be meant, or asks for limits that only the hooks would enforce.
+    """
+    asked = [key for key in NEEDS_LIMITER if app.config.get(key)]
+    if asked:
+        raise ConfigError(
+            f"{names(asked)} would not be enforced, because the app has no Limiter of its own. Write the limits as"
+            " Guard(app, policies=[limit(...)]), or make a flask_limiter.Limiter for them before the Guard"
+        )
+    return _configured(app)
+
+
+def _configured(app: Flask) -> Limiter:
+    uri = app.config.get("RATELIMIT_STORAGE_URI") or MEMORY
+    if not isinstance(uri, str):
+        raise ConfigError(f"RATELIMIT_STORAGE_URI must be a URI such as {EXAMPLE_URI}, not a {type(uri).__name__}")
+    host = Flask("limits", static_folder=None)  # takes the hooks, and the changes to the config, that a Limiter makes
+    host.config.update(app.config)
+    host.config["RATELIMIT_STORAGE_URI"] = EXACT_MEMORY if uri == MEMORY else uri
+    limiter = Limiter(get_remote_address)
+    try:
+        limiter.init_app(host)
+    except (ConfigurationError, ValueError, TypeError, AssertionError) as error:
+        raise ConfigError(_refused(uri, str(error))) from None
+    return limiter
+
+
+def _refused(uri: str, reason: str) -> str:
+    """Return why the settings were refused, without the URI: it may hold a password."""
+    scheme = uri.partition("://")[0] if "://" in uri else "no scheme"
+    hint = ". Install it with: pip install 'flask-guard-kit[redis]'" if "'redis' prerequisite" in reason else ""
+    return (
+        f"RATELIMIT_STORAGE_URI ({scheme}), RATELIMIT_STORAGE_OPTIONS or RATELIMIT_STRATEGY cannot be meant:"
+        f" {reason.replace(uri, f'{scheme}://…')}{hint}"
+    )
+
+
+def _as_tuple(errors: type[Exception] | tuple[type[Exception], ...]) -> tuple[type[Exception], ...]:
+    return errors if isinstance(errors, tuple) else (errors,)

@@ -1,0 +1,49 @@
+"""A limit on failures rather than on requests: asked only when something has already been refused."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..address import client_network
+from .backend import Backend
+from .counter import lacking_room
+from .rates import Rate, parse_rates
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+
+    from ..run import Run
+    from ..state import AppState
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+
+def failure_limit(rates: str) -> tuple[RateLimitItem, ...]:
+    """Return the rates of ``failures=…``.
+
+    :raises ConfigError: if they are none.
+    """
+    return parse_rates(rates, "require_api_key(failures=…)")
+
+
+class FailureLimit:
+    """Counts failed attempts by address."""
+
+    def __init__(self, state: AppState, rates: str) -> None:
+        self._backend = state.service(Backend)
+        if self._backend.enabled:
+            self._counter = self._backend.counter(None)
+            self._rates = [Rate(item, f"{self._backend.key_prefix}failures:api-key") for item in failure_limit(rates)]
+
+    def wait_after_failure(self, run: Run) -> int:
+        """Count a failure of the client of `run`. Return the seconds to wait if there were too many, else 0."""
+        if not self._backend.enabled:
+            return 0
+        address = client_network(run.request.remote_addr)
+        try:
+            taken, standings = self._counter.take([(rate, address, 1) for rate in self._rates])
+        except self._backend.errors:
+            log.exception("failed attempts are not being counted, because the limit storage cannot be reached")
+            return 0
+        return 0 if taken else lacking_room(standings)[1]

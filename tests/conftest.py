@@ -1,0 +1,119 @@
+"""What all tests share: apps, a real Redis, and checks that no test leaves anything behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.globals import app_ctx, request_ctx
+
+MakeApp = Callable[..., Flask]
+
+
+@pytest.fixture
+def make_app() -> MakeApp:
+    """Return a function that makes an app; its keyword arguments are config keys."""
+
+    def make(**config: Any) -> Flask:
+        app = Flask("tests")
+        app.config.update({"SECRET_KEY": "a secret key for tests", **config})
+        return app
+
+    return make
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    """Return an app with the default configuration."""
+    return make_app()
+
+
+@pytest.fixture(autouse=True)
+def no_context_left() -> Iterator[None]:
+    """Fail a test that leaves a Flask context behind, as its next one would work by accident."""
+    yield
+    assert not app_ctx
+    assert not request_ctx
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback interface that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_for(ready: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 20) -> None:
+    """Wait until `ready` returns true; fail at once if `process` ends."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{process.args!r} was not ready after {seconds} s")
+        time.sleep(0.02)
+
+
+def is_listening(port: int) -> bool:
+    """Return whether something accepts connections on `port` of the loopback interface."""
+    with socket.socket() as client:
+        client.settimeout(0.2)
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop the one process that a test started."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def required_program(name: str, package: str) -> str:
+    """Return the path of a program; without it, skip here and fail in CI."""
+    path = shutil.which(name)
+    if path is None:
+        message = f"{name} is not installed: apt-get install {package}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a real Redis that nobody else uses."""
+    program = required_program("redis-server", "redis-server")
+    folder: Path = tmp_path_factory.mktemp("redis")
+    port = free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: is_listening(port), process)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        stop(process)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """Fail a test that leaves a thread behind, other than limits' short-lived timers and the pools of asgiref.
+
+    Those pools have the names that Python gives, and live as long as the traceback of an exception refers to them.
+    """
+    before = set(threading.enumerate())
+    yield
+    left = [each for each in threading.enumerate() if each not in before and not isinstance(each, threading.Timer)]
+    assert [each for each in left if not each.name.startswith("ThreadPoolExecutor-")] == []

@@ -1,0 +1,141 @@
+"""Options of `cors` that cannot be meant are refused where they are written, and the message says the fix."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_guard import ConfigError, Guard, cors
+from tests.conftest import MakeApp
+
+APP = "https://app.example.com"
+
+
+MALFORMED: dict[str, tuple[Any, str]] = {
+    "path": ("https://app.example.com/shop", "has a path"),
+    "trailing slash": ("https://app.example.com/", "drop the trailing slash"),
+    "no scheme": ("app.example.com", "has no scheme"),
+    "no scheme but a port": ("localhost:5173", "has no scheme"),
+    "wildcard subdomain": ("https://*.example.com", r"re\.compile"),
+    "default https port": ("https://app.example.com:443", "drop :443"),
+    "default http port": ("http://app.example.com:80", "drop :80"),
+    "non-ASCII": ("https://bücher.example", "xn--"),
+    "query": ("https://app.example.com?x", "scheme://host"),
+    "credentials": ("https://user:pw@app.example.com", "scheme://host"),
+    "empty": ("", "scheme://host"),
+    "space": (" https://app.example.com", "scheme://host"),
+    "line end": ("https://app.example.com\n", "scheme://host"),
+    "several in one string": ("https://a.example, https://b.example", "scheme://host"),
+    "regular expression as a string": (r"https://.*\.example\.com", r"re\.compile"),
+    "empty list": ([], "is empty.*scheme://host"),
+    "star with others": (["*", APP], r"'\*' alone"),
+    "number": (5173, "scheme://host"),
+    "number in a list": ([5173], "scheme://host"),
+    "bytes": (b"https://app.example.com", "scheme://host"),
+    "true": (True, "scheme://host"),
+    "none in a list": ([None], "scheme://host"),
+    "pattern of bytes": (re.compile(rb"https://.*"), "text"),
+}
+every_malformed = pytest.mark.parametrize(("origins", "fix"), MALFORMED.values(), ids=MALFORMED)
+
+
+@every_malformed
+def test_malformed_origin_is_refused_where_it_is_written(origins: Any, fix: str) -> None:
+    with pytest.raises(ConfigError, match=rf"(?s)origins.*{fix}"):
+        cors(origins=origins)
+
+
+@every_malformed
+def test_malformed_origin_in_the_configuration_is_refused_by_guard(make_app: MakeApp, origins: Any, fix: str) -> None:
+    app = make_app(GUARD_CORS_ORIGINS=origins)
+
+    with pytest.raises(ConfigError, match=rf"(?s)GUARD_CORS_ORIGINS.*{fix}"):
+        Guard(app, policies=[cors])
+
+
+def test_malformed_configuration_is_refused_before_any_policy_reads_it(make_app: MakeApp) -> None:
+    app = make_app(GUARD_CORS_ORIGINS="https://app.example.com/")
+
+    with pytest.raises(ConfigError, match=r"GUARD_CORS_ORIGINS.*drop the trailing slash"):
+        Guard(app)
+
+
+def test_refused_origin_is_shown_fit_for_one_line() -> None:
+    with pytest.raises(ConfigError) as refused:
+        cors(origins="https://app.example.com\r\n\x1b[31m" + "a" * 100_000)
+
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("origins", ["*", ["*"]])
+def test_star_with_credentials_is_refused(origins: Any) -> None:
+    with pytest.raises(ConfigError, match=r"credentials.*List the origins"):
+        cors(origins=origins, credentials=True)
+
+
+def test_star_in_the_configuration_with_credentials_is_refused(make_app: MakeApp) -> None:
+    app = make_app(GUARD_CORS_ORIGINS="*")
+
+    with pytest.raises(ConfigError, match=r"credentials.*List the origins"):
+        Guard(app, policies=[cors(credentials=True)])
+
+
+def test_credentials_refined_onto_star_are_refused() -> None:
+    public = cors(origins="*")
+
+    with pytest.raises(ConfigError, match="credentials"):
+        public(credentials=True)
+
+
+BAD_OPTIONS: dict[str, dict[str, Any]] = {
+    "method with a space": {"methods": ["GET POST"]},
+    "methods in one string": {"methods": "GET, POST"},
+    "number for methods": {"methods": 1},
+    "star among the exposed headers, with credentials": {"expose_headers": "*", "credentials": True},
+    "header that is no token": {"allow_headers": ["X Tenant"]},
+    "header with a line end": {"allow_headers": ["X-Tenant\r\nSet-Cookie"]},
+    "non-ASCII header": {"expose_headers": ["X-Tenänt"]},
+    "empty header": {"expose_headers": [""]},
+    "none for allow_headers": {"allow_headers": 5},
+    "credentials in words": {"credentials": "true"},
+    "negative max_age": {"max_age": -1},
+    "max_age in words": {"max_age": "600"},
+    "true for max_age": {"max_age": True},
+}
+
+
+@pytest.mark.parametrize("options", BAD_OPTIONS.values(), ids=BAD_OPTIONS)
+def test_option_that_cannot_be_meant_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"cors\("):
+        cors(origins=APP, **options)
+
+
+@pytest.mark.parametrize(("option", "hint"), [("orgins", "origins"), ("allowed_headers", "allow_headers")])
+def test_unknown_option_is_a_type_error_with_a_hint(option: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=f"'{option}'; did you mean '{hint}'"):
+        cors(**{option: APP})  # type: ignore[call-overload]
+
+
+def test_origins_as_a_positional_argument_are_a_type_error() -> None:
+    with pytest.raises(TypeError, match="keyword"):
+        cors(APP)  # type: ignore[call-overload]
+
+
+def test_cors_twice_on_one_target_is_refused(app: Flask) -> None:
+    with pytest.raises(ConfigError, match="one target takes one cors"):
+        cors(origins=APP)(cors(origins="*")(lambda: "hello"))
+
+
+def test_equal_policies_are_equal_and_a_refined_one_leaves_its_origin_alone() -> None:
+    first = cors(origins=[APP, "https://b.example"])
+
+    second = first(max_age=5)
+
+    assert first == cors(origins=["https://b.example", APP])
+    assert (first.max_age, second.max_age) == (600, 5)
+    assert second.origins == first.origins
+    assert APP in repr(first)

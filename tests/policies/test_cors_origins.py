@@ -1,0 +1,292 @@
+"""Which origins `cors` lets in, what it says to the others, and which it refuses to be configured with."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from flask import Blueprint, Flask
+from flask.views import MethodView
+from werkzeug.test import TestResponse
+
+from flask_guard import ConfigError, Cors, Guard, cors, exempt
+from tests.conftest import MakeApp
+
+APP = "https://app.example.com"
+OWN = "Access-Control-"
+
+
+def serve(app: Flask, policy: Cors) -> Flask:
+    """Return `app`, with one guarded view at ``/``."""
+    app.add_url_rule("/", "index", policy(lambda: "hello"))
+    Guard(app)
+    return app
+
+
+def get(app: Flask, origin: str | None, **headers: str) -> TestResponse:
+    return app.test_client().get("/", headers={"Origin": origin, **headers} if origin is not None else headers)
+
+
+def preflight(app: Flask, origin: str | None) -> TestResponse:
+    headers = {"Access-Control-Request-Method": "GET", **({"Origin": origin} if origin is not None else {})}
+    return app.test_client().options("/", headers=headers)
+
+
+def cors_headers(response: TestResponse) -> list[str]:
+    return [name for name, _ in response.headers if name.startswith(OWN)]
+
+
+both_requests = pytest.mark.parametrize("send", [get, preflight], ids=["actual", "preflight"])
+
+
+# Exact origins ---------------------------------------------------------------------------------------------------
+
+
+@both_requests
+@pytest.mark.parametrize(
+    "origin",
+    [
+        APP,
+        "http://localhost:5173",
+        "http://127.0.0.1:8000",
+        "http://[::1]:8080",
+        "https://[2001:db8::7]",
+        "https://xn--bcher-kva.example",
+        "capacitor://localhost",
+        "chrome-extension://abcdefghijklmnop",
+        "https://under_score.example.com",
+    ],
+)
+def test_listed_origin_is_let_in(app: Flask, origin: str, send: Any) -> None:
+    serve(app, cors(origins=["https://other.example.com", origin]))
+
+    response = send(app, origin)
+
+    assert response.headers.getlist("Access-Control-Allow-Origin") == [origin]
+    assert response.headers.getlist("Vary") == ["Origin"]
+
+
+@both_requests
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://app.example.com",
+        "https://app.example.com:8443",
+        "https://app.example.com:443",
+        "https://app.example.com.evil.net",
+        "https://app.example.comevil.net",
+        "https://evil.net/https://app.example.com",
+        "https://app.example.com/",
+        "https://app.example.com@evil.net",
+        "https://evil-app.example.com",
+        "https://sub.app.example.com",
+        "https://appXexample.com",
+        "https://APP.example.com.evil.net",
+        "http://[::1]:8080",
+        "http://[::1]",
+        "http://1",
+        "http://:",
+        "app.example.com",
+        "null",
+        "*",
+        "",
+        " ",
+        "https://app.example.com https://evil.net",
+        "https://app.example.com, https://evil.net",
+    ],
+)
+def test_any_other_origin_gets_no_cors_headers_but_vary(app: Flask, origin: str, send: Any) -> None:
+    serve(app, cors(origins=[APP, "http://[::1]:9090"]))
+
+    response = send(app, origin)
+
+    assert cors_headers(response) == []
+    assert response.headers.getlist("Vary") == ["Origin"]
+
+
+@pytest.mark.parametrize("written", ["HTTPS://App.Example.COM", APP])
+@pytest.mark.parametrize("sent", ["https://APP.example.com", APP])
+def test_case_of_an_origin_means_nothing(app: Flask, written: str, sent: str) -> None:
+    serve(app, cors(origins=written))
+
+    assert get(app, sent).headers["Access-Control-Allow-Origin"].lower() == APP
+
+
+def test_origin_that_looks_like_a_regular_expression_is_still_exact(app: Flask) -> None:
+    serve(app, cors(origins=["http://[::1]:8080", "https://a.b-c.example"]))
+
+    assert cors_headers(get(app, "http://::8080")) == []
+    assert cors_headers(get(app, "https://aXb-c.example")) == []
+    assert cors_headers(get(app, "http://[::1]:80801")) == []
+
+
+@both_requests
+def test_null_origin_is_let_in_only_where_listed(make_app: MakeApp, send: Any) -> None:
+    listed = serve(make_app(), cors(origins=[APP, "null"]))
+    pattern = serve(make_app(), cors(origins=re.compile(".*")))
+
+    assert send(listed, "null").headers["Access-Control-Allow-Origin"] == "null"
+    assert cors_headers(send(pattern, "null")) == []
+
+
+# Patterns --------------------------------------------------------------------------------------------------------
+
+
+@both_requests
+@pytest.mark.parametrize("pattern", [r"https://.*\.example\.com", r"https://a\.example\.com|https://x\.example\.com"])
+def test_pattern_must_match_the_whole_origin(app: Flask, pattern: str, send: Any) -> None:
+    serve(app, cors(origins=[re.compile(pattern)]))
+
+    allowed = send(app, "https://x.example.com")
+    assert allowed.headers.getlist("Access-Control-Allow-Origin") == ["https://x.example.com"]
+    assert allowed.headers.getlist("Vary") == ["Origin"]
+    for origin in (
+        "https://x.example.com.evil.net",
+        "https://x.example.com:8443",
+        "https://x.example.com/",
+        "evil https://x.example.com",
+        "https://evil.net/?https://x.example.com",
+        "https://evil.net#.example.com",
+        "https://evil.net\\.example.com",
+        "http://x.example.com",
+    ):
+        response = send(app, origin)
+        assert cors_headers(response) == [], origin
+        assert response.headers.getlist("Vary") == ["Origin"]
+
+
+def test_pattern_admits_ipv6_origins_literally(app: Flask) -> None:
+    serve(app, cors(origins=re.compile(r"http://\[[0-9a-f:]+\]:5173")))
+
+    assert get(app, "http://[fd00::1]:5173").headers["Access-Control-Allow-Origin"] == "http://[fd00::1]:5173"
+
+
+def test_patterns_and_exact_origins_go_together(app: Flask) -> None:
+    serve(app, cors(origins=(origin for origin in (APP, re.compile(r"http://localhost:\d+")))))
+
+    answered = [get(app, origin).headers.get("Access-Control-Allow-Origin") for origin in (APP, "http://localhost:1")]
+    assert answered == [APP, "http://localhost:1"]
+
+
+def test_catastrophic_pattern_sees_no_endless_origin(app: Flask) -> None:
+    serve(app, cors(origins=re.compile(r"https://[a-z]+\.example\.com")))
+
+    assert cors_headers(get(app, "https://" + "a" * 100_000 + ".example.com")) == []
+
+
+# Everybody, and nobody -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("origins", ["*", ["*"]])
+@pytest.mark.parametrize("origin", ["https://anywhere.example", "null", None])
+def test_star_is_the_same_for_everybody_and_needs_no_vary(app: Flask, origins: Any, origin: str | None) -> None:
+    serve(app, cors(origins=origins))
+
+    response = get(app, origin)
+
+    assert response.headers.getlist("Access-Control-Allow-Origin") == ["*"]
+    assert "Vary" not in response.headers
+    assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+def test_request_without_origin_gets_vary_and_nothing_else(app: Flask) -> None:
+    serve(app, cors(origins=[APP, "https://second.example.com"]))
+
+    response = get(app, None)
+
+    assert cors_headers(response) == []
+    assert response.headers.getlist("Vary") == ["Origin"]
+
+
+@pytest.mark.parametrize(
+    ("own", "sent"),
+    [("Accept-Encoding", "Accept-Encoding, Origin"), ("origin", "origin"), ("Accept, Origin", "Accept, Origin")],
+)
+def test_vary_of_the_view_is_added_to(app: Flask, own: str, sent: str) -> None:
+    app.add_url_rule("/", "index", cors(origins=APP)(lambda: ("hello", {"Vary": own})))
+    Guard(app)
+
+    assert get(app, APP).headers.getlist("Vary") == [sent]
+
+
+# Where the origins come from -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("configured", [APP, [APP], (APP, re.compile("http://localhost:[0-9]+"))])
+def test_origins_come_from_the_configuration_where_the_policy_names_none(make_app: MakeApp, configured: Any) -> None:
+    app = serve(make_app(GUARD_CORS_ORIGINS=configured), cors)
+
+    assert get(app, APP).headers["Access-Control-Allow-Origin"] == APP
+    assert cors_headers(get(app, "https://evil.net")) == []
+
+
+def test_own_origins_win_over_the_configuration(make_app: MakeApp) -> None:
+    app = serve(make_app(GUARD_CORS_ORIGINS="*"), cors(origins=APP))
+
+    assert cors_headers(get(app, "https://evil.net")) == []
+
+
+def test_no_origins_anywhere_is_refused_app_wide(app: Flask) -> None:
+    with pytest.raises(ConfigError, match=r"cors at .*test_cors_origins\.py:\d+: .*GUARD_CORS_ORIGINS"):
+        Guard(app, policies=[cors])
+
+
+def _view(app: Flask) -> None:
+    app.add_url_rule("/", "index", cors(lambda: "hello"))
+
+
+def _class(app: Flask) -> None:
+    @cors
+    class Index(MethodView):
+        def get(self) -> str:
+            return "hello"
+
+    app.add_url_rule("/", view_func=Index.as_view("index"))
+
+
+def _method(app: Flask) -> None:
+    class Index(MethodView):
+        @cors
+        def delete(self) -> str:
+            return "gone"
+
+    app.add_url_rule("/", view_func=Index.as_view("index"))
+
+
+def _blueprint(app: Flask) -> None:
+    blueprint = cors(Blueprint("pages", __name__))
+    blueprint.add_url_rule("/", "index", lambda: "hello")
+    app.register_blueprint(blueprint)
+
+
+@pytest.mark.parametrize("register", [_view, _class, _method, _blueprint])
+def test_no_origins_anywhere_is_refused_for_what_is_registered_already(app: Flask, register: Any) -> None:
+    register(app)
+
+    with pytest.raises(ConfigError, match=r"cors at .*test_cors_origins\.py:\d+: .*GUARD_CORS_ORIGINS"):
+        Guard(app)
+
+
+def test_exemption_needs_no_origins(app: Flask) -> None:
+    app.add_url_rule("/", "index", exempt(cors)(lambda: "hello"))
+    Guard(app, policies=[cors(origins=APP)])
+
+    assert cors_headers(get(app, APP)) == []
+
+
+def test_view_without_origins_that_comes_after_the_guard_is_not_served(app: Flask) -> None:
+    served: list[str] = []
+    Guard(app)
+
+    @app.get("/")
+    @cors
+    def index() -> str:
+        served.append("hello")
+        return "hello"
+
+    response = get(app, APP)
+
+    assert response.status_code == 500
+    assert cors_headers(response) == []
+    assert served == []

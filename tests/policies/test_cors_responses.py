@@ -1,0 +1,245 @@
+"""The CORS headers of actual responses: on errors too, once each, and whatever else writes such headers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import flask_cors
+import pytest
+from flask import Blueprint, Flask, Response, abort
+from werkzeug.test import TestResponse
+
+from flask_guard import Guard, cors, exempt, limit, middleware, protect, require_api_key
+from tests.conftest import MakeApp
+
+APP = "https://app.example.com"
+EVIL = "https://evil.example.net"
+
+
+def get(app: Flask, path: str = "/", origin: str = APP, **headers: str) -> TestResponse:
+    return app.test_client().get(path, headers={"Origin": origin, **headers})
+
+
+def cors_headers(response: TestResponse) -> dict[str, list[str]]:
+    own = [name for name, _ in response.headers if name.startswith("Access-Control-")]
+    return {name: response.headers.getlist(name) for name in own}
+
+
+# Errors ----------------------------------------------------------------------------------------------------------
+
+
+def broken() -> str:
+    raise ZeroDivisionError("broken on purpose")
+
+
+@pytest.fixture
+def api(make_app: MakeApp) -> Flask:
+    """Return an app with a guarded blueprint that answers with every kind of error."""
+    app = make_app(GUARD_API_KEYS={"ci": {"hash": f"sha256:{'0' * 64}"}})
+    blueprint = Blueprint("api", __name__, url_prefix="/api")
+    protect(blueprint, cors(origins=APP, credentials=True, expose_headers=["RateLimit"]))
+    blueprint.add_url_rule("/401", "unauthenticated", require_api_key(lambda: "secret"))
+    blueprint.add_url_rule("/403", "forbidden", lambda: abort(403))
+    blueprint.add_url_rule("/429", "limited", limit("1/hour")(lambda: "once"))
+    blueprint.add_url_rule("/500", "broken", broken)
+    blueprint.add_url_rule("/405", "posted", lambda: "posted", methods=["POST"])
+    app.register_blueprint(blueprint)
+    Guard(app)
+    return app
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 429, 500])
+@pytest.mark.parametrize("handled", [False, True], ids=["by default", "by an error handler"])
+def test_errors_carry_the_headers_that_let_the_page_read_them(api: Flask, status: int, handled: bool) -> None:
+    if handled:
+        api.register_error_handler(status, lambda _error: ({"error": status}, status))
+    if status == 429:
+        get(api, "/api/429")
+
+    response = get(api, f"/api/{status}")
+
+    assert response.status_code == status
+    assert cors_headers(response) == {
+        "Access-Control-Allow-Origin": [APP],
+        "Access-Control-Allow-Credentials": ["true"],
+        "Access-Control-Expose-Headers": ["RateLimit"],
+    }
+    assert "Origin" in response.vary
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 500])
+def test_errors_vary_for_those_who_are_not_let_in(api: Flask, status: int) -> None:
+    response = get(api, f"/api/{status}", EVIL)
+
+    assert cors_headers(response) == {}
+    assert "Origin" in response.vary
+
+
+def test_earlier_hook_that_answers_gets_the_headers(make_app: MakeApp) -> None:
+    app = make_app()
+    app.before_request(lambda: ("closed for repairs", 503))
+    app.add_url_rule("/", "index", cors(origins=APP)(lambda: "hello"))
+    Guard(app)
+
+    response = get(app)
+
+    assert response.status_code == 503
+    assert response.headers["Access-Control-Allow-Origin"] == APP
+
+
+# Views -----------------------------------------------------------------------------------------------------------
+
+
+def test_async_view_is_served(app: Flask) -> None:
+    @app.get("/")
+    @cors(origins=APP)
+    async def index() -> str:
+        await asyncio.sleep(0)
+        return "hello"
+
+    Guard(app)
+
+    response = get(app)
+
+    assert (response.status_code, response.text) == (200, "hello")
+    assert response.headers["Access-Control-Allow-Origin"] == APP
+
+
+def test_credentials_name_the_origin(app: Flask) -> None:
+    app.add_url_rule("/", "index", cors(origins=[APP, "null"], credentials=True)(lambda: "hello"))
+    Guard(app)
+
+    assert cors_headers(get(app)) == {
+        "Access-Control-Allow-Origin": [APP],
+        "Access-Control-Allow-Credentials": ["true"],
+    }
+    assert cors_headers(get(app, origin=EVIL)) == {}
+    assert cors_headers(get(app, origin="*")) == {}
+
+
+@pytest.mark.parametrize(
+    ("exposed", "sent"),
+    [("RateLimit", ["RateLimit"]), (["X-Total", "ETag"], ["X-Total", "ETag"]), ("*", ["*"]), ((), [])],
+)
+def test_exposed_headers_are_named(app: Flask, exposed: Any, sent: list[str]) -> None:
+    app.add_url_rule("/", "index", cors(origins=APP, expose_headers=exposed)(lambda: "hello"))
+    Guard(app)
+
+    response = get(app)
+
+    answered = [name.strip() for name in response.headers.get("Access-Control-Expose-Headers", "").split(",")]
+    assert sorted(filter(None, answered)) == sorted(sent)
+
+
+def test_actual_response_carries_nothing_that_belongs_to_preflights(app: Flask) -> None:
+    app.add_url_rule("/", "index", cors(origins=APP)(lambda: "hello"))
+    Guard(app)
+
+    assert list(cors_headers(get(app))) == ["Access-Control-Allow-Origin"]
+
+
+def test_nearest_policy_replaces_the_outer_one_and_exemption_removes_it(app: Flask) -> None:
+    app.add_url_rule("/near", "near", cors(origins="https://near.example")(lambda: "near"))
+    app.add_url_rule("/none", "none", exempt(cors)(lambda: "none"))
+    Guard(app, policies=[cors(origins=APP, credentials=True)])
+
+    assert cors_headers(get(app, "/near")) == {}
+    assert cors_headers(get(app, "/near", "https://near.example")) == {
+        "Access-Control-Allow-Origin": ["https://near.example"]
+    }
+    assert cors_headers(get(app, "/none")) == {}
+    assert "Vary" not in get(app, "/none").headers
+
+
+# What else writes these headers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("origins", [APP, "*"])
+@pytest.mark.parametrize("origin", [APP, EVIL])
+def test_headers_that_a_view_wrote_by_hand_give_way(app: Flask, origins: str, origin: str) -> None:
+    def index() -> Response:
+        response = Response("hello")
+        response.headers.add("access-control-allow-origin", EVIL)
+        response.headers.add("Access-Control-Allow-Origin", "*")
+        response.headers.add("Access-Control-Allow-Credentials", "true")
+        return response
+
+    app.add_url_rule("/", "index", cors(origins=origins)(index))
+    Guard(app)
+
+    response = get(app, origin=origin)
+
+    expected = {"*": ["*"], APP: [APP] if origin == APP else []}[origins]
+    assert response.headers.getlist("Access-Control-Allow-Origin") == expected
+    assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+def test_headers_of_an_inner_middleware_give_way(app: Flask) -> None:
+    @middleware
+    def careless(request: Any) -> Any:
+        response = yield
+        response.headers["Access-Control-Allow-Origin"] = "*"
+
+    app.add_url_rule("/", "index", cors(origins=APP)(careless(lambda: "hello")))
+    Guard(app)
+
+    assert cors_headers(get(app, origin=EVIL)) == {}
+    assert get(app).headers.getlist("Access-Control-Allow-Origin") == [APP]
+
+
+def guard_then_flask_cors(app: Flask) -> None:
+    Guard(app)
+    flask_cors.CORS(app)
+
+
+def flask_cors_then_guard(app: Flask) -> None:
+    flask_cors.CORS(app)
+    Guard(app)
+
+
+@pytest.mark.parametrize("install", [guard_then_flask_cors, flask_cors_then_guard])
+class TestAppWideFlaskCors:
+    """An app that has ``flask_cors.CORS(app)``, which lets everybody in, and one guarded view."""
+
+    def put_together(self, app: Flask, install: Callable[[Flask], None]) -> Flask:
+        app.add_url_rule("/", "index", cors(origins=APP)(lambda: "hello"))
+        app.add_url_rule("/403", "forbidden", cors(origins=APP)(lambda: abort(403)))
+        app.add_url_rule("/500", "broken", cors(origins=APP)(broken))
+        app.add_url_rule("/other", "other", lambda: "other")
+        install(app)
+        return app
+
+    @pytest.mark.parametrize("path", ["/", "/403", "/500"])
+    def test_guarded_view_keeps_its_own_policy(self, app: Flask, install: Callable[[Flask], None], path: str) -> None:
+        self.put_together(app, install)
+
+        hit, miss = get(app, path), get(app, path, EVIL)
+
+        assert cors_headers(hit) == {"Access-Control-Allow-Origin": [APP]}
+        assert cors_headers(miss) == {}
+        assert "Origin" in miss.vary
+
+    def test_guarded_preflight_keeps_its_own_policy(self, app: Flask, install: Callable[[Flask], None]) -> None:
+        self.put_together(app, install)
+
+        def answer(origin: str) -> TestResponse:
+            headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+            return app.test_client().options("/", headers=headers)
+
+        assert answer(APP).headers.getlist("Access-Control-Allow-Origin") == [APP]
+        assert cors_headers(answer(EVIL)) == {}
+
+    def test_other_views_are_left_to_flask_cors(self, app: Flask, install: Callable[[Flask], None]) -> None:
+        self.put_together(app, install)
+
+        assert get(app, "/other", EVIL).headers.getlist("Access-Control-Allow-Origin") == [EVIL]
+
+
+def test_decorator_of_flask_cors_on_the_view_gives_way(app: Flask) -> None:
+    app.add_url_rule("/", "index", cors(origins=APP)(flask_cors.cross_origin(origins="*")(lambda: "hello")))
+    Guard(app)
+
+    assert cors_headers(get(app, origin=EVIL)) == {}
+    assert get(app).headers.getlist("Access-Control-Allow-Origin") == [APP]

@@ -1,0 +1,276 @@
+"""Where limits are counted: `RATELIMIT_*`, memory, Redis, and a Redis that is down."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask import Flask, request
+from flask.testing import FlaskClient
+
+from flask_guard import ConfigError, Guard, Limit, Policy, limit, protect, require_api_key
+
+from ..conftest import MakeApp, free_port, is_listening, required_program, stop, wait_for
+
+ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+KEYS = {"ci": "secret"}
+
+
+@pytest.fixture(params=["memory", "redis"])
+def storage(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the config of a storage that holds no counts yet."""
+    uri = "memory://" if request.param == "memory" else request.getfixturevalue("redis_url")
+    return {"RATELIMIT_STORAGE_URI": uri, "RATELIMIT_KEY_PREFIX": uuid4().hex}
+
+
+def limited(app: Flask, *policies: Policy, **guard: Any) -> FlaskClient:
+    """Guard `app` with one view that has `policies`, and return a client."""
+    Guard(app, **guard)
+    app.add_url_rule("/", "view", protect(lambda: "served", *policies))
+    return app.test_client()
+
+
+def statuses(client: FlaskClient, *paths: str, **request: Any) -> list[int]:
+    """Return the status codes of requests to `paths`, one after the other."""
+    return [client.get(path, **request).status_code for path in paths]
+
+
+def cost() -> int:
+    """Return the cost that the request names."""
+    return int(request.args.get("cost", "1"))
+
+
+# Either storage --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("rates", ["3/day", "3/day; 10/day", "10/day; 3/day"])
+def test_a_limit_lets_through_what_it_says(
+    make_app: MakeApp, storage: dict[str, Any], rates: str, algorithm: Any
+) -> None:
+    client = limited(make_app(**storage), limit(rates, algorithm=algorithm))
+
+    answers = [client.get("/") for _ in range(5)]
+
+    assert [each.status_code for each in answers] == [200] * 3 + [429] * 2
+    assert '"3-per-day";r=2;' in answers[0].headers["RateLimit"]
+    assert '"3-per-day";r=0;' in answers[-1].headers["RateLimit"]
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 86400
+
+
+@pytest.mark.parametrize("strategy", ALGORITHMS)
+def test_ratelimit_strategy_is_the_algorithm_of_limits_that_name_none(
+    make_app: MakeApp, storage: dict[str, Any], strategy: str
+) -> None:
+    client = limited(make_app(**storage, RATELIMIT_STRATEGY=strategy), limit("2/day"))
+
+    assert statuses(client, "/", "/", "/") == [200, 200, 429]
+
+
+def test_a_window_ends(make_app: MakeApp, storage: dict[str, Any]) -> None:
+    client = limited(make_app(**storage), limit("1/second"))
+
+    before = statuses(client, "/", "/")
+    time.sleep(1.1)
+
+    assert (before, statuses(client, "/")) == ([200, 429], [200])
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_request_that_one_rate_refuses_is_charged_to_none(
+    make_app: MakeApp, storage: dict[str, Any], algorithm: Any
+) -> None:
+    client = limited(make_app(**storage), limit("9/day; 2/day", algorithm=algorithm))
+
+    last = [client.get("/") for _ in range(6)][-1]
+
+    assert last.status_code == 429
+    assert '"9-per-day";r=7;' in last.headers["RateLimit"]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("rates", ["10/day", "10/day; 20/day"])
+def test_a_request_that_does_not_fit_uses_nothing_up(
+    make_app: MakeApp, storage: dict[str, Any], rates: str, algorithm: Any
+) -> None:
+    client = limited(make_app(**storage), limit(rates, cost=cost, algorithm=algorithm))
+
+    assert statuses(client, "/?cost=8", "/?cost=5", "/?cost=11", "/?cost=2", "/") == [200, 429, 429, 200, 429]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_no_cost_gives_anything_back(make_app: MakeApp, storage: dict[str, Any], algorithm: Any) -> None:
+    client = limited(make_app(**storage), limit("10/day", cost=cost, algorithm=algorithm))
+
+    assert statuses(client, "/?cost=9", "/?cost=-5", "/?cost=0", "/", "/")[-2:] == [200, 429]
+
+
+@pytest.mark.parametrize("who", ["a/b c", "ключ", "x" * 10_000, "nul\0", "\udcff", "%2F", "{}"], ids=ascii)
+def test_any_name_of_a_client_can_be_stored(make_app: MakeApp, storage: dict[str, Any], who: str) -> None:
+    client = limited(make_app(**storage), limit("1/minute", by=lambda: who))
+
+    assert statuses(client, "/", "/") == [200, 429]
+
+
+def test_bad_keys_are_counted_in_the_same_storage(make_app: MakeApp, storage: dict[str, Any]) -> None:
+    app = make_app(**storage, GUARD_API_KEYS=KEYS)
+    client = limited(app, require_api_key(failures="2/minute"))
+
+    assert statuses(client, "/", "/", "/", headers={"X-API-Key": "bad"}) == [401, 401, 429]
+    assert statuses(client, "/", headers={"X-API-Key": "secret"}) == [200]
+
+
+# Memory and Redis apart ------------------------------------------------------------------------------------------
+
+
+def test_what_is_counted_in_memory_is_the_apps_own_and_in_redis_that_of_all_processes(
+    make_app: MakeApp, storage: dict[str, Any]
+) -> None:
+    in_memory = storage["RATELIMIT_STORAGE_URI"] == "memory://"
+
+    first, second = (limited(make_app(**storage), limit("1/day")) for _ in range(2))
+
+    assert statuses(first, "/", "/") == [200, 429]
+    assert statuses(second, "/") == [200 if in_memory else 429]
+
+
+def test_the_key_prefix_keeps_two_programs_on_one_redis_apart(make_app: MakeApp, redis_url: str) -> None:
+    apps = [make_app(RATELIMIT_STORAGE_URI=redis_url, RATELIMIT_KEY_PREFIX=uuid4().hex) for _ in range(2)]
+
+    assert [statuses(limited(app, limit("1/day")), "/", "/") for app in apps] == [[200, 429], [200, 429]]
+
+
+def test_nothing_stays_in_redis_for_longer_than_its_window(make_app: MakeApp, redis_url: str) -> None:
+    import redis
+
+    prefix = uuid4().hex
+    client = limited(make_app(RATELIMIT_STORAGE_URI=redis_url, RATELIMIT_KEY_PREFIX=prefix), limit("1/hour; 5/hour"))
+    statuses(client, "/", "/")
+
+    with redis.Redis.from_url(redis_url) as connection:
+        lifetimes = [connection.ttl(key) for key in connection.keys(f"*{prefix}*")]
+
+    assert lifetimes
+    assert all(0 < int(seconds) <= 3600 for seconds in lifetimes)
+
+
+# A Redis that is down --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def running_redis(port: int, folder: Path) -> Iterator[None]:
+    """Run a Redis on `port` for a ``with`` block."""
+    program = required_program("redis-server", "redis-server")
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: is_listening(port), process)
+        yield
+    finally:
+        stop(process)
+
+
+@pytest.fixture
+def redis_down() -> dict[str, Any]:
+    """Return the config of a Redis that nobody runs."""
+    return {"RATELIMIT_STORAGE_URI": f"redis://127.0.0.1:{free_port()}/0"}
+
+
+@pytest.mark.parametrize("policy", [limit("5/minute"), limit("5/minute; 50/hour", headers=False)], ids=str)
+def test_without_its_storage_a_limited_view_is_not_served(
+    make_app: MakeApp, redis_down: dict[str, Any], policy: Limit
+) -> None:
+    app, served = make_app(**redis_down), list[str]()
+    Guard(app)
+
+    @app.get("/")
+    @policy
+    def view() -> str:
+        served.append("once")
+        return ""
+
+    app.add_url_rule("/open", "open", lambda: "")
+
+    response = app.test_client().get("/")
+
+    problem = json.loads(response.text)
+    assert (response.status_code, served) == (503, [])
+    assert int(response.headers["Retry-After"]) >= 1
+    assert problem["type"] == "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+    assert "127.0.0.1" not in response.text
+    assert app.test_client().get("/open").status_code == 200
+
+
+def test_a_storage_that_comes_back_is_used_again(make_app: MakeApp, tmp_path: Path) -> None:
+    port = free_port()
+    client = limited(make_app(RATELIMIT_STORAGE_URI=f"redis://127.0.0.1:{port}/0"), limit("1/day"))
+
+    with running_redis(port, tmp_path):
+        up = statuses(client, "/", "/")
+    down = statuses(client, "/")
+    with running_redis(port, tmp_path):
+        again = statuses(client, "/", "/")
+
+    assert (up, down, again) == ([200, 429], [503], [200, 429])
+
+
+def test_in_shadow_a_storage_that_is_down_holds_nobody_up(make_app: MakeApp, redis_down: dict[str, Any]) -> None:
+    assert statuses(limited(make_app(**redis_down), limit("5/minute", mode="report")), "/") == [200]
+
+
+def test_without_the_storage_keys_are_still_told_apart(
+    make_app: MakeApp, redis_down: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = limited(make_app(**redis_down, GUARD_API_KEYS=KEYS), require_api_key)
+
+    assert statuses(client, "/", headers={"X-API-Key": "bad"}) == [401]
+    assert statuses(client, "/", headers={"X-API-Key": "secret"}) == [200]
+    assert [each.levelno for each in caplog.records if each.name == "flask_guard" and each.exc_info] == [logging.ERROR]
+
+
+# Configuration ---------------------------------------------------------------------------------------------------
+
+
+BAD_CONFIG: dict[str, dict[str, Any]] = {
+    "unknown scheme": {"RATELIMIT_STORAGE_URI": "nonsense://127.0.0.1"},
+    "no scheme": {"RATELIMIT_STORAGE_URI": "127.0.0.1:6379"},
+    "no port number": {"RATELIMIT_STORAGE_URI": "redis://127.0.0.1:port/0"},
+    "not text": {"RATELIMIT_STORAGE_URI": 6379},
+    "strategy": {"RATELIMIT_STRATEGY": "leaky-bucket"},
+}
+
+
+@pytest.mark.parametrize("policies", [[limit("5/minute")], [require_api_key], []], ids=str)
+@pytest.mark.parametrize("config", BAD_CONFIG.values(), ids=BAD_CONFIG.keys())
+def test_a_storage_or_strategy_that_cannot_be_meant_is_refused_at_init_app(
+    make_app: MakeApp, config: dict[str, Any], policies: list[Policy]
+) -> None:
+    with pytest.raises(ConfigError, match=next(iter(config))):
+        Guard(make_app(**config, GUARD_API_KEYS=KEYS), policies=policies)
+
+
+def test_no_password_of_a_storage_shows_in_the_message(make_app: MakeApp) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Guard(make_app(RATELIMIT_STORAGE_URI="redsi://:hunter2@127.0.0.1"), policies=[limit("5/minute")])
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_ratelimit_enabled_false_switches_limits_off_and_says_so(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = limited(make_app(RATELIMIT_ENABLED=False), limit("1/day"))
+
+    answers = [client.get("/") for _ in range(3)]
+
+    assert [each.status_code for each in answers] == [200] * 3
+    assert "RateLimit" not in answers[0].headers
+    assert "RATELIMIT_ENABLED" in caplog.text

@@ -1,0 +1,20 @@
+"""The benchmarks run. What they measure is for people to read: no test depends on the time that anything takes."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.benchmarks import overhead
+
+
+def test_overhead_prints_a_line_for_each_variant(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["overhead", "--rounds", "1", "--requests", "2"])
+
+    overhead.main()
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:18].strip() for line in lines[1:]] == ["bare", "empty plan", *overhead.POLICIES, "all five"]

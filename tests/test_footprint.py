@@ -1,0 +1,181 @@
+"""What the package is made of: its imports, the size of its files, its public names and what it ships."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from importlib import metadata
+from importlib.util import resolve_name
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from werkzeug.local import LocalProxy
+
+import flask_guard
+
+PACKAGE = Path(flask_guard.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+OPTIONAL = (
+    "redis",
+    "sqlalchemy",
+    "prometheus_client",
+    "flask_compress",
+    "pythonjsonlogger",
+    "joserfc",
+    "gunicorn",
+    "hypothesis",
+    "pytest",
+)
+
+
+def module_name(file: Path) -> str:
+    """Return the dotted name of the module in `file`."""
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(file): file for file in FILES}
+every_file = pytest.mark.parametrize("file", FILES, ids=MODULES)
+
+
+class ImportsAtModuleLevel(ast.NodeVisitor):
+    """Collects the modules that are imported when a module is, leaving out ``if TYPE_CHECKING`` and functions."""
+
+    def __init__(self, file: Path) -> None:
+        name = module_name(file)
+        self._package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        self.found: set[str] = set()
+        self.visit(ast.parse(file.read_text(encoding="utf-8")))
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.found.update(alias.name for alias in node.names)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        source = resolve_name("." * node.level + (node.module or ""), self._package)
+        for alias in node.names:
+            submodule = f"{source}.{alias.name}"
+            self.found.add(submodule if submodule in MODULES else source)
+
+    def visit_If(self, node: ast.If) -> None:
+        if ast.unparse(node.test) != "TYPE_CHECKING":
+            self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        """Leave the body of a function out: it runs later."""
+
+
+def test_importing_the_package_imports_nothing_optional() -> None:
+    program = f"import sys, flask_guard; print([name for name in {OPTIONAL!r} if name in sys.modules])"
+
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd="/")
+
+    assert result.stdout.strip() == "[]"
+
+
+def test_importing_the_package_says_and_starts_nothing() -> None:
+    program = (
+        "import logging, threading; before = list(logging.getLogger().handlers); import flask_guard;"
+        "print(threading.active_count(), logging.getLogger().handlers == before,"
+        " [name for name in logging.root.manager.loggerDict if name.startswith('flask_guard')"
+        "  and logging.getLogger(name).handlers])"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True, cwd="/"
+    )
+
+    assert (result.stdout.strip(), result.stderr) == ("1 True []", "")
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("flask_guard.wsgi")])
+def test_what_works_below_flask_imports_neither_flask_nor_the_rest(module: str) -> None:
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    imported = {
+        resolve_name("." * node.level + (node.module or ""), "flask_guard.wsgi")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+    } | {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+
+    for name in imported:
+        assert not re.match(r"(flask|flask_\w+|werkzeug)(\.|$)", name) or name.startswith("flask_guard.wsgi"), name
+
+
+def test_no_modules_import_each_other() -> None:
+    imports = {name: ImportsAtModuleLevel(file).found & set(MODULES) for name, file in MODULES.items()}
+    assert "flask_guard.policy" in imports["flask_guard.plan"]
+
+    left = dict(imports)
+    while ready := [name for name, wanted in left.items() if not (wanted - {name}) & set(left)]:
+        for name in ready:
+            del left[name]
+
+    assert left == {}, f"these modules import each other in a circle: {sorted(left)}"
+
+
+@every_file
+def test_files_are_short(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@every_file
+def test_files_say_what_they_are_for(file: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+
+    assert docstring
+    assert docstring.splitlines()[0].endswith((".", ":"))
+
+
+def test_public_names_are_sorted_and_there() -> None:
+    assert flask_guard.__all__ == sorted(flask_guard.__all__)
+    assert len(set(flask_guard.__all__)) == len(flask_guard.__all__)
+    assert all(hasattr(flask_guard, name) for name in flask_guard.__all__)
+
+
+def documented_variables() -> set[str]:
+    """Return the names of the package's variables that have a docstring on the line below."""
+    bodies = [ast.parse(file.read_text(encoding="utf-8")).body for file in FILES]
+    return {
+        ast.unparse(node.target)
+        for body in bodies
+        for node, below in pairwise(body)
+        if isinstance(node, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    }
+
+
+@pytest.mark.parametrize("name", flask_guard.__all__)
+def test_public_name_has_a_docstring(name: str) -> None:
+    value = vars(flask_guard)[name]
+
+    if type(value) is LocalProxy:
+        assert name in documented_variables()
+    else:
+        assert (value.__doc__ or "").strip()
+        assert not value.__doc__.startswith(f"{name}(")  # what dataclass writes by itself
+
+
+def test_init_is_a_map_and_nothing_else() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+
+    for node in tree.body[1:]:
+        is_all = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        assert is_all or isinstance(node, ast.ImportFrom), ast.unparse(node)
+
+
+def test_required_dependencies_are_four() -> None:
+    requires = metadata.requires("flask-guard-kit") or []
+    required = {re.split(r"[^A-Za-z0-9_.-]", each)[0].lower() for each in requires if "extra ==" not in each}
+
+    assert required == {"flask", "flask-limiter", "flask-cors", "itsdangerous"}
+
+
+def test_extras_are_the_documented_ones() -> None:
+    extras = metadata.metadata("flask-guard-kit").get_all("Provides-Extra") or []
+
+    assert {"redis", "sql", "compress", "metrics", "json", "test", "dev"} == set(extras)
+
+
+def test_types_are_shipped() -> None:
+    assert (PACKAGE / "py.typed").is_file()

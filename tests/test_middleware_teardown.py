@@ -1,0 +1,129 @@
+"""The ``finally:`` of a `@middleware` runs whatever happens to the request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, TypeAlias
+
+import pytest
+from flask import Flask, Request, Response
+
+from flask_guard import Guard, Middleware, middleware, protect
+from tests.conftest import MakeApp
+
+Around: TypeAlias = Generator[None, Response, Any]
+
+
+def serve(app: Flask, *policies: Middleware, view: Callable[..., Any] | None = None) -> Flask:
+    """Return `app` with a view at ``/``, the first of `policies` outermost around it."""
+    app.add_url_rule("/", "index", protect(view or (lambda: "hello"), *policies))
+    Guard(app)
+    return app
+
+
+def recording(events: list[str], name: str) -> Middleware:
+    """Return a middleware that notes in `events` what it goes through."""
+
+    @middleware
+    def record(request: Request) -> Around:
+        events.append(f"{name} before")
+        try:
+            response = yield
+            events.append(f"{name} after {response.status_code}")
+        finally:
+            events.append(f"{name} finally")
+
+    return record
+
+
+def recording_async(events: list[str], name: str) -> Middleware:
+    """Return an async middleware that notes in `events` what it goes through."""
+
+    @middleware
+    async def record(request: Request) -> AsyncGenerator[None, Response]:
+        events.append(f"{name} before")
+        try:
+            response = yield
+            events.append(f"{name} after {response.status_code}")
+        finally:
+            await asyncio.sleep(0)
+            events.append(f"{name} finally")
+
+    return record
+
+
+def broken() -> Callable[[], str]:
+    """Return a new view that raises ZeroDivisionError: decorating a function leaves marks on it."""
+    return lambda: str(1 / 0)
+
+
+every_recorder = pytest.mark.parametrize("make", [recording, recording_async])
+Recorder: TypeAlias = Callable[[list[str], str], Middleware]
+
+
+@every_recorder
+def test_finally_runs_after_the_response_has_been_seen(app: Flask, make: Recorder) -> None:
+    events: list[str] = []
+    serve(app, make(events, "outer"), make(events, "inner"))
+
+    assert app.test_client().get("/").text == "hello"
+    expected = ["outer before", "inner before", "inner after 200", "inner finally", "outer after 200", "outer finally"]
+    assert events == expected
+
+
+@every_recorder
+def test_finally_runs_when_the_exception_is_left_to_the_server(make_app: MakeApp, make: Recorder) -> None:
+    events: list[str] = []
+    app = serve(make_app(TESTING=True), make(events, "outer"), make(events, "inner"), view=broken())
+
+    with pytest.raises(ZeroDivisionError):
+        app.test_client().get("/")
+
+    assert events == ["outer before", "inner before", "inner finally", "outer finally"]
+
+
+@every_recorder
+def test_finally_of_the_outer_runs_when_an_inner_one_answers_or_fails(make_app: MakeApp, make: Recorder) -> None:
+    events: list[str] = []
+
+    @middleware
+    def failing(request: Request) -> None:
+        raise ZeroDivisionError
+
+    app = serve(make_app(TESTING=True), make(events, "outer"), failing)
+
+    with pytest.raises(ZeroDivisionError):
+        app.test_client().get("/")
+
+    assert events == ["outer before", "outer finally"]
+
+
+def test_finally_runs_when_a_hook_after_the_guard_raises(make_app: MakeApp) -> None:
+    events: list[str] = []
+    app = serve(make_app(TESTING=True), recording(events, "it"))
+    app.before_request(broken())
+
+    with pytest.raises(ZeroDivisionError):
+        app.test_client().get("/")
+
+    assert events == ["it before", "it finally"]
+
+
+def test_every_finally_runs_though_an_inner_one_fails(make_app: MakeApp) -> None:
+    events: list[str] = []
+
+    @middleware
+    def failing(request: Request) -> Around:
+        try:
+            yield
+        finally:
+            events.append("failing finally")
+            raise OSError("could not be closed")
+
+    app = serve(make_app(TESTING=True), recording(events, "outer"), failing, view=broken())
+
+    with pytest.raises(ZeroDivisionError):
+        app.test_client().get("/")
+
+    assert events == ["outer before", "failing finally", "outer finally"]

@@ -1,0 +1,240 @@
+"""`guard.plan_for`: the plan of an endpoint and method, which is the object that requests run."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, dataclass
+from typing import Any, ClassVar
+
+import pytest
+from flask import Blueprint, Flask, Request
+from flask.views import MethodView
+
+from flask_guard import (
+    Guard,
+    Phase,
+    Place,
+    Plan,
+    Policy,
+    Run,
+    Step,
+    cors,
+    exempt,
+    limit,
+    log_timing,
+    middleware,
+    protect,
+    require_api_key,
+    secure_headers,
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Spy(Policy):
+    """Keeps the plans of the requests that it sees, and the places where it was compiled."""
+
+    kind: ClassVar[str] = "spy"
+
+    plans: Any = ()
+    places: Any = ()
+
+    @property
+    def phase(self) -> Phase:
+        return Phase.OBSERVE
+
+    def compile(self, place: Place) -> Step:
+        self.places.append(place)
+        return Step(enter=lambda run: self.plans.append(run.plan))
+
+
+@pytest.fixture
+def spy() -> Spy:
+    return Spy(plans=[], places=[])
+
+
+def test_plan_for_is_the_object_that_requests_run(app: Flask, spy: Spy) -> None:
+    guard = Guard(app, policies=[spy])
+    app.add_url_rule("/a/<int:number>", "a", lambda number: "a", methods=["GET", "POST"])
+    client = app.test_client()
+
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
+        for number in (1, 2):
+            client.open(f"/a/{number}", method=method)
+        assert len(spy.plans) == 2
+        assert all(plan is guard.plan_for("a", method) for plan in spy.plans)
+        spy.plans.clear()
+
+
+def test_plan_that_was_asked_for_before_the_first_request_says_what_requests_run(app: Flask, spy: Spy) -> None:
+    guard = Guard(app, policies=[spy, secure_headers])
+    app.add_url_rule("/a", "a", limit("1/minute")(lambda: "a"))
+
+    early = guard.plan_for("a")
+    app.test_client().get("/a")
+
+    (run,) = spy.plans
+    assert [(each.policy, each.scope, each.site) for each in early.policies] == [
+        (each.policy, each.scope, each.site) for each in run.policies
+    ]
+
+
+def test_plan_that_was_asked_for_early_does_not_freeze_what_is_registered_later(app: Flask) -> None:
+    guard = Guard(app)
+    api = Blueprint("api", __name__)
+    app.add_url_rule("/a", "a", lambda: "a")
+
+    assert guard.plan_for("a").policies == ()
+    protect(app, require_api_key)
+    api.add_url_rule("/b", "b", lambda: "b")
+    app.register_blueprint(protect(api, secure_headers))
+
+    assert app.test_client().get("/a").status_code == 401
+    assert [placed.policy for placed in guard.plan_for("a").policies] == [require_api_key]
+    assert [placed.policy for placed in guard.plan_for("api.b").policies] == [secure_headers, require_api_key]
+
+
+def test_plan_is_compiled_once_for_each_endpoint_and_method(app: Flask, spy: Spy) -> None:
+    Guard(app, policies=[spy])
+    app.add_url_rule("/a", "a", lambda: "a")
+    client = app.test_client()
+
+    for _ in range(3):
+        client.get("/a")
+        client.post("/a")  # a 405
+        client.get("/nowhere")
+        client.open("/a", method="OPTIONS", headers={"Access-Control-Request-Method": "GET"})
+
+    seen = {(place.endpoint, place.method, place.preflight) for place in spy.places}
+    assert len(spy.places) == len(seen)
+
+
+def test_plan_says_of_each_policy_what_it_is_where_it_comes_from_and_where_it_was_written(app: Flask) -> None:
+    guard = Guard(app, policies=[log_timing])
+    outer = protect(Blueprint("outer", __name__), cors(origins="*"))
+    inner = protect(Blueprint("inner", __name__), secure_headers)
+
+    @limit("1/minute")
+    class Thing(MethodView):
+        decorators = [limit("2/minute", shared="two")]  # noqa: RUF012
+
+        @require_api_key
+        def get(self) -> str:
+            return "got"
+
+    inner.add_url_rule("/thing", view_func=Thing.as_view("thing"))
+    outer.register_blueprint(inner)
+    app.register_blueprint(outer)
+
+    plan = guard.plan_for("outer.inner.thing")
+
+    assert (plan.endpoint, plan.method) == ("outer.inner.thing", "GET")
+    assert [(placed.policy.name, placed.scope.partition(" ")[0]) for placed in plan.policies] == [
+        ("log_timing", "app"),
+        ("cors", "blueprint"),
+        ("secure_headers", "blueprint"),
+        ("limit", "view"),
+        ("require_api_key", "method"),
+    ]
+    assert [placed.scope for placed in plan.policies][:3] == ["app tests", "blueprint outer", "blueprint outer.inner"]
+    written = [placed.site.rpartition(":") for placed in plan.policies]
+    assert {file for file, _, _ in written} == {__file__}
+    assert all(line.isdigit() for _, _, line in written)
+
+
+def test_plan_is_immutable(app: Flask) -> None:
+    guard = Guard(app, policies=[secure_headers])
+    app.add_url_rule("/a", "a", lambda: "a")
+
+    with pytest.raises(FrozenInstanceError):
+        guard.plan_for("a").enter = ()  # type: ignore[misc]
+
+
+def test_plan_of_an_endpoint_without_policies_is_empty(app: Flask) -> None:
+    guard = Guard(app)
+    app.add_url_rule("/a", "a", lambda: "a")
+
+    plan = guard.plan_for("a")
+
+    assert (plan.policies, plan.enter, plan.leave, plan.teardown) == ((), (), (), ())
+
+
+def test_plan_leaves_out_what_is_exempt(app: Flask) -> None:
+    guard = Guard(app, policies=[secure_headers, require_api_key])
+    app.add_url_rule("/a", "a", exempt(require_api_key)(lambda: "a"))
+
+    assert [placed.policy for placed in guard.plan_for("a").policies] == [secure_headers]
+
+
+@pytest.mark.parametrize("method", ["post", "Post", "POST"])
+def test_method_may_be_in_any_case(app: Flask, method: str) -> None:
+    guard = Guard(app)
+    app.add_url_rule("/a", "a", lambda: "a", methods=["POST"])
+
+    assert guard.plan_for("a", method) is guard.plan_for("a", "POST")
+
+
+def test_unknown_endpoint_is_a_key_error(app: Flask) -> None:
+    guard = Guard(app)
+
+    with pytest.raises(KeyError, match="has no endpoint 'a'"):
+        guard.plan_for("a")
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "NONSENSE"])
+def test_method_that_the_endpoint_does_not_take_is_a_value_error(app: Flask, method: str) -> None:
+    guard = Guard(app)
+    app.add_url_rule("/a", "a", lambda: "a")
+
+    with pytest.raises(ValueError, match=f"endpoint 'a' does not take {method}"):
+        guard.plan_for("a", method)
+
+
+def test_plans_of_several_rules_of_one_endpoint_are_found_by_method(app: Flask) -> None:
+    guard = Guard(app, policies=[secure_headers])
+    app.add_url_rule("/a", "a", methods=["GET"])
+    app.add_url_rule("/b", "a", lambda: "a", methods=["POST"])
+
+    assert [guard.plan_for("a", method).method for method in ("GET", "POST")] == ["GET", "POST"]
+
+
+def test_policies_of_ones_own_run_like_the_built_in_ones(app: Flask) -> None:
+    @dataclass(frozen=True, slots=True, repr=False)
+    class Teapot(Policy):
+        """Refuses to brew."""
+
+        kind: ClassVar[str] = "teapot"
+
+        message: str = "short and stout"
+
+        def compile(self, place: Place) -> Step:
+            def enter(run: Run) -> tuple[str, int]:
+                return f"{self.message} at {place.endpoint}", 418
+
+            return Step(enter)
+
+    Guard(app)
+    app.add_url_rule("/a", "a", protect(lambda: "a", Teapot().refine(message="tall")))
+
+    response = app.test_client().get("/a")
+
+    assert (response.status_code, response.get_data(as_text=True)) == (418, "tall at a")
+
+
+def test_policy_as_written_is_its_repr(app: Flask) -> None:
+    @middleware
+    def tenant(request: Request, *, header: str = "X-Tenant") -> None: ...
+
+    guard = Guard(app, policies=[limit("10/minute", shared="all"), tenant(header="X-Org"), secure_headers])
+    app.add_url_rule("/a", "a", lambda: "a")
+
+    shown = [repr(placed.policy) for placed in guard.plan_for("a").policies]
+
+    assert shown == ["secure_headers", "limit(rates=('10/minute',), shared='all')", "tenant(header='X-Org')"]
+
+
+def test_two_plans_are_equal_only_if_they_are_the_same(app: Flask) -> None:
+    guard = Guard(app)
+    app.add_url_rule("/a", "a", lambda: "a")
+    app.add_url_rule("/b", "b", lambda: "b")
+
+    assert guard.plan_for("a") != Plan("a", "GET")
+    assert guard.plan_for("a") != guard.plan_for("b")

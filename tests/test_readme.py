@@ -1,0 +1,117 @@
+"""The README tells the truth: its code runs, and its commands do what it says."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from flask import Flask
+
+from tests.conftest import free_port, is_listening, stop, wait_for
+from tests.readme import README, ROOT, CurlCall, blocks, curl_calls
+
+
+@pytest.fixture(scope="module")
+def readme() -> dict[str, Any]:
+    """Return the names that the README's Python, run from top to bottom, defines."""
+    names: dict[str, Any] = {"__name__": "readme"}
+    for code in blocks("python"):
+        exec(compile(code, "README.md", "exec"), names)  # noqa: S102
+    return names
+
+
+def test_python_of_the_readme_runs(readme: dict[str, Any]) -> None:
+    app: Flask = readme["app"]
+    client = app.test_client()
+
+    answers = {
+        "/catalogue": client.get("/catalogue", headers={"Origin": "https://x.shop.example"}),
+        "/login": client.post("/login"),
+        "/search": client.get("/search?tenant=a&deep"),
+        "/report": client.get("/report"),
+        "/logout": client.post("/logout"),
+        "/export": client.get("/export"),
+        "/slow": client.get("/slow"),
+    }
+
+    assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(answers, 200)
+    assert answers["/catalogue"].headers["Access-Control-Allow-Origin"] == "https://x.shop.example"
+    assert answers["/login"].headers["RateLimit-Policy"] == '"5-per-minute";q=5;w=60, "50-per-day";q=50;w=86400'
+    assert '"10-per-second";r=8;t=' in answers["/search"].headers["RateLimit"]
+    assert answers["/report"].headers["Content-Security-Policy"] == "default-src 'self'; img-src *"
+    assert answers["/logout"].headers["Clear-Site-Data"] == '"cache","cookies","storage"'
+    assert float(answers["/slow"].headers["X-Seconds"]) >= 0
+
+
+def test_error_handler_of_the_readme_renders_the_429(readme: dict[str, Any]) -> None:
+    client = readme["app"].test_client()
+
+    answer = next(each for each in (client.post("/login") for _ in range(6)) if each.status_code == 429)
+
+    assert answer.get_json() == {"error": "slow down", "policies": ["5-per-minute"]}
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_keys_of_the_readme_open_what_it_says(readme: dict[str, Any]) -> None:
+    client = readme["app"].test_client()
+
+    answer = client.delete("/orders/7", headers={"Authorization": "Bearer test"})
+
+    assert answer.get_json() == {"deleted": 7, "by": "shop"}
+
+
+def test_quickstart_in_the_readme_is_the_example() -> None:
+    assert blocks("python")[0] == (ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8")
+
+
+def test_readme_names_every_config_key() -> None:
+    from flask_guard.config import KEYS
+
+    assert [key for key in KEYS if f"| `{key}` |" not in README] == []
+
+
+SERVERS = {
+    "flask": ["flask", "--app", "examples.quickstart", "run", "--port", "{port}"],
+    "gunicorn": ["gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning", "examples.quickstart:app"],
+}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def quickstart(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Return the port of a running quickstart."""
+    port = free_port()
+    command = [word.format(port=port) for word in SERVERS[request.param]]
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("FLASK_", "WERKZEUG_"))}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(lambda: is_listening(port), process)
+        yield port
+    finally:
+        stop(process)
+
+
+def call(port: int, curl: CurlCall) -> int:
+    """Send what `curl` would send, to the server at `port`; return the status."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(curl.method, urlsplit(curl.url).path, curl.body, curl.headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_curl_commands_answer_as_promised(quickstart: int) -> None:
+    calls = curl_calls()
+
+    statuses = [call(quickstart, curl) for curl in calls]
+
+    assert len(calls) == 9
+    assert statuses == [curl.status for curl in calls]

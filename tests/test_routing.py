@@ -1,0 +1,146 @@
+"""Which plan a request gets where that is not simply the plan of its endpoint and method."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+from flask import Blueprint, Flask, Request, Response
+from flask.views import MethodView
+
+from flask_guard import Guard, cors, limit, middleware, protect, require_api_key
+
+ORIGIN = "https://app.example.com"
+
+
+@middleware
+def stamp(request: Request, *, value: str) -> Generator[None, Response, None]:
+    response = yield
+    response.headers["X-Stamp"] = value
+
+
+@middleware
+def extra(request: Request) -> Generator[None, Response, None]:
+    response = yield
+    response.headers["X-Extra"] = "yes"
+
+
+# Preflights --------------------------------------------------------------------------------------------------------
+
+
+def two_views_on_one_path(app: Flask, *methods: str) -> None:
+    """Serve GET and POST /a by two views, each with its own cors, registered in the order of `methods`."""
+    max_age = {"GET": 1, "POST": 2}
+    for method in methods:
+        view = protect(lambda: "a", cors(origins=ORIGIN, max_age=max_age[method]), require_api_key)
+        app.add_url_rule("/a", method, view, methods=[method])
+
+
+@pytest.mark.parametrize(("method", "max_age"), [("GET", "1"), ("HEAD", "1"), ("POST", "2"), ("post", "2")])
+@pytest.mark.parametrize("order", [("GET", "POST"), ("POST", "GET")])
+def test_preflight_gets_the_policies_of_the_view_that_it_is_about(
+    app: Flask, method: str, max_age: str, order: tuple[str, ...]
+) -> None:
+    Guard(app)
+    two_views_on_one_path(app, *order)
+
+    response = app.test_client().options("/a", headers={"Origin": ORIGIN, "Access-Control-Request-Method": method})
+
+    assert response.status_code == 204
+    assert response.headers["Access-Control-Max-Age"] == max_age
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+def test_preflight_for_a_method_that_the_path_lacks_allows_nothing(app: Flask) -> None:
+    Guard(app)
+    two_views_on_one_path(app, "GET", "POST")
+
+    response = app.test_client().options("/a", headers={"Origin": ORIGIN, "Access-Control-Request-Method": "DELETE"})
+
+    assert not [name for name, _ in response.headers if name.startswith("Access-Control-")]
+    assert "Origin" in response.headers["Vary"]
+
+
+def test_preflight_that_no_cors_answers_is_asked_for_a_key(app: Flask) -> None:
+    Guard(app)
+    app.add_url_rule("/a", "a", require_api_key(lambda: "a"))
+
+    response = app.test_client().options("/a", headers={"Access-Control-Request-Method": "GET"})
+
+    assert response.status_code == 401
+
+
+@pytest.mark.parametrize("has_cors", [True, False])
+@pytest.mark.parametrize("own_options", [True, False])
+@pytest.mark.parametrize("shared", [None, "everything"])
+def test_preflights_are_counted_only_where_they_run_a_view(
+    app: Flask, has_cors: bool, own_options: bool, shared: str | None
+) -> None:
+    Guard(app, policies=[cors(origins=ORIGIN)] if has_cors else [])
+    methods = ["GET", "OPTIONS"] if own_options else ["GET"]
+    app.add_url_rule("/a", "a", limit("1/hour", shared=shared)(lambda: "a"), methods=methods)
+    client = app.test_client()
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
+
+    preflights = [client.options("/a", headers=headers).status_code for _ in range(3)]
+
+    if own_options and not has_cors:  # else announcing a method would be a way to run the view without limit
+        assert preflights == [200, 429, 429]
+    else:
+        assert preflights == [204 if has_cors else 200] * 3
+        assert [client.get("/a").status_code for _ in range(2)] == [200, 429]
+
+
+def test_automatic_options_are_not_counted_either(app: Flask) -> None:
+    Guard(app)
+    app.add_url_rule("/a", "a", limit("1/hour")(lambda: "a"))
+    client = app.test_client()
+
+    assert [client.options("/a").status_code for _ in range(3)] == [200, 200, 200]
+    assert [client.get("/a").status_code for _ in range(2)] == [200, 429]
+
+
+def test_options_view_of_ones_own_has_its_policies_where_no_cors_answers(app: Flask) -> None:
+    class Thing(MethodView):
+        @stamp(value="get")
+        def get(self) -> str:
+            return "got"
+
+        @stamp(value="options")
+        def options(self) -> str:
+            return "mine"
+
+    Guard(app)
+    app.add_url_rule("/a", view_func=Thing.as_view("a"))
+
+    plain = app.test_client().options("/a")
+    preflight = app.test_client().options("/a", headers={"Access-Control-Request-Method": "GET"})
+
+    assert [plain.get_data(as_text=True), preflight.get_data(as_text=True)] == ["mine", "mine"]
+    assert [plain.headers["X-Stamp"], preflight.headers["X-Stamp"]] == ["options", "options"]
+
+
+# 405 ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PATCH", "TRACE", "NONSENSE"])
+def test_405_gets_the_plan_of_an_endpoint_that_the_path_has(app: Flask, method: str) -> None:
+    Guard(app, policies=[stamp(value="app")])
+    api = protect(Blueprint("api", __name__, url_prefix="/api"), stamp(value="api"))
+    api.add_url_rule("/b", "b", protect(lambda: "b", extra), methods=["POST"])
+    app.register_blueprint(api)
+
+    response = app.test_client().open("/api/b", method=method)
+
+    assert response.status_code == 405
+    assert (response.headers["X-Stamp"], response.headers["X-Extra"]) == ("api", "yes")
+
+
+def test_405_of_what_needs_a_key_is_a_401_without_one(app: Flask) -> None:
+    Guard(app, keys={"one": "a key for tests"})
+    app.add_url_rule("/a", "a", require_api_key(lambda: "a"))
+    client = app.test_client()
+
+    statuses = [client.delete("/a", headers=headers).status_code for headers in ({}, {"X-API-Key": "a key for tests"})]
+
+    assert statuses == [401, 405]
