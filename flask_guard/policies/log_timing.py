@@ -19,6 +19,7 @@ from ..state import AppState
 from ..wsgi.request_ids import RequestIds
 from .api_key import VALUE as API_KEY
 from .body import size_if_complete, watch_body
+from .log_records import Records
 
 if TYPE_CHECKING:
     from ..plan import Place
@@ -115,6 +116,7 @@ class _Recorder:
     def __init__(self, policy: LogTiming, ids: RequestIds) -> None:
         self._ids = ids
         self._logger = logging.getLogger(policy.logger)
+        self._records = Records(policy.logger, MESSAGE)
         self._level = policy.level
         self._slow_ms = policy.slow_ms
         self._sample = policy.sample
@@ -152,11 +154,7 @@ class _Recorder:
         logger = self._logger
         if level is None or not logger.isEnabledFor(level):
             return
-        fields = _fields(run, status, size, duration_ms, error, aborted)
-        # as Logger.makeRecord does, but for its check of the names, which are known
-        record = logging.getLogRecordFactory()(logger.name, level, __file__, 0, MESSAGE, (fields,), None, "log_timing")
-        record.__dict__.update(fields)
-        logger.handle(record)
+        logger.handle(self._records.make(level, _fields(run, status, size, duration_ms, error, aborted)))
 
     def _level_of(self, run: Run, status: int, duration_ms: float, error: BaseException | None) -> int | None:
         """Return the level to log at, or None if the request is not in the sample."""
