@@ -125,6 +125,7 @@ def unwrapped(function: ViewFunction) -> Iterator[ViewFunction]:
 
 
 def applied_to(function: ViewFunction) -> Applied | None:
+    """Return what `function` carries as a shim, or as a wrapper of one."""
     return cast("Applied | None", getattr(function, APPLIED, None))
 
 

@@ -97,9 +97,17 @@ def _configured(app: Flask) -> Limiter:
     limiter = Limiter(get_remote_address)
     try:
         limiter.init_app(host)
+        _try_options(limiter)
     except (ConfigurationError, ValueError, TypeError, AssertionError) as error:
         raise ConfigError(_refused(uri, str(error))) from None
     return limiter
+
+
+def _try_options(limiter: Limiter) -> None:
+    """Make a Redis connection object, which opens no connection, so that unknown options are refused now."""
+    pool = getattr(getattr(limiter.storage, "storage", None), "connection_pool", None)
+    if pool is not None:
+        pool.connection_class(**pool.connection_kwargs)
 
 
 def _refused(uri: str, reason: str) -> str:

@@ -245,6 +245,7 @@ BAD_CONFIG: dict[str, dict[str, Any]] = {
     "no port number": {"RATELIMIT_STORAGE_URI": "redis://127.0.0.1:port/0"},
     "not text": {"RATELIMIT_STORAGE_URI": 6379},
     "strategy": {"RATELIMIT_STRATEGY": "leaky-bucket"},
+    "option": {"RATELIMIT_STORAGE_URI": "redis://127.0.0.1:1/0", "RATELIMIT_STORAGE_OPTIONS": {"nonsense": 1}},
 }
 
 
