@@ -17,10 +17,13 @@ from __future__ import annotations
 from .applying import Composition, Exemption, compose, exempt, protect
 from .errors import ConfigError, GuardError, NotGuarded
 from .guard import Guard
+from .jwt import JWT
 from .keys import ApiKey
 from .middleware import Middleware, middleware
 from .plan import Place, Placed, Plan
 from .policies.api_key import RequireApiKey, current_api_key, require_api_key
+from .policies.auth import RequireAuth, current_principal, require_auth
+from .policies.auth_schemes import Principal
 from .policies.cors import Cors, cors
 from .policies.limit import Limit, limit
 from .policies.log_timing import LogTiming, current_request_id, log_timing
@@ -28,9 +31,17 @@ from .policies.secure_headers import SecureHeaders, secure_headers
 from .policy import DenyingPolicy, Phase, Policy, Step
 from .problems import Denied, InsufficientScope, InvalidRequest, LimitExceeded, StoreUnavailable, Unauthenticated
 from .run import Run
-from .signals import request_denied, request_would_be_denied
+from .signals import (
+    key_created,
+    key_leaked,
+    key_revoked,
+    key_rotated,
+    key_used,
+    request_denied,
+    request_would_be_denied,
+)
 
-__all__ = [
+__all__ = [  # noqa: RUF022
     "ApiKey",
     "Composition",
     "ConfigError",
@@ -42,6 +53,7 @@ __all__ = [
     "GuardError",
     "InsufficientScope",
     "InvalidRequest",
+    "JWT",
     "Limit",
     "LimitExceeded",
     "LogTiming",
@@ -52,7 +64,9 @@ __all__ = [
     "Placed",
     "Plan",
     "Policy",
+    "Principal",
     "RequireApiKey",
+    "RequireAuth",
     "Run",
     "SecureHeaders",
     "Step",
@@ -61,8 +75,14 @@ __all__ = [
     "compose",
     "cors",
     "current_api_key",
+    "current_principal",
     "current_request_id",
     "exempt",
+    "key_created",
+    "key_leaked",
+    "key_revoked",
+    "key_rotated",
+    "key_used",
     "limit",
     "log_timing",
     "middleware",
@@ -70,5 +90,6 @@ __all__ = [
     "request_denied",
     "request_would_be_denied",
     "require_api_key",
+    "require_auth",
     "secure_headers",
 ]

@@ -10,10 +10,11 @@ from typing import Any
 from flask import Flask, current_app
 
 from .applying import Composition, flatten
+from .cli import guard_group
 from .config import read_config
 from .errors import ConfigError
 from .hooks import install_hooks
-from .keys import ApiKey, KeyStore, key_store
+from .keys import ApiKey, KeySource, KeyStore, key_store
 from .marks import Mark, calling_site, scaffold_marks
 from .plan import Place, Plan, collect
 from .policy import DenyingPolicy, Policy, kinds_of_policy
@@ -46,7 +47,7 @@ class Guard:
         app: Flask | None = None,
         *,
         policies: Iterable[Policy | Composition] = (),
-        keys: KeyStore | Mapping[str, Any] | Callable[[str], ApiKey | None] | None = None,
+        keys: KeyStore | KeySource | Mapping[str, Any] | Callable[[str], ApiKey | None] | None = None,
     ) -> None:
         self._policies = [Mark(policy, calling_site()) for policy in flatten(policies)]
         self._keys = keys
@@ -71,6 +72,7 @@ class Guard:
         state.guard = self
         self._app = app if self._app is None else self._app
         install_hooks(app, state)
+        app.cli.add_command(guard_group)
         for mark in self._policies:
             mark.what.check_target(app)
             attach(mark, app)

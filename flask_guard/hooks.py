@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Request
 
+from .headers import field_names
 from .plan import Plan
 from .problems import Denied
 from .routing import plan_and_rule
@@ -39,7 +40,7 @@ def install_hooks(app: Flask, state: AppState) -> None:
 
 # The hooks are plain functions, and as flat as they are, because every request goes through them.
 
-current_request = this_request._get_current_object
+current_request: Callable[[], Request] = this_request._get_current_object
 
 
 def _begin(state: AppState) -> Callable[[str | None, object], None]:
@@ -118,6 +119,7 @@ def _run_teardown(step: Teardown, run: Run, error: BaseException | None) -> None
 def _keep_fields(denial: Denied, response: Response) -> None:
     """Put back what a denial must carry, such as its challenge, if the app's own error handler has rendered it."""
     if response.status_code == denial.code:
+        present = field_names(response.headers)
         for name, value in denial.headers:
-            if name not in response.headers:
-                response.headers[name] = value
+            if name.lower() not in present:
+                response.headers.add(name, value)

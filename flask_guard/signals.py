@@ -10,3 +10,10 @@ request_denied: NamedSignal = _signals.signal("request-denied", doc="A policy re
 request_would_be_denied: NamedSignal = _signals.signal(
     "request-would-be-denied", doc="A policy in shadow would have refused."
 )
+key_used: NamedSignal = _signals.signal("key-used", doc="A request was let in with an API key: ``key``, ``request``.")
+key_created: NamedSignal = _signals.signal("key-created", doc="An API key was made. The sender is the store; ``key``.")
+key_rotated: NamedSignal = _signals.signal("key-rotated", doc="An API key got a new secret. As above.")
+key_revoked: NamedSignal = _signals.signal("key-revoked", doc="An API key was revoked. As above.")
+key_leaked: NamedSignal = _signals.signal(
+    "key-leaked", doc="A scanner reported an API key. As above, with the ``url``, and whether it is now ``revoked``."
+)

@@ -116,4 +116,7 @@ def no_thread_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     left = [each for each in threading.enumerate() if each not in before and not isinstance(each, threading.Timer)]
-    assert [each for each in left if not each.name.startswith("ThreadPoolExecutor-")] == []
+    left = [each for each in left if not each.name.startswith("ThreadPoolExecutor-")]
+    for thread in left:
+        thread.join(2)  # it may be about to end
+    assert [each for each in left if each.is_alive()] == []

@@ -174,7 +174,7 @@ def test_required_dependencies_are_four() -> None:
 def test_extras_are_the_documented_ones() -> None:
     extras = metadata.metadata("flask-guard-kit").get_all("Provides-Extra") or []
 
-    assert {"redis", "sql", "compress", "metrics", "json", "test", "dev"} == set(extras)
+    assert {"redis", "sql", "compress", "metrics", "json", "jwt", "test", "dev"} == set(extras)
 
 
 def test_types_are_shipped() -> None:

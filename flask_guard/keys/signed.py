@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -11,6 +12,7 @@ from itsdangerous import BadData, URLSafeSerializer, want_bytes
 
 from ..errors import ConfigError
 from .model import ApiKey
+from .stored import MOST_CACHED, StoredKeys
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -29,11 +31,21 @@ class SignedKeys:
 
     A signed key is readable by whoever holds it, and valid until it expires or the secret that signed it is retired.
 
+    A key that was verified once is remembered by its hash, so that its signature is not computed again.
+
     :param secret_keys: the signing keys, the newest last. By default the app's ``SECRET_KEY``, after
         ``SECRET_KEY_FALLBACKS``, whose signatures are still accepted.
+    :param revocations: stored keys in which revoked ids are noted, if keys shall be revocable before they expire.
     """
 
-    def __init__(self, secret_keys: str | bytes | Sequence[str | bytes] | None = None) -> None:
+    def __init__(
+        self,
+        secret_keys: str | bytes | Sequence[str | bytes] | None = None,
+        *,
+        revocations: StoredKeys | None = None,
+    ) -> None:
+        self._revocations = revocations
+        self._verified: dict[bytes, ApiKey] = {}
         self._serializer: URLSafeSerializer | None = None
         if secret_keys is not None:
             secrets = [secret_keys] if isinstance(secret_keys, (str, bytes)) else list(secret_keys)
@@ -44,18 +56,25 @@ class SignedKeys:
             )
 
     @classmethod
-    def of(cls, app: Flask) -> SignedKeys:
+    def of(cls, app: Flask, *, revocations: StoredKeys | None = None) -> SignedKeys:
         """Return the signed keys of `app`.
 
         :raises ConfigError: if the app has no ``SECRET_KEY``.
         """
         if not app.secret_key:
             raise ConfigError(f"signed API keys need a SECRET_KEY: set app.config['SECRET_KEY'] of {app.name!r}")
-        return cls([*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key])
+        return cls([*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key], revocations=revocations)
 
     def for_app(self, app: Flask) -> SignedKeys:
         """Return this, with the secrets of `app` unless it has its own."""
-        return self if self._serializer is not None else self.of(app)
+        revocations = self._revocations.for_app(app) if self._revocations is not None else None
+        if self._serializer is None:
+            return self.of(app, revocations=revocations)
+        if revocations is self._revocations:
+            return self
+        bound = copy.copy(self)
+        bound._revocations = revocations
+        return bound
 
     def issue(
         self,
@@ -81,7 +100,31 @@ class SignedKeys:
         return signed if isinstance(signed, str) else signed.decode("ascii")
 
     def lookup(self, presented: str) -> ApiKey | None:
-        """Return the key that `presented` describes if its signature holds, or None."""
+        """Return the key that `presented` describes if its signature holds, or None.
+
+        :raises KeyStoreUnavailable: if whether it has been revoked cannot be told.
+        """
+        digest = hashlib.sha256(presented.encode("utf-8", "surrogatepass")).digest()
+        key = self._verified.get(digest)
+        if key is None:
+            key = self._verify(presented)
+            if key is None:
+                return None
+            if len(self._verified) >= MOST_CACHED:
+                self._verified.clear()
+            self._verified[digest] = key
+        return None if self._revocations is not None and self._revocations.is_revoked(key.id) else key
+
+    def revoke(self, key_id: str) -> None:
+        """Make every key with this id work no more.
+
+        :raises ConfigError: if there is nowhere to note that.
+        """
+        if self._revocations is None:
+            raise ConfigError("signed keys can be revoked only with SignedKeys(revocations=SQLKeys(…)) or RedisKeys")
+        self._revocations.revoke_unknown(key_id)
+
+    def _verify(self, presented: str) -> ApiKey | None:
         try:
             payload = self._signer().loads(presented)
         except (BadData, UnicodeError):

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 
 @runtime_checkable
-class _ForApp(Protocol):
-    def for_app(self, app: Flask) -> KeyStore: ...
+class KeySource(Protocol):
+    """What becomes a store once the app is known."""
+
+    def for_app(self, app: Flask) -> KeyStore:
+        """Return the store for `app`."""
+        ...
 
 
 class CallableKeys:
@@ -40,7 +44,7 @@ class CallableKeys:
 
 
 def key_store(
-    source: KeyStore | Mapping[str, Any] | Callable[[str], ApiKey | None] | None, app: Flask
+    source: KeyStore | KeySource | Mapping[str, Any] | Callable[[str], ApiKey | None] | None, app: Flask
 ) -> KeyStore | None:
     """Return the store that `source` means, or None if there are no keys at all.
 
@@ -48,7 +52,7 @@ def key_store(
     """
     if source is None:
         return None
-    if isinstance(source, _ForApp):
+    if isinstance(source, KeySource):
         return source.for_app(app)
     if isinstance(source, KeyStore):
         return source

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
 from werkzeug.local import LocalProxy
 
 from ..config import check_realm
 from ..errors import ConfigError
-from ..keys import ApiKey
+from ..keys import ApiKey, KeyStore, KeyStoreUnavailable
 from ..keys.model import scope_tokens
 from ..policy import DenyingPolicy, Phase, Step
-from ..problems import Denied, InsufficientScope, InvalidRequest, LimitExceeded, Unauthenticated
+from ..problems import Denied, InsufficientScope, InvalidRequest, LimitExceeded, StoreUnavailable, Unauthenticated
 from ..run import Run, current_run
+from ..signals import key_used
 from ..storage import FailureLimit, failure_limit
+from .credentials import SEVERAL, extract_from, extractor, quoted, text_of
 
 if TYPE_CHECKING:
     from ..plan import Place
@@ -27,9 +29,11 @@ log: logging.Logger = logging.getLogger("flask_guard")
 LONGEST_KEY = 8192
 """Characters of a presented key beyond which it is refused without a look-up."""
 
+RETRY_WHEN_DOWN = 5
+"""Seconds that a client is told to wait when keys cannot be looked up."""
+
 VALUE = "api_key"
 NO_KEYS = "%r has views that require an API key, and no keys: everybody is denied. Set GUARD_API_KEYS or Guard(keys=…)"
-Extract: TypeAlias = Callable[[Run], "str | None"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -87,7 +91,7 @@ class RequireApiKey(DenyingPolicy):
         if not places:
             raise ConfigError("require_api_key(in_=…) names no place to look for a key")
         for place in places:
-            _extractor(place)
+            extractor(place)
         if self.realm is not None:
             check_realm(self.realm, "require_api_key(realm=…)")
         if self.failures is not None:
@@ -105,12 +109,12 @@ class RequireApiKey(DenyingPolicy):
         store = state.key_store
         if store is None and state.once("no keys"):
             log.warning(NO_KEYS, state.app.name)
-        extract = _extract(self.in_)
+        extract = extract_from(self.in_)
         verify = _Verifier(self, quoted(state.config.realm if self.realm is None else self.realm))
         failures = FailureLimit(state, self.failures) if self.failures else None
         optional = self.optional
 
-        lookup = store.lookup if store is not None else _find_nothing
+        find = _finder(store)
 
         def enter(run: Run) -> None:
             presented = extract(run)
@@ -120,17 +124,16 @@ class RequireApiKey(DenyingPolicy):
                 return
             if not presented or presented is SEVERAL:
                 raise verify.malformed()
-            key = (
-                lookup(presented if presented.isascii() else _text(presented))
-                if len(presented) <= LONGEST_KEY
-                else None
-            )
-            if key is None or key.expired:
+            key = find(presented)
+            denial = verify.refusal(key, run)
+            if denial is not None:
                 if failures is not None and (wait := failures.wait_after_failure(run)):
                     raise _too_many(wait)
-                raise verify.unknown() if key is None else verify.expired()
+                raise denial
             run.values[VALUE] = key
-            verify.reaches(key)
+            verify.reaches(key)  # type: ignore[arg-type]  # None is refused
+            if key_used.receivers:
+                key_used.send(state.app, key=key, request=run.request)
 
         return Step(enter)
 
@@ -146,8 +149,27 @@ current_api_key: ApiKey = cast(ApiKey, LocalProxy(_current))
 """The :class:`ApiKey` of this request; false where the request presented none (``optional=True``)."""
 
 
-def _find_nothing(_presented: str) -> ApiKey | None:
-    return None
+def _finder(store: KeyStore | None) -> Callable[[str], ApiKey | None]:
+    """Return what looks up what a header field holds."""
+    if store is None:
+        return lambda _presented: None
+    lookup = store.lookup
+
+    def find(presented: str) -> ApiKey | None:
+        if len(presented) > LONGEST_KEY:
+            return None
+        try:
+            return lookup(presented if presented.isascii() else text_of(presented))
+        except KeyStoreUnavailable as error:
+            log.warning("an API key cannot be verified: %s", error)
+            raise StoreUnavailable(
+                "API keys cannot be verified just now.",
+                policy=RequireApiKey.kind,
+                reason="store",
+                headers=[("Retry-After", str(RETRY_WHEN_DOWN))],
+            ) from error
+
+    return find
 
 
 class _Verifier:
@@ -177,13 +199,23 @@ class _Verifier:
             "Present one API key, in one place.", **self._terms("malformed", ', error="invalid_request"')
         )
 
-    def unknown(self) -> Denied:
-        """Return the denial of a key that nobody has."""
-        return self._invalid("The API key is not valid.", "unknown")
+    def refusal(self, key: ApiKey | None, run: Run) -> Denied | None:
+        """Return the denial of a key that does not work, or does not from where it is used; else None.
 
-    def expired(self) -> Denied:
-        """Return the denial of a key whose time is over."""
-        return self._invalid("The API key has expired.", "expired")
+        Only to somebody who holds a real key does it say more than that it is not valid.
+        """
+        if key is None:
+            return self._invalid("The API key is not valid.", "unknown")
+        if key.unrestricted:
+            return None
+        status = key.status
+        if status == "expired":
+            return self._invalid("The API key has expired.", "expired")
+        if status != "active":
+            return self._invalid("The API key is not valid.", status.replace(" ", "_"))
+        if not key.allows(run.request.remote_addr):
+            return self._invalid("The API key is not valid.", "address")
+        return None
 
     def _invalid(self, detail: str, reason: str) -> Denied:
         error = f', error="invalid_token", error_description="{detail}"'
@@ -201,72 +233,6 @@ def _too_many(wait: int) -> Denied:
         reason="failures",
         headers=[("Retry-After", str(wait))],
     )
-
-
-SEVERAL = "several credentials"
-"""Stands, by identity, for what a request presents that presents more than one."""
-
-
-def _extract(places: tuple[str, ...]) -> Extract:
-    """Return what finds the one credential that a request presents."""
-    distinct = dict.fromkeys("header:X-API-Key" if place == "x-api-key" else place for place in places)
-    first, *others = [_extractor(place) for place in distinct]
-
-    def extract(run: Run) -> str | None:
-        found = first(run)
-        for look in others:
-            value = look(run)
-            if value is not None:
-                if found is not None:
-                    return SEVERAL
-                found = value
-        return found
-
-    return extract
-
-
-def _extractor(place: str) -> Extract:
-    if place == "bearer":
-        return _bearer
-    where, _, field = ("header:X-API-Key" if place == "x-api-key" else place).partition(":")
-    if where == "header" and field.replace("-", "").isalnum() and field.isascii():
-        variable = f"HTTP_{field.upper().replace('-', '_')}"
-        return lambda run: cast("str | None", run.request.environ.get(variable))
-    if where == "query" and field:
-        return lambda run: _in_query(run, field)
-    raise ConfigError(f"require_api_key(in_=…): {place!r} is not 'bearer', 'x-api-key', 'header:NAME' or 'query:NAME'")
-
-
-def _bearer(run: Run) -> str | None:
-    """Return the bearer token, an empty string if there is none after the scheme, or None for another scheme."""
-    value: str | None = run.request.environ.get("HTTP_AUTHORIZATION")
-    if value is None or value[:6].lower() != "bearer" or value[6:7] not in ("", " "):
-        return None
-    return value[7:].strip(" ")
-
-
-def _in_query(run: Run, field: str) -> str | None:
-    try:
-        values = run.request.args.getlist(field)
-    except UnicodeDecodeError:  # Werkzeug does not look after a query string that is not UTF-8
-        return ""
-    return SEVERAL if len(values) > 1 else next(iter(values), None)
-
-
-def _text(presented: str) -> str:
-    """Return what a header field holds as text: WSGI hands its bytes over as Latin-1."""
-    if presented.isascii():
-        return presented
-    try:
-        return presented.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return presented
-
-
-def quoted(text: str) -> str:
-    """Return `text`, which is printable ASCII, as a quoted-string (RFC 9110, section 5.6.4)."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 require_api_key: RequireApiKey = RequireApiKey()

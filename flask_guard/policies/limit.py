@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from ..state import AppState
     from ..typing import Enter, Mode, TargetT
 
-By: TypeAlias = "Literal['address', 'api_key'] | Callable[..., object]"
+RateOption: TypeAlias = "str | Callable[..., str]"
+By: TypeAlias = "Literal['address', 'api_key', 'principal'] | Callable[..., object]"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 RETRY_WHEN_DOWN = 5
@@ -56,10 +57,12 @@ class Limit(DenyingPolicy):
 
     The nearest limit replaces outer ones, except that a *shared* one always applies. Several on one target add up.
 
-    :param rates: one or more rates; a client must keep within each.
-    :param by: who is counted: ``"address"`` (``request.remote_addr``, IPv6 by /64), ``"api_key"`` (by address where no
-        key was presented), or a callable, given the request if it takes an argument, that returns who; where it
-        returns None or an empty string, the address counts.
+    :param rates: one or more rates; a client must keep within each. A callable, given the request if it takes an
+        argument, returns the rate of that request; it needs an option beside it:
+        ``limit(lambda: current_api_key.rate or "10/minute", by="api_key")``.
+    :param by: who is counted: ``"address"`` (``request.remote_addr``, IPv6 by /64), ``"api_key"`` or ``"principal"``
+        (the id of who passed ``require_auth``; each by address where there is none), or a callable, given the request
+        if it takes an argument, that returns who; where it returns None or an empty string, the address counts.
     :param cost: how many requests this one counts as, or a callable that returns that.
     :param shared: a name: all that is under this limit draws on one budget. None: each endpoint has its own.
     :param methods: the methods that are counted; by default all.
@@ -73,7 +76,7 @@ class Limit(DenyingPolicy):
     kind: ClassVar[str] = "limit"
     repeatable: ClassVar[bool] = True
 
-    rates: tuple[str, ...] = ()
+    rates: tuple[RateOption, ...] = ()
     by: By = "address"
     cost: int | Callable[..., int] = 1
     shared: str | None = None
@@ -89,7 +92,7 @@ class Limit(DenyingPolicy):
         @overload
         def __call__(
             self,
-            *rates: str,
+            *rates: RateOption,
             by: By = ...,
             cost: int | Callable[..., int] = ...,
             shared: str | None = ...,
@@ -103,8 +106,8 @@ class Limit(DenyingPolicy):
 
     def __post_init__(self) -> None:
         amounts = [item.amount for item in self.items()]
-        if not callable(self.by) and self.by not in ("address", "api_key"):
-            raise ConfigError(f"limit(by=…) must be 'address', 'api_key' or a callable, not {self.by!r}")
+        if not callable(self.by) and self.by not in ("address", "api_key", "principal"):
+            raise ConfigError(f"limit(by=…) must be 'address', 'api_key', 'principal' or a callable, not {self.by!r}")
         self._check_cost(amounts)
         if self.shared is not None and not (isinstance(self.shared, str) and _NAME.fullmatch(self.shared)):
             raise ConfigError(f"limit(shared=…) must be a name such as 'exports', not {self.shared!r}")
@@ -116,7 +119,7 @@ class Limit(DenyingPolicy):
             object.__setattr__(self, "methods", _methods(self.methods))
         if self.algorithm is not None and self.algorithm not in STRATEGIES:
             raise ConfigError(f"limit(algorithm=…) must be one of {names(STRATEGIES)}, not {self.algorithm!r}")
-        for callback in (self.by, self.cost, self.when):
+        for callback in (self.by, self.cost, self.when, *self.rates):
             if callable(callback):
                 takes_request(callback, "limit()")
         DenyingPolicy.__post_init__(self)
@@ -157,7 +160,7 @@ class Limit(DenyingPolicy):
 
     def check_target(self, target: object) -> None:
         if not self.rates:
-            raise ConfigError("limit needs a rate: @limit('10/minute')")
+            raise ConfigError("limit needs a rate: @limit('10/minute'), or @limit(callable, by='address')")
 
     @classmethod
     def check_config(cls, state: AppState) -> None:
@@ -169,11 +172,11 @@ class Limit(DenyingPolicy):
         return super(Limit, self).conflict_with(other)
 
     def items(self) -> list[RateLimitItem]:
-        """Return its rates, parsed."""
-        return [item for text in self.rates for item in parse_rates(text)]
+        """Return its fixed rates, parsed."""
+        return [item for rate in self.rates if not callable(rate) for item in parse_rates(rate)]
 
     def rate_names(self) -> list[str]:
-        """Return what the RateLimit fields call its rates, unless another limit in force there has the name."""
+        """Return what the RateLimit fields call its fixed rates, unless another limit in force there has the name."""
         prefix = f"{self.shared}-" if self.shared else ""
         return [prefix + rate_name(item) for item in self.items()]
 

@@ -18,6 +18,7 @@ from ..run import Run, current_run
 from ..state import AppState
 from ..wsgi.request_ids import RequestIds
 from .api_key import VALUE as API_KEY
+from .auth_schemes import PRINCIPAL_ID
 from .body import size_if_complete, watch_body
 from .log_records import Records
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 VALUE = "log_timing"
 LONGEST_PATH = 2048
 """Characters of a path that a record keeps."""
+LONGEST_PRINCIPAL = 128
+"""Characters of a principal's id that a record keeps."""
 MESSAGE = "%(method)s %(path)s %(status)s %(duration_ms).1f ms"
 
 
@@ -36,10 +39,11 @@ class LogTiming(Policy):
     """Logs one structured record for each request, and gives the request an id.
 
     The record's attributes (``extra`` fields of :mod:`logging`) are ``request_id``, ``method``, ``path``,
-    ``endpoint``, ``status``, ``duration_ms``, ``bytes``, ``address``, ``api_key`` (the id of the key), ``verdicts``
-    (``allowed``, ``denied`` or ``would deny`` by policy), ``aborted`` (whether the client left, or the body failed,
-    before its end) and ``exception`` (the name of the class, where one ended the request). A streamed body is timed to
-    its last byte. Query strings, header values and bodies are not logged, and control characters are escaped.
+    ``endpoint``, ``status``, ``duration_ms``, ``bytes``, ``address``, ``api_key`` (the id of the key), ``principal``
+    (the id of who passed ``require_auth``), ``verdicts`` (``allowed``, ``denied`` or ``would deny`` by policy),
+    ``aborted`` (whether the client left, or the body failed, before its end) and ``exception`` (the name of the class,
+    where one ended the request). A streamed body is timed to its last byte. Query strings, header values and bodies are
+    not logged, and control characters are escaped.
 
     The id is taken from ``X-Request-ID`` or ``traceparent`` if well-formed, and goes out as ``X-Request-ID``.
 
@@ -176,6 +180,7 @@ def _fields(
 ) -> dict[str, Any]:
     request = run.request
     key = run.values.get(API_KEY)
+    principal = run.values.get(PRINCIPAL_ID)
     return {
         "request_id": id_of(run),
         "method": _safe(request.method, 32),
@@ -186,6 +191,7 @@ def _fields(
         "bytes": size,
         "address": _safe(request.remote_addr or "", 64),
         "api_key": key.id if key is not None else None,
+        "principal": _safe(principal, LONGEST_PRINCIPAL) if principal is not None else None,
         "verdicts": _verdicts(run),
         "aborted": aborted,
         "exception": type(error).__name__ if error is not None else None,

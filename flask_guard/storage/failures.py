@@ -19,22 +19,30 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("flask_guard")
 
 
-def failure_limit(rates: str) -> tuple[RateLimitItem, ...]:
+OF_API_KEYS = "require_api_key(failures=…)"
+
+
+def failure_limit(rates: str, option: str = OF_API_KEYS) -> tuple[RateLimitItem, ...]:
     """Return the rates of ``failures=…``.
 
+    :param option: how a message names where they were written.
     :raises ConfigError: if they are none.
     """
-    return parse_rates(rates, "require_api_key(failures=…)")
+    return parse_rates(rates, option)
 
 
 class FailureLimit:
-    """Counts failed attempts by address."""
+    """Counts failed attempts by address.
 
-    def __init__(self, state: AppState, rates: str) -> None:
+    :param budget: the name of what they are counted against; attempts of another name are counted apart.
+    """
+
+    def __init__(self, state: AppState, rates: str, budget: str = "api-key", option: str = OF_API_KEYS) -> None:
         self._backend = state.service(Backend)
         if self._backend.enabled:
             self._counter = self._backend.counter(None)
-            self._rates = [Rate(item, f"{self._backend.key_prefix}failures:api-key") for item in failure_limit(rates)]
+            scope = f"{self._backend.key_prefix}failures:{budget}"
+            self._rates = [Rate(item, scope) for item in failure_limit(rates, option)]
 
     def wait_after_failure(self, run: Run) -> int:
         """Count a failure of the client of `run`. Return the seconds to wait if there were too many, else 0."""

@@ -1,0 +1,78 @@
+"""What a stored key looks like: ``<prefix>_<env>_<id><secret><checksum>``, in base62.
+
+The prefix lets secret scanners find leaked keys, the id lets support name one, the secret has more than 160 bits of
+randomness, and the checksum (CRC-32) tells nonsense from a key without a look-up.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import zlib
+from dataclasses import dataclass
+
+from ..errors import ConfigError
+
+BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+ID_LENGTH = 10
+SECRET_LENGTH = 28
+"""Characters of base62: 166 bits."""
+CHECKSUM_LENGTH = 6
+_NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFormat:
+    """The two names that every key of an application begins with.
+
+    :param prefix: whose keys these are, such as the name of the service.
+    :param env: where they work, such as ``live`` or ``test``.
+    :raises ConfigError: if one is not 1 to 16 lower-case letters and digits, a letter first.
+    """
+
+    prefix: str = "fg"
+    env: str = "live"
+
+    def __post_init__(self) -> None:
+        for name, value in (("prefix", self.prefix), ("env", self.env)):
+            if not isinstance(value, str) or not _NAME.fullmatch(value):
+                raise ConfigError(f"KeyFormat({name}=…) must be lower-case letters and digits, not {value!r}")
+
+    @property
+    def pattern(self) -> str:
+        """Return the regular expression by which a secret scanner finds such keys."""
+        return rf"\b{self.prefix}_{self.env}_[0-9A-Za-z]{{{ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH}}}\b"
+
+    def new(self, key_id: str) -> str:
+        """Return a new key with the id `key_id`."""
+        body = f"{self.prefix}_{self.env}_{key_id}{_random(SECRET_LENGTH)}"
+        return body + _checksum(body)
+
+    def id_of(self, presented: str) -> str | None:
+        """Return the id in `presented`, or None if that is no key of this format."""
+        head = f"{self.prefix}_{self.env}_"
+        length = len(head) + ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH
+        if len(presented) != length or not presented.startswith(head) or not presented.isascii():
+            return None
+        if not presented[len(head) :].isalnum():
+            return None
+        body, checksum = presented[:-CHECKSUM_LENGTH], presented[-CHECKSUM_LENGTH:]
+        return body[len(head) : len(head) + ID_LENGTH] if _checksum(body) == checksum else None
+
+
+def new_id() -> str:
+    """Return a new key id."""
+    return _random(ID_LENGTH)
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(BASE62) for _ in range(length))
+
+
+def _checksum(body: str) -> str:
+    number = zlib.crc32(body.encode("ascii"))
+    digits = []
+    for _ in range(CHECKSUM_LENGTH):
+        number, digit = divmod(number, len(BASE62))
+        digits.append(BASE62[digit])
+    return "".join(reversed(digits))

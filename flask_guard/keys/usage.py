@@ -1,0 +1,60 @@
+"""When keys were last used: noted at most once a minute, and written off the request path."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from .model import KeyStoreUnavailable
+from .records import KeyTable
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+TOUCH_EVERY = 60.0
+"""Seconds between two notes of when a key was last used."""
+TOUCH_DELAY = 0.5
+"""Seconds for which such notes are gathered before they are written."""
+MOST_NOTED = 10_000
+"""Keys whose last note is remembered."""
+
+
+class Usage:
+    """Notes when the keys of one table are used."""
+
+    def __init__(self, table: KeyTable) -> None:
+        self._table = table
+        self._lock = threading.Lock()
+        self._noted: dict[str, float] = {}
+        self._to_write: dict[str, float] = {}
+        self._timer: threading.Timer | None = None
+
+    def note(self, key_id: str, now: float) -> None:
+        """Note that a key is used, unless that was noted within a minute.
+
+        :param now: the monotonic clock, in seconds.
+        """
+        if now - self._noted.get(key_id, -TOUCH_EVERY) >= TOUCH_EVERY:
+            self._note(key_id, now)
+
+    def _note(self, key_id: str, now: float) -> None:
+        with self._lock:
+            if len(self._noted) >= MOST_NOTED:
+                self._noted.clear()
+            self._noted[key_id] = now
+            self._to_write[key_id] = time.time()
+            if self._timer is None or not self._timer.is_alive():  # a forked worker has the timer, but not its thread
+                self._timer = threading.Timer(TOUCH_DELAY, self.flush)
+                self._timer.name = "flask_guard-keys"
+                self._timer.start()
+
+    def flush(self) -> None:
+        """Write what was noted."""
+        with self._lock:
+            used, self._to_write = self._to_write, {}
+            self._timer = None
+        try:
+            if used:
+                self._table.touch(used)
+        except KeyStoreUnavailable:
+            log.warning("when keys were last used could not be written, because the key store cannot be reached")

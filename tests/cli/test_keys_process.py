@@ -1,0 +1,133 @@
+"""``flask guard keys`` as a program: in a process of its own, with a real database, pipes and a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_guard.keys import NewKey, SQLKeys
+
+from ..conftest import stop
+from .conftest import status_of
+
+APP = """
+from flask import Flask
+from flask_guard import Guard
+from flask_guard.keys import SQLKeys
+
+app = Flask(__name__)
+Guard(app, keys=SQLKeys("sqlite:///keys.sqlite"))
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """Return the command line of ``flask guard keys`` for an app whose keys are those of `store`."""
+    (tmp_path / "shop.py").write_text(APP)
+    return [sys.executable, "-W", "error", "-m", "flask", "--app", str(tmp_path / "shop.py"), "guard", "keys"]
+
+
+def run(command: list[str], folder: Path, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*command, *arguments], input=input, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_key_lives_from_create_to_revoke_across_processes(app: Flask, command: list[str], tmp_path: Path) -> None:
+    created = run(command, tmp_path, "create", "--scope", "orders:read", "--json")
+    first = json.loads(created.stdout)
+    assert (created.returncode, created.stdout.count(first["secret"])) == (0, 1)
+    assert first["secret"] not in created.stderr
+    assert run(command, tmp_path, "verify", input=first["secret"]).returncode == 0
+    assert status_of(app, first["secret"]) == 200
+
+    second = json.loads(run(command, tmp_path, "rotate", first["id"], "--overlap", "24h", "--json").stdout)
+    assert [status_of(app, each["secret"]) for each in (first, second)] == [200, 200]
+
+    asked = run(command, tmp_path, "revoke", first["id"])
+    assert (asked.returncode, asked.stdout, "--yes" in asked.stderr) == (2, "", True)
+    assert run(command, tmp_path, "revoke", first["id"], "--yes").returncode == 0
+    assert [status_of(app, each["secret"]) for each in (first, second)] == [401, 401]
+    refused = run(command, tmp_path, "verify", input=second["secret"])
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "not valid\n", "")
+
+
+@pytest.mark.parametrize(("arguments", "exit_code"), [(["show", "x"], 3), (["list"], 4)], ids=["3", "4"])
+def test_a_process_ends_with_the_exit_code_and_one_line(
+    command: list[str], tmp_path: Path, arguments: list[str], exit_code: int
+) -> None:
+    if exit_code == 4:
+        (tmp_path / "keys.sqlite").write_text("this is no database, and long enough to be seen as none" * 20)
+
+    result = run(command, tmp_path, *arguments)
+
+    assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (exit_code, "", 1)
+
+
+def on_terminal(command: list[str], folder: Path, *arguments: str, wait: str, type: str) -> tuple[int, str, str]:
+    """Run a command on a terminal, type once it shows `wait`; return its exit code, output and what was shown."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*command, *arguments], cwd=folder, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, start_new_session=True
+    )
+    os.close(theirs)
+    try:
+        shown = read_until(ours, wait.encode())
+        os.write(ours, f"{type}\n".encode())
+        output, _ = process.communicate(timeout=30)
+        shown += read_until(ours, None)
+    finally:
+        os.close(ours)
+        stop(process)
+    return process.returncode, output.decode(), shown.decode()
+
+
+def read_until(terminal: int, wanted: bytes | None) -> bytes:
+    """Return what `terminal` shows until that has `wanted`, or until nobody has it open any more."""
+    shown = b""
+    while wanted is None or wanted not in shown:
+        ready, _, _ = select.select([terminal], [], [], 30)
+        assert ready, f"the terminal shows only {shown!r}"
+        try:
+            more = os.read(terminal, 1024)
+        except OSError:  # how Linux says that nobody has it open
+            more = b""
+        if not more:
+            return shown
+        shown += more
+    return shown
+
+
+@pytest.fixture
+def new(app: Flask, store: SQLKeys) -> NewKey:
+    return store.create(name="The shop")
+
+
+@pytest.mark.parametrize(
+    ("answer", "exit_code", "status"), [("y", 0, "revoked"), ("n", 1, "active"), ("", 1, "active")]
+)
+def test_revoke_asks_on_a_terminal(
+    command: list[str], tmp_path: Path, store: SQLKeys, new: NewKey, answer: str, exit_code: int, status: str
+) -> None:
+    code, output, shown = on_terminal(command, tmp_path, "revoke", new.key.id, "--json", wait="[y/N]", type=answer)
+
+    assert (code, store.get(new.key.id).status) == (exit_code, status)
+    assert f"Revoke key {new.key.id} (The shop)?" in shown
+    assert (json.loads(output)["status"] if output else "active") == status
+
+
+def test_verify_asks_for_the_key_on_a_terminal_and_does_not_show_it(
+    command: list[str], tmp_path: Path, new: NewKey
+) -> None:
+    code, output, shown = on_terminal(command, tmp_path, "verify", "--json", wait="Key", type=new.secret)
+
+    assert (code, json.loads(output)["id"]) == (0, new.key.id)
+    assert new.secret not in shown + output

@@ -1,0 +1,205 @@
+"""Several processes that use one store of keys at the same moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from collections.abc import Iterator, MutableMapping
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from flask_guard.keys import SQLKeys
+
+from .conftest import Postgres
+
+PROCESSES = 8
+SECONDS = 10.0
+BOUND = 1.0
+OVERLAP = 3600.0
+SHARED = 24
+ROUNDS = 5
+
+
+@dataclass
+class Crowd:
+    """Eight processes, and what they tell each other. Moments are those of the monotonic clock, which they share."""
+
+    pool: ProcessPoolExecutor
+    start: Any
+    live: MutableMapping[str, str]
+    revoking: MutableMapping[str, float]
+    revoked: MutableMapping[str, float]
+
+    def run(self, work: Any, *args: Any) -> list[Any]:
+        """Return what `work` returns in each process, all of which begin at the same moment."""
+        jobs = [self.pool.submit(work, number, *args) for number in range(PROCESSES)]
+        done, _ = wait(jobs, 60, FIRST_EXCEPTION)
+        for each in done:
+            each.result()
+        return [job.result(0) for job in jobs]
+
+
+@dataclass
+class Tally:
+    """What one process did, and what it saw that must not be."""
+
+    rotated: list[tuple[str, str]] = field(default_factory=list)
+    created: int = 0
+    revoked: int = 0
+    accepted: int = 0
+    refused: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def crowd() -> Iterator[Crowd]:
+    """Return eight processes that have begun."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
+        made = Crowd(pool, manager.Barrier(PROCESSES), manager.dict(), manager.dict(), manager.dict())
+        made.run(meet, made.start)
+        yield made
+
+
+def meet(number: int, start: Any) -> int:
+    """Return once all processes are here."""
+    start.wait(20)
+    return number
+
+
+@contextmanager
+def opened(url: str, **options: Any) -> Iterator[SQLKeys]:
+    store = SQLKeys(url, **options)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def make_tables(number: int, start: Any, url: str, table: str) -> list[str]:
+    """Use stores that are not there yet, as every other process does at this moment."""
+    made = []
+    for each in range(ROUNDS):
+        start.wait(20)
+        with opened(url.format(each), table=f"{table}_{each}") as store:
+            new = store.create(name=str(number))
+            assert store.lookup(new.secret) == new.key
+            made.append(new.key.id)
+    return made
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_eight_processes_make_the_tables_at_the_same_moment(
+    database: str, crowd: Crowd, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url, table = f"sqlite:///{tmp_path}/{{}}.sqlite", f"keys_{uuid4().hex}"
+    if database == "postgresql":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        url = postgres.url
+
+    made = crowd.run(make_tables, crowd.start, url, table)
+
+    for each in range(ROUNDS):
+        with opened(url.format(each), table=f"{table}_{each}") as store:
+            assert {key.id for key in store.list()} == {ids[each] for ids in made}
+
+
+def live_together(
+    number: int, start: Any, url: str, shared: list[str], live: Any, revoking: Any, revoked: Any
+) -> Tally:
+    """Create, rotate, verify and revoke for ten seconds. Every exception is the caller's."""
+    chance, tally = random.Random(number), Tally()  # noqa: S311  # what to do next is no secret
+    start.wait(20)
+    end = time.monotonic() + SECONDS
+    with opened(url, cache=BOUND) as store:
+        while time.monotonic() < end:
+            what = chance.random()
+            if what < 0.1:
+                create(store, tally, live)
+            elif what < 0.2:
+                key_id = chance.choice(shared)
+                tally.rotated.append((key_id, store.rotate(key_id, overlap=OVERLAP).secret))
+            elif what < 0.25:
+                revoke(store, tally, chance, live, revoking, revoked)
+            else:
+                verify(store, tally, chance, live, revoking, revoked)
+            time.sleep(0.005)
+    return tally
+
+
+def create(store: SQLKeys, tally: Tally, live: MutableMapping[str, str]) -> None:
+    new = store.create()
+    tally.created += 1
+    if store.lookup(new.secret) is None:
+        tally.wrong.append(f"{new.key.id}: a new key was refused")
+    live[new.key.id] = new.secret
+
+
+def revoke(
+    store: SQLKeys,
+    tally: Tally,
+    chance: random.Random,
+    live: MutableMapping[str, str],
+    revoking: MutableMapping[str, float],
+    revoked: MutableMapping[str, float],
+) -> None:
+    known = list(live.items())
+    if not known:
+        return
+    key_id, secret = chance.choice(known)
+    revoking.setdefault(key_id, time.monotonic())
+    store.revoke(key_id)
+    revoked.setdefault(key_id, time.monotonic())
+    tally.revoked += 1
+    if store.lookup(secret) is not None:
+        tally.wrong.append(f"{key_id}: accepted where it was revoked")
+
+
+def verify(
+    store: SQLKeys,
+    tally: Tally,
+    chance: random.Random,
+    live: MutableMapping[str, str],
+    revoking: MutableMapping[str, float],
+    revoked: MutableMapping[str, float],
+) -> None:
+    for key_id, secret in chance.sample(known := list(live.items()), min(8, len(known))):
+        gone = revoked.get(key_id)
+        started = time.monotonic()
+        if store.lookup(secret) is None:
+            tally.refused += 1
+            if key_id not in revoking:
+                tally.wrong.append(f"{key_id}: refused, though nobody revoked it")
+        else:
+            tally.accepted += 1
+            if gone is not None and started > gone + BOUND:
+                tally.wrong.append(f"{key_id}: accepted {started - gone:.3f} s after it was revoked")
+
+
+def test_eight_processes_create_rotate_verify_and_revoke_in_one_sqlite_file(crowd: Crowd, sqlite_url: str) -> None:
+    with opened(sqlite_url) as store:
+        shared = [store.create().key.id for _ in range(SHARED)]
+
+    tallies: list[Tally] = crowd.run(
+        live_together, crowd.start, sqlite_url, shared, crowd.live, crowd.revoking, crowd.revoked
+    )
+
+    assert [each for tally in tallies for each in tally.wrong] == []
+    rotated = [each for tally in tallies for each in tally.rotated]
+    with opened(sqlite_url, cache=0) as store:
+        states = {key.id: key.status for key in store.list()}
+        accepted = [key.id if (key := store.lookup(secret)) else None for _, secret in rotated]
+        still = {key_id for key_id, secret in crowd.live.items() if store.lookup(secret) is not None}
+    assert accepted == [key_id for key_id, _ in rotated]
+    assert len(states) == SHARED + sum(tally.created for tally in tallies)
+    assert {key_id for key_id, status in states.items() if status == "revoked"} == set(crowd.revoked.keys())
+    assert still == set(crowd.live.keys()) - set(crowd.revoked.keys())
+    for tally in tallies:
+        assert min(tally.created, tally.revoked, tally.accepted, tally.refused, len(tally.rotated)) > 5
