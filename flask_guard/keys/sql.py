@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TimeoutExpired
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -240,8 +239,9 @@ def _engine(url: URL, timeout: float) -> Engine:
         connect_args = {"connect_timeout": seconds, "options": f"-c statement_timeout={int(timeout * 1000)}"}
     elif backend in ("mysql", "mariadb"):
         connect_args = {"connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds}
-    memory = backend == "sqlite" and url.database in (None, "", ":memory:")
-    options: dict[str, Any] = {} if memory else {"pool_timeout": timeout, "pool_pre_ping": backend != "sqlite"}
+    if backend == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ConfigError("SQLKeys(url=…): a database in memory is another one for each thread; name a file")
+    options = {"pool_timeout": timeout, "pool_pre_ping": backend != "sqlite"}
     engine = create_engine(url, connect_args=connect_args, isolation_level="AUTOCOMMIT", **options)
     if backend == "sqlite":
         event.listen(engine, "connect", _tune_sqlite)
@@ -285,8 +285,9 @@ def _within(seconds: float, operation: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001  # it is raised where the operation was wanted
             outcome.set_exception(error)
 
-    threading.Thread(target=work, daemon=True, name="flask_guard-keys-sql").start()
-    try:
-        return outcome.result(seconds)
-    except TimeoutExpired:
-        raise KeyStoreUnavailable(f"the database of API keys did not answer within {seconds} s") from None
+    thread = threading.Thread(target=work, daemon=True, name="flask_guard-keys-sql")
+    thread.start()
+    thread.join(seconds)
+    if not outcome.done():
+        raise KeyStoreUnavailable(f"the database of API keys did not answer within {seconds} s")
+    return outcome.result()

@@ -25,6 +25,7 @@ class Usage:
     def __init__(self, table: KeyTable) -> None:
         self._table = table
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._noted: dict[str, float] = {}
         self._to_write: dict[str, float] = {}
         self._timer: threading.Timer | None = None
@@ -49,12 +50,13 @@ class Usage:
                 self._timer.start()
 
     def flush(self) -> None:
-        """Write what was noted."""
-        with self._lock:
-            used, self._to_write = self._to_write, {}
-            self._timer = None
-        try:
-            if used:
-                self._table.touch(used)
-        except KeyStoreUnavailable:
-            log.warning("when keys were last used could not be written, because the key store cannot be reached")
+        """Write what was noted, and wait for a write that has begun: the table may be closed afterwards."""
+        with self._writing:
+            with self._lock:
+                used, self._to_write = self._to_write, {}
+                self._timer = None
+            try:
+                if used:
+                    self._table.touch(used)
+            except KeyStoreUnavailable:
+                log.warning("when keys were last used could not be written, because the key store cannot be reached")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import sqlite3
+import threading
 import time
 from collections.abc import Iterator, MutableMapping
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ SECONDS = 10.0
 BOUND = 1.0
 OVERLAP = 3600.0
 SHARED = 24
-ROUNDS = 5
+ROUNDS = 12
 
 
 @dataclass
@@ -109,6 +111,19 @@ def test_eight_processes_make_the_tables_at_the_same_moment(
     for each in range(ROUNDS):
         with opened(url.format(each), table=f"{table}_{each}") as store:
             assert {key.id for key in store.list()} == {ids[each] for ids in made}
+
+
+def test_whoever_makes_the_tables_waits_for_those_who_write(tmp_path: Path) -> None:
+    file = tmp_path / "app.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as writer:
+        writer.execute("CREATE TABLE other (id)")
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("INSERT INTO other VALUES (1)")
+        timer = threading.Timer(0.4, writer.commit)
+        timer.start()
+        with opened(f"sqlite:///{file}") as store:
+            assert store.lookup(store.create().secret) is not None
+        timer.join()
 
 
 def live_together(
