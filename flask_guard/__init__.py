@@ -24,14 +24,26 @@ from .plan import Place, Placed, Plan
 from .policies.api_key import RequireApiKey, current_api_key, require_api_key
 from .policies.auth import RequireAuth, current_principal, require_auth
 from .policies.auth_schemes import Principal
+from .policies.ban import Ban, ban
+from .policies.concurrency import ConcurrencyLimit
 from .policies.cors import Cors, cors
+from .policies.inline import LimitStatus
 from .policies.limit import Limit, limit
 from .policies.log_timing import LogTiming, current_request_id, log_timing
 from .policies.secure_headers import SecureHeaders, secure_headers
 from .policy import DenyingPolicy, Phase, Policy, Step
-from .problems import Denied, InsufficientScope, InvalidRequest, LimitExceeded, StoreUnavailable, Unauthenticated
+from .problems import (
+    Banned,
+    Denied,
+    InsufficientScope,
+    InvalidRequest,
+    LimitExceeded,
+    StoreUnavailable,
+    Unauthenticated,
+)
 from .run import Run
 from .signals import (
+    client_banned,
     key_created,
     key_leaked,
     key_revoked,
@@ -39,11 +51,16 @@ from .signals import (
     key_used,
     request_denied,
     request_would_be_denied,
+    store_available,
+    store_unavailable,
 )
 
 __all__ = [  # noqa: RUF022
     "ApiKey",
+    "Ban",
+    "Banned",
     "Composition",
+    "ConcurrencyLimit",
     "ConfigError",
     "Cors",
     "Denied",
@@ -56,6 +73,7 @@ __all__ = [  # noqa: RUF022
     "JWT",
     "Limit",
     "LimitExceeded",
+    "LimitStatus",
     "LogTiming",
     "Middleware",
     "NotGuarded",
@@ -72,6 +90,8 @@ __all__ = [  # noqa: RUF022
     "Step",
     "StoreUnavailable",
     "Unauthenticated",
+    "ban",
+    "client_banned",
     "compose",
     "cors",
     "current_api_key",
@@ -92,4 +112,6 @@ __all__ = [  # noqa: RUF022
     "require_api_key",
     "require_auth",
     "secure_headers",
+    "store_available",
+    "store_unavailable",
 ]

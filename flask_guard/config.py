@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from .errors import ConfigError, did_you_mean
 from .problems import names
-from .typing import Mode
+from .typing import Mode, OnStoreError
 
 if TYPE_CHECKING:
     from flask import Config
 
-ERROR_FORMATS = ("auto", "problem", "html")
+CHOICES = {
+    "error_format": ("auto", "problem", "html"),
+    "on_store_error": ("local", "allow", "deny"),
+    "ratelimit_headers": ("draft", "legacy", "both"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,10 @@ class GuardConfig:
     :ivar api_keys: ``GUARD_API_KEYS``: API keys by id; see :class:`flask_guard.keys.StaticKeys`.
     :ivar cors_origins: ``GUARD_CORS_ORIGINS``: the origins of every `cors` that names none.
     :ivar error_format: ``GUARD_ERROR_FORMAT``: ``"auto"`` (by the Accept header), ``"problem"`` or ``"html"``.
+    :ivar on_store_error: ``GUARD_ON_STORE_ERROR``: what limits do that do not say it themselves while their store
+        cannot be asked: ``"local"``, ``"allow"`` or ``"deny"``; see :class:`flask_guard.Limit`.
+    :ivar ratelimit_headers: ``GUARD_RATELIMIT_HEADERS``: ``"draft"`` (``RateLimit``), ``"legacy"``
+        (``X-RateLimit-Limit`` and so on) or ``"both"``.
     :ivar realm: ``GUARD_REALM``: the realm of challenges that name none.
     """
 
@@ -34,6 +42,8 @@ class GuardConfig:
     api_keys: Mapping[str, Any] | None = field(default=None, repr=False)
     cors_origins: Any = None
     error_format: str = "auto"
+    on_store_error: OnStoreError = "local"
+    ratelimit_headers: str = "draft"
     realm: str = "api"
 
 
@@ -53,8 +63,9 @@ def read_config(config: Config, kinds_with_mode: frozenset[str]) -> GuardConfig:
     options = {KEYS[key]: value for key, value in given.items()}
     if not isinstance(options.get("enabled", True), bool):
         raise ConfigError(f"GUARD_ENABLED must be True or False, not {options['enabled']!r}")
-    if options.get("error_format", "auto") not in ERROR_FORMATS:
-        raise ConfigError(f"GUARD_ERROR_FORMAT must be one of {names(ERROR_FORMATS)}, not {options['error_format']!r}")
+    for name, choices in CHOICES.items():
+        if name in options and options[name] not in choices:
+            raise ConfigError(f"GUARD_{name.upper()} must be one of {names(choices)}, not {options[name]!r}")
     check_realm(options.get("realm", "api"), "GUARD_REALM")
     api_keys = options.get("api_keys")
     if api_keys is not None and not isinstance(api_keys, Mapping):

@@ -6,7 +6,10 @@ A client's mistakes are denials, in :mod:`flask_guard.problems`.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_USER = re.compile(r"://\S*@")
 
 
 class GuardError(Exception):
@@ -34,3 +37,8 @@ def printable(value: str, limit: int = 200) -> str:
     """Return `value` fit for one line: control and direction characters escaped, cut at `limit`."""
     cut = value if len(value) <= limit else value[:limit] + "…"
     return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+
+
+def without_credentials(text: str) -> str:
+    """Return `text` without the user and the password of any URI in it."""
+    return _USER.sub("://…@", text)

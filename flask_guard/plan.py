@@ -53,7 +53,7 @@ class Place:
     :ivar scope: where the policy was written.
     :ivar ordinal: how many policies of its kind stand before it in that scope.
     :ivar earlier: the policies of its kind that act before it.
-    :ivar neighbours: the policies of its kind that act next to it, where those are compiled into one step.
+    :ivar neighbours: the policies that act next to it, where those are compiled into one step with it.
     """
 
     state: AppState = field(repr=False)
@@ -112,7 +112,7 @@ def make_plan(place: Place) -> Plan:
     """
     scopes = list(collect(place))
     placed = order(merge(scopes, place))
-    steps = [_compile(list(group)) for _, group in itertools.groupby(placed, _together)]
+    steps = [_compile(group) for group in _groups(placed)]
     return Plan(
         place.endpoint,
         place.method,
@@ -222,10 +222,17 @@ def order(placed: list[Placed]) -> list[Placed]:
 # Compile ---------------------------------------------------------------------------------------------------------
 
 
-def _together(placed: Placed) -> tuple[object, ...]:
-    """Return what is equal for neighbours that are compiled into one step."""
-    policy = placed.policy
-    return (policy.key, policy.phase, _mode(placed), id(placed) if policy.joins is None else policy.joins)
+def _groups(placed: list[Placed]) -> Iterator[list[Placed]]:
+    """Yield what is compiled into one step each: neighbours that join, those in shadow apart from the others."""
+
+    def together(each: Placed) -> object:
+        return id(each) if each.policy.joins is None else each.policy.joins
+
+    for _, neighbours in itertools.groupby(placed, together):
+        in_mode: dict[Mode, list[Placed]] = {"enforce": [], "report": []}
+        for each in neighbours:
+            in_mode[_mode(each)].append(each)
+        yield from filter(None, in_mode.values())
 
 
 def _mode(placed: Placed) -> Mode:

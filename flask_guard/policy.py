@@ -116,7 +116,7 @@ class Policy(Applicable):
 
     @property
     def joins(self) -> Hashable | None:
-        """Return what is equal for neighbours of its kind that the first of them compiles into one step, or None."""
+        """Return what is equal for neighbours that the first of them compiles into one step, or None."""
         return None
 
     @property

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Request as WSGIRequest
 
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+ABNORMAL_USAGE = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected"
 REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 LONGEST_ACCEPT = 1024
 """Characters of an Accept header that are worth parsing for an error page."""
@@ -106,6 +107,12 @@ class LimitExceeded(Denied, exceptions.TooManyRequests):
     """429: a quota is used up. Carries ``Retry-After`` (RFC 6585, section 4)."""
 
     problem_type = QUOTA_EXCEEDED
+
+
+class Banned(Denied, exceptions.TooManyRequests):
+    """429: the client was denied so often that it is denied everything for a while. Carries ``Retry-After``."""
+
+    problem_type = ABNORMAL_USAGE
 
 
 class StoreUnavailable(Denied, exceptions.ServiceUnavailable):

@@ -17,3 +17,10 @@ key_revoked: NamedSignal = _signals.signal("key-revoked", doc="An API key was re
 key_leaked: NamedSignal = _signals.signal(
     "key-leaked", doc="A scanner reported an API key. As above, with the ``url``, and whether it is now ``revoked``."
 )
+client_banned: NamedSignal = _signals.signal(
+    "client-banned", doc="A client was banned: its ``identity``, for how many ``seconds``, ``request``."
+)
+store_unavailable: NamedSignal = _signals.signal(
+    "store-unavailable", doc="The limit store stopped answering: ``error``. Sent once, when it goes down."
+)
+store_available: NamedSignal = _signals.signal("store-available", doc="The limit store answers again.")

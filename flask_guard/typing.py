@@ -20,6 +20,9 @@ HeaderPairs: TypeAlias = Iterable[tuple[str, str]]
 Mode: TypeAlias = Literal["enforce", "report"]
 """Whether a denying policy denies, or only says what it would have denied."""
 
+OnStoreError: TypeAlias = Literal["local", "allow", "deny"]
+"""What becomes of a request when the store cannot be asked: counted in this process, let through, or denied."""
+
 ViewFunction: TypeAlias = Callable[..., Any]
 
 TargetT = TypeVar("TargetT", bound="ViewFunction | type[View] | Scaffold")
@@ -40,6 +43,7 @@ __all__ = [
     "HeaderPairs",
     "Leave",
     "Mode",
+    "OnStoreError",
     "Response",
     "Scaffold",
     "TargetT",

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.benchmarks import overhead
+from tests.benchmarks import limits, overhead
 
 
 def test_overhead_prints_a_line_for_each_variant(
@@ -18,3 +18,16 @@ def test_overhead_prints_a_line_for_each_variant(
 
     lines = capsys.readouterr().out.splitlines()
     assert [line[:18].strip() for line in lines[1:]] == ["bare", "empty plan", *overhead.POLICIES, "all five"]
+
+
+def test_limits_prints_a_ratio_for_each_comparison(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["limits", "--rounds", "1", "--requests", "2"])
+
+    limits.main()
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:50].strip() for line in lines[-len(limits.COMPARISONS) :]] == [
+        f"{each.ours} / {each.theirs}" for each in limits.COMPARISONS
+    ]

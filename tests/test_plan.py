@@ -228,7 +228,7 @@ def test_policy_as_written_is_its_repr(app: Flask) -> None:
 
     shown = [repr(placed.policy) for placed in guard.plan_for("a").policies]
 
-    assert shown == ["secure_headers", "limit(rates=('10/minute',), shared='all')", "tenant(header='X-Org')"]
+    assert shown == ["secure_headers", "limit(shared='all', rates=('10/minute',))", "tenant(header='X-Org')"]
 
 
 def test_two_plans_are_equal_only_if_they_are_the_same(app: Flask) -> None:

@@ -34,6 +34,8 @@ def test_python_of_the_readme_runs(readme: dict[str, Any]) -> None:
         "/catalogue": client.get("/catalogue", headers={"Origin": "https://x.shop.example"}),
         "/login": client.post("/login"),
         "/search": client.get("/search?tenant=a&deep"),
+        "/sessions": client.post("/sessions", data={"password": "correct horse"}),
+        "/exports": client.post("/exports"),
         "/report": client.get("/report"),
         "/logout": client.post("/logout"),
         "/export": client.get("/export"),
@@ -44,6 +46,8 @@ def test_python_of_the_readme_runs(readme: dict[str, Any]) -> None:
     assert answers["/catalogue"].headers["Access-Control-Allow-Origin"] == "https://x.shop.example"
     assert answers["/login"].headers["RateLimit-Policy"] == '"5-per-minute";q=5;w=60, "50-per-day";q=50;w=86400'
     assert '"10-per-second";r=8;t=' in answers["/search"].headers["RateLimit"]
+    assert answers["/sessions"].headers["RateLimit"] == '"5-per-minute";r=5;t=60'
+    assert answers["/exports"].get_json() == {"remaining": 98}
     assert answers["/report"].headers["Content-Security-Policy"] == "default-src 'self'; img-src *"
     assert answers["/logout"].headers["Clear-Site-Data"] == '"cache","cookies","storage"'
     assert float(answers["/slow"].headers["X-Seconds"]) >= 0

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from ..errors import ConfigError
-from ..storage.rates import parse_rates
+from ..spans import units
+from ..storage import parse_rates
 from .chain import ChainedKeys
 from .model import ApiKey, KeyStore, moment, networks, scope_tokens
 from .stored import StoredKeys
-
-_SPAN = re.compile(
-    r"(?:(?P<weeks>\d{1,9})w)?(?:(?P<days>\d{1,9})d)?(?:(?P<hours>\d{1,9})h)?"
-    r"(?:(?P<minutes>\d{1,9})m)?(?:(?P<seconds>\d{1,9})s)?",
-    re.ASCII,
-)
-_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 
 def stored_keys(store: KeyStore | None) -> StoredKeys | None:
@@ -47,23 +40,12 @@ def describe(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def parse_span(text: str) -> timedelta:
-    """Return the span that `text` means: seconds, or weeks, days, hours, minutes and seconds such as ``1d12h``.
-
-    :raises ConfigError: if it means none.
-    """
-    span = timedelta(seconds=float(text)) if _SECONDS.fullmatch(text) else _units(text)
-    if span is None:
-        raise ConfigError(f"{text!r} is not a span; write one such as 24h, 1d12h or 90 (seconds)")
-    return span
-
-
 def parse_when(text: str) -> datetime | None:
     """Return the moment that `text` means: one in ISO 8601, a date, or a span from now with its units.
 
     :raises ConfigError: if it means none.
     """
-    span = _units(text)
+    span = units(text)
     try:
         return datetime.now(timezone.utc) + span if span is not None else moment(text, "moment")
     except OverflowError:
@@ -110,16 +92,6 @@ def parse_claim(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise ConfigError(f"{text!r} is not a claim; write NAME=VALUE")
     return name, value
-
-
-def _units(text: str) -> timedelta | None:
-    match = _SPAN.fullmatch(text) if text else None
-    if match is None:
-        return None
-    try:
-        return timedelta(**{unit: int(number) for unit, number in match.groupdict("0").items()})
-    except OverflowError:
-        raise ConfigError(f"{text!r} is too far away") from None
 
 
 def _iso(at: datetime | None) -> str | None:

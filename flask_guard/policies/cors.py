@@ -13,6 +13,7 @@ from ..headers import check_value
 from ..policy import Phase, Policy, Step
 from .cors_engine import Engine
 from .cors_origins import ANY, Origins, parse_origins
+from .limit_fields import field_names_in
 
 if TYPE_CHECKING:
     from ..plan import Place
@@ -125,6 +126,7 @@ class Cors(Policy):
             self.origins_in(place.state),
             allow_headers=self.allow_headers,
             expose_headers=self.expose_headers,
+            limit_headers=field_names_in(place.state),
             credentials=self.credentials,
             max_age=self.max_age,
         )

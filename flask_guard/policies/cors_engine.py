@@ -8,13 +8,14 @@ mistake. For exact origins it is asked once, when the policy is compiled.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flask_cors import core as flask_cors
 from werkzeug.datastructures import Headers
 
 from ..headers import Pair, add_vary, append, drop, field_names
 from .cors_origins import ANY, Origins
+from .limit_fields import VALUE as STANDINGS
 
 if TYPE_CHECKING:
     from ..run import Run
@@ -30,6 +31,11 @@ _OWN = frozenset(
 )
 
 
+Both: TypeAlias = tuple[list[Pair], list[Pair]]
+"""The headers of a response: of one without the fields of limits, and of one that has them."""
+NOTHING: Both = ([], [])
+
+
 class Engine:
     """Writes the CORS headers of one compiled policy."""
 
@@ -39,6 +45,7 @@ class Engine:
         *,
         allow_headers: tuple[str, ...],
         expose_headers: tuple[str, ...],
+        limit_headers: tuple[str, ...],
         credentials: bool,
         max_age: int | None,
     ) -> None:
@@ -54,18 +61,19 @@ class Engine:
             "always_send": origins is ANY,
             "vary_header": False,
         }
-        self._any = self._simple("*") if origins is ANY else None
-        self._exact = {origin: self._simple(origin) for origin in origins.exact}
+        self._expose_limits = {"expose_headers": list(dict.fromkeys((*expose_headers, *limit_headers)))}
+        self._any = self._both("*") if origins is ANY else None
+        self._exact = {origin: self._both(origin) for origin in origins.exact}
 
     def write(self, run: Run, response: Response) -> None:
-        """Write the headers of an ordinary response."""
-        pairs = self._any
-        if pairs is None:
+        """Write the headers of an ordinary response. One that says where the client stands shows that to the page."""
+        both = self._any
+        if both is None:
             origin: str = run.request.environ.get("HTTP_ORIGIN", "")
-            pairs = self._exact.get(origin)
-            if pairs is None:
-                pairs = self._simple(origin) if origin and self._origins.allow(origin) else []
-        self._set(response, pairs)
+            both = self._exact.get(origin)
+            if both is None:
+                both = self._both(origin) if origin and self._origins.allow(origin) else NOTHING
+        self._set(response, both[STANDINGS in run.values])
 
     def write_preflight(self, run: Run, response: Response, methods: tuple[str, ...] | None) -> None:
         """Write the headers of the answer to a preflight.
@@ -98,8 +106,9 @@ class Engine:
             and (name.lower() in self._named_headers or (self._any_header and name.lower() != "authorization"))
         ]
 
-    def _simple(self, origin: str) -> list[Pair]:
-        return self._compute(Headers({"Origin": origin}), "GET")
+    def _both(self, origin: str) -> Both:
+        asked = Headers({"Origin": origin})
+        return self._compute(asked, "GET"), self._compute(asked, "GET", **self._expose_limits)
 
     def _compute(self, asked: Headers, method: str, **options: Any) -> list[Pair]:
         literal = "*" if self._origins is ANY else _literal(asked["Origin"])

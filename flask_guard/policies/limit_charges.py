@@ -2,68 +2,140 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
+import inspect
+import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from ..address import client_network
 from ..callbacks import takes_request
-from ..storage import Backend, Charge, Rate, parse_rates, rate_name
-from .api_key import VALUE as API_KEY
-from .auth_schemes import PRINCIPAL_ID
+from ..errors import ConfigError
+from ..storage import Backend, Budget, Charge, StoreDown, parse_rates, rate_budget, rate_name
+from ..typing import Leave, Response
+from .limit_fields import VALUE as STANDINGS
+from .limit_identity import identifier
+from .metering import Meter
+from .taking import METERED, was_refused
 
 if TYPE_CHECKING:
-    from ..plan import Place
-    from ..run import Run
-    from .limit import By, Limit
+    from limits import RateLimitItem
 
-LONGEST_IDENTITY = 128
-"""Characters of a client's identity beyond which its hash is stored instead."""
+    from ..run import Run
+    from .limit import Limit
+
+log: logging.Logger = logging.getLogger("flask_guard")
 
 MOST_PARSED = 1000
 """Distinct texts of a dynamic rate that are kept parsed."""
 
-Charging: TypeAlias = "Callable[[Run, list[Charge]], None]"
-"""Adds the charges of one limit for a request."""
 
+def limit_meter(policy: Limit, scope: str, names: list[str], backend: Backend) -> Meter:
+    """Return what charges a request for `policy`.
 
-def charging_for(policy: Limit, place: Place, backend: Backend) -> Charging:
-    """Return what adds the charges of one limit for a request."""
-    scope = f"{backend.key_prefix}{_scope(policy, place)}"
-    taken = Counter(name for each in place.earlier if isinstance(each, type(policy)) for name in each.rate_names())
-    rates = []
-    for item, name in zip(policy.items(), policy.rate_names(), strict=True):
-        taken[name] += 1
-        number = f"-{taken[name]}" if taken[name] > 1 else ""
-        rates.append(Rate(item, scope, name=f"{name}{number}", shown=policy.headers))
-    dynamic = [_DynamicRate(rate, scope, policy) for rate in policy.rates if callable(rate)]
-    identify = _identify(policy.by)
+    :param scope: the name of its budget.
+    :param names: what the RateLimit fields call its fixed rates.
+    """
+    make = _budget_maker(policy, scope, backend)
+    budgets = [make(item, name) for item, name in zip(policy.items(), names, strict=True)]
+    dynamic = [_DynamicRate(rate, policy, make) for rate in policy.rates if callable(rate)]
+    identify = identifier(policy.by, "limit(by=…)")
     applies = takes_request(policy.when, "limit(when=…)") if policy.when else None
     cost_of = _cost(policy.cost)
+    deducted_later = policy.deduct_when is not None
 
     def charge(run: Run, charges: list[Charge]) -> None:
         if applies is None or applies(run.request):
             identity, cost = identify(run), cost_of(run)
-            charges.extend([(rate, identity, cost) for rate in rates])
+            deduct = 0 if deducted_later else cost
+            found = [(budget, identity, cost, deduct) for budget in budgets]
             for each in dynamic:
-                charges.extend([(rate, identity, cost) for rate in each.rates(run)])
+                found.extend([(budget, identity, cost, deduct) for budget in each.budgets(run)])
+            charges.extend(found)
+            if deducted_later:
+                run.values.setdefault(_LATER, {})[charge] = found
 
-    return charge
+    return Meter(charge, _deduct_later(policy.deduct_when, charge, backend) if policy.deduct_when else None)
+
+
+_LATER = "limit.later"
+
+
+def takes_response(callback: Callable[..., object], what: str) -> None:
+    """Raise ConfigError unless `callback` can be called with the response."""
+    if inspect.iscoroutinefunction(callback):
+        raise ConfigError(f"{what}: {callback!r} is async; it is called while the response waits, so make it plain")
+    try:
+        inspect.signature(callback).bind("response")
+    except TypeError:
+        raise ConfigError(f"{what}: {callback!r} must take the response") from None
+    except ValueError:  # some builtins have no signature
+        return
+
+
+def _deduct_later(deduct_when: Callable[[Response], object], key: object, backend: Backend) -> Leave:
+    """Return what charges a request that found room, if its response is one to charge for.
+
+    :param key: what the charges of the request are found by.
+    """
+
+    def leave(run: Run, response: Response) -> None:
+        charges: list[Charge] = run.values.get(_LATER, {}).pop(key, [])
+        denied = run.denial is not None and run.denial.policy in METERED
+        if not charges or denied or was_refused(run, charges):
+            return
+        try:
+            wanted = deduct_when(response)
+        except Exception:  # what cannot be told apart is charged: else a limit on failures would be open
+            log.exception("limit(deduct_when=…) failed: the request is charged")
+            wanted = True
+        if wanted:
+            _deduct(run, charges, backend)
+
+    return leave
+
+
+def _deduct(run: Run, charges: list[Charge], backend: Backend) -> None:
+    try:
+        _, standings = backend.counter.take([(budget, who, 0, cost) for budget, who, cost, _ in charges])
+    except StoreDown:
+        return
+    now = {  # others may have been faster, and left less than nothing
+        each.budget.key_for(each.identity): each._replace(
+            remaining=max(0, each.remaining)
+        )  # others may have been faster
+        for each in standings
+    }
+    met = run.values.get(STANDINGS, [])
+    run.values[STANDINGS] = [now.get(each.budget.key_for(each.identity), each) for each in met]
+
+
+def _budget_maker(policy: Limit, scope: str, backend: Backend) -> Callable[[RateLimitItem, str], Budget]:
+    algorithm = backend.algorithm(policy.algorithm)
+
+    def make(item: RateLimitItem, name: str) -> Budget:
+        return rate_budget(
+            item,
+            f"{backend.key_prefix}{scope}",
+            algorithm,
+            name=name,
+            shown=policy.headers,
+            partitioned=policy.partition_key,
+            on_error=policy.on_store_error or backend.on_store_error,
+        )
+
+    return make
 
 
 class _DynamicRate:
     """A rate that a callable gives for each request. Each distinct text is parsed once."""
 
-    def __init__(self, rate: Callable[..., str], scope: str, policy: Limit) -> None:
+    def __init__(self, rate: Callable[..., str], policy: Limit, make: Callable[[RateLimitItem, str], Budget]) -> None:
         self._rate = takes_request(rate, "limit(rate)")
-        self._scope = scope
-        self._prefix = f"{policy.shared}-" if policy.shared else ""
-        self._shown = policy.headers
-        self._parsed: dict[str, list[Rate]] = {}
+        self._prefix = policy.name_prefix
+        self._make = make
+        self._parsed: dict[str, list[Budget]] = {}
 
-    def rates(self, run: Run) -> list[Rate]:
-        """Return the rates for the request of `run`.
+    def budgets(self, run: Run) -> list[Budget]:
+        """Return the budgets for the request of `run`.
 
         :raises ConfigError: if the callable returns no rate: None, for one, does not mean unlimited.
         """
@@ -71,49 +143,11 @@ class _DynamicRate:
         found = self._parsed.get(text)
         if found is None:
             items = parse_rates(text, "what the callable of limit() returned")
-            found = [Rate(item, self._scope, name=self._prefix + rate_name(item), shown=self._shown) for item in items]
+            found = [self._make(item, self._prefix + rate_name(item)) for item in dict.fromkeys(items)]
             if len(self._parsed) >= MOST_PARSED:
                 self._parsed.clear()
             self._parsed[text] = found
         return found
-
-
-def _scope(policy: Limit, place: Place) -> str:
-    """Return the name of the budget: shared by all that names it, or the endpoint's own."""
-    if policy.shared:
-        return f"shared:{policy.shared}"
-    own = f"view:{place.endpoint}" if place.endpoint is not None else f"404:{place.blueprint or ''}"
-    if place.scope.kind == "method":
-        own += f":{'GET' if place.method == 'HEAD' else place.method}"
-    return f"{own}#{place.ordinal}" if place.ordinal else own
-
-
-def _identify(by: By) -> Callable[[Run], str]:
-    if by == "address":
-        return _address
-    if by == "api_key":
-        return lambda run: f"key:{key.id}" if (key := run.values.get(API_KEY)) else _address(run)
-    if by == "principal":
-        return lambda run: f"principal:{_short(name)}" if (name := run.values.get(PRINCIPAL_ID)) else _address(run)
-    who = takes_request(by, "limit(by=…)")
-
-    def identity(run: Run) -> str:
-        value = who(run.request)
-        if value is None or value == "":
-            return _address(run)
-        return f"by:{_short(str(value))}"
-
-    return identity
-
-
-def _short(text: str) -> str:
-    if len(text) > LONGEST_IDENTITY or not text.isprintable():
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return text
-
-
-def _address(run: Run) -> str:
-    return client_network(run.request.remote_addr)
 
 
 def _cost(cost: int | Callable[..., int]) -> Callable[[Run], int]:
@@ -122,9 +156,16 @@ def _cost(cost: int | Callable[..., int]) -> Callable[[Run], int]:
     call = takes_request(cost, "limit(cost=…)")
 
     def cost_of(run: Run) -> int:
-        value = call(run.request)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"limit(cost=…) must return a whole number, not {value!r}")
-        return max(0, value)
+        return whole_cost(call(run.request), "the callable of limit(cost=…)")
 
     return cost_of
+
+
+def whole_cost(value: object, what: str) -> int:
+    """Return a cost as a number that gives nothing back.
+
+    :raises TypeError: if it is no whole number.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what}: a cost is a whole number, not {value!r}")
+    return max(0, value)

@@ -1,27 +1,109 @@
-"""The response fields of rate limits: draft-ietf-httpapi-ratelimit-headers-11 and nothing else.
+"""The response fields of limits: draft-ietf-httpapi-ratelimit-headers-11, and the older ``X-RateLimit-*``.
 
-It is a draft: all that knows its syntax is here and in :attr:`flask_guard.storage.Rate.field`.
+The former is a draft: all that knows its syntax is here and in :attr:`flask_guard.storage.Budget.field`.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+from time import time
 from typing import TYPE_CHECKING
 
-from ..headers import put
+from ..errors import ConfigError
+from ..headers import Pair, put
 from ..storage import Standing
+from ..typing import Leave, Response
 
 if TYPE_CHECKING:
     from ..run import Run
-    from ..typing import Response
+    from ..state import AppState
 
 VALUE = "limit"
+"""Where a run keeps the standings that it met."""
+
+LEGACY = {
+    "RATELIMIT_HEADER_LIMIT": "X-RateLimit-Limit",
+    "RATELIMIT_HEADER_REMAINING": "X-RateLimit-Remaining",
+    "RATELIMIT_HEADER_RESET": "X-RateLimit-Reset",
+}
+"""The older names, by the config keys with which Flask-Limiter changes them."""
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A field name (RFC 9110, section 5.1)."""
 
 
-def write_fields(run: Run, response: Response) -> None:
-    """Write ``RateLimit-Policy`` and ``RateLimit`` for all limits that the request met."""
-    met: list[Standing] = run.values.get(VALUE, [])
-    standings = [each for each in met if each[0].shown]
+def check_field_names(state: AppState) -> None:
+    """Raise ConfigError if a field name in the app's configuration cannot be one."""
+    for key in LEGACY:
+        name = state.app.config.get(key)
+        if name and not (isinstance(name, str) and _NAME.fullmatch(name)):
+            raise ConfigError(f"{key} must be the name of a header field, not {name!r}")
+
+
+def field_names_in(state: AppState) -> tuple[str, ...]:
+    """Return the names of the fields that the app's responses carry."""
+    wanted = state.config.ratelimit_headers
+    draft = ("RateLimit-Policy", "RateLimit") if wanted != "legacy" else ()
+    return (*draft, *(_legacy_names(state) if wanted != "draft" else ()), "Retry-After")
+
+
+def field_writer(state: AppState) -> Leave:
+    """Return what writes where the client stands, for all limits that a request met."""
+    wanted = state.config.ratelimit_headers
+    if wanted == "draft":
+        return _write_draft
+    limit, remaining, reset = _legacy_names(state)
+
+    def legacy(standings: list[Standing]) -> list[Pair]:
+        tightest = min(standings, key=lambda each: (each.remaining, -each.wait))
+        moment = int(time()) + tightest.wait
+        return [
+            (limit, str(tightest.budget.amount)),
+            (remaining, str(tightest.remaining)),
+            (reset, str(moment)),
+        ]
+
+    def write(run: Run, response: Response) -> None:
+        standings = _shown(run)
+        if standings:
+            put(response.headers, *legacy(standings), *(_draft(standings) if wanted == "both" else ()))
+
+    return write
+
+
+def _legacy_names(state: AppState) -> tuple[str, ...]:
+    return tuple(str(state.app.config.get(key) or name) for key, name in LEGACY.items())
+
+
+def _write_draft(run: Run, response: Response) -> None:
+    standings = _shown(run)
     if standings:
-        policies = ", ".join([rate.field for rate, _, _, _ in standings])
-        now = ", ".join([f'"{rate.name}";r={r};t={t}' for rate, r, t, _ in standings])
-        put(response.headers, ("RateLimit-Policy", policies), ("RateLimit", now))
+        put(response.headers, *_draft(standings))
+
+
+def _shown(run: Run) -> list[Standing]:
+    met: list[Standing] = run.values.get(VALUE, [])
+    return [each for each in met if each[0].shown]
+
+
+def _draft(standings: list[Standing]) -> tuple[Pair, Pair]:
+    return (
+        ("RateLimit-Policy", ", ".join([f"{each.budget.field}{_partition(each)}" for each in standings])),
+        ("RateLimit", ", ".join([_item(each) for each in standings])),
+    )
+
+
+def _item(standing: Standing) -> str:
+    budget, remaining, wait, _, _ = standing
+    when = f";t={wait}" if budget.item is not None else ""  # nobody knows when one of those at work will be done
+    return f'"{budget.name}";r={remaining}{when}{_partition(standing)}'
+
+
+def _partition(standing: Standing) -> str:
+    """Return the partition key: a hash, so that it tells clients apart and says nothing else about them."""
+    if not standing.budget.partitioned:
+        return ""
+    digest = hashlib.sha256(standing.identity.encode("utf-8", "surrogatepass")).digest()
+    return f";pk=:{base64.b64encode(digest[:12]).decode()}:"

@@ -9,12 +9,17 @@ from flask import Flask
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from limits.errors import ConfigurationError
+from limits.storage import MemoryStorage, Storage
 from limits.strategies import STRATEGIES
 
 from ..errors import ConfigError
 from ..problems import names
-from .counter import Counter, counter_for
-from .memory import SCHEME
+from ..typing import OnStoreError
+from .counter import Counter, StrategyCounter
+from .fallback import FallbackCounter
+from .memory import SCHEME, ExactMemoryStorage
+from .redis import RedisCounter, counts_in_redis, default_options
+from .table import TableCounter, TableStorage
 
 if TYPE_CHECKING:
     from ..state import AppState
@@ -35,6 +40,9 @@ EXACT_MEMORY = f"{SCHEME}://"
 class Backend:
     """Where the limits of one app are counted, and how.
 
+    :ivar storage: the storage, as ``limits`` has it.
+    :ivar store: what counts in the storage, and raises its errors.
+    :ivar counter: what counts in the storage, and goes on without it while that is down.
     :raises ConfigError: if ``RATELIMIT_*`` cannot be meant, or asks for limits that only a Limiter would enforce.
     """
 
@@ -46,20 +54,48 @@ class Backend:
             if state.once("limits disabled"):
                 log.warning("RATELIMIT_ENABLED is False: no limit on %r is in force", app.name)
             return
-        self._limiter = _adopted(app) or _made(app)
-        self.errors: tuple[type[Exception], ...] = _as_tuple(self._limiter.storage.base_exceptions)
+        limiter = _adopted(app) or _made(app)
+        self.storage: Storage = limiter.storage
+        self._strategy = _strategy_name(limiter)
+        self.on_store_error: OnStoreError = state.config.on_store_error
+        self.store: Counter = _store_counter(self.storage)
+        self.counter: Counter = self.store
+        if not isinstance(self.storage, ExactMemoryStorage):
+            errors = (*_as_tuple(self.storage.base_exceptions), OSError)
+            self.counter = FallbackCounter(self.store, TableCounter(ExactMemoryStorage()), errors, app)
 
-    def counter(self, algorithm: str | None) -> Counter:
-        """Return what counts by `algorithm`, by default ``RATELIMIT_STRATEGY``.
+    @property
+    def in_process(self) -> bool:
+        """Return whether each process counts alone."""
+        return isinstance(self.storage, (ExactMemoryStorage, MemoryStorage))
+
+    def algorithm(self, asked: str | None) -> str:
+        """Return the name of the algorithm to count by: `asked`, by default ``RATELIMIT_STRATEGY``.
 
         :raises ConfigError: if the storage cannot count that way.
         """
-        if algorithm is None:
-            return counter_for(self._limiter.limiter)
+        name = asked or self._strategy
         try:
-            return counter_for(STRATEGIES[algorithm](self._limiter.storage))
+            STRATEGIES[name](self.storage)
         except NotImplementedError as error:
-            raise ConfigError(f"limit(algorithm={algorithm!r}): {error}") from error
+            raise ConfigError(f"limit(algorithm={name!r}): {error}") from error
+        return name
+
+    def check_leases(self) -> None:
+        """Raise ConfigError if the storage cannot count what goes on at once."""
+        if isinstance(self.store, StrategyCounter):
+            raise ConfigError("limit.concurrent counts in memory, SQLite or Redis; this storage has no leases")
+
+
+def _store_counter(storage: Storage) -> Counter:
+    """Return the best way to count in `storage`."""
+    if isinstance(storage, TableStorage):
+        return TableCounter(storage)
+    return RedisCounter(storage) if counts_in_redis(storage) else StrategyCounter(storage)
+
+
+def _strategy_name(limiter: Limiter) -> str:
+    return next((name for name, strategy in STRATEGIES.items() if type(limiter.limiter) is strategy), "fixed-window")
 
 
 def _adopted(app: Flask) -> Limiter | None:
@@ -94,6 +130,10 @@ def _configured(app: Flask) -> Limiter:
     host = Flask("limits", static_folder=None)  # takes the hooks, and the changes to the config, that a Limiter makes
     host.config.update(app.config)
     host.config["RATELIMIT_STORAGE_URI"] = EXACT_MEMORY if uri == MEMORY else uri
+    host.config["RATELIMIT_STORAGE_OPTIONS"] = {
+        **default_options(uri),
+        **(app.config.get("RATELIMIT_STORAGE_OPTIONS") or {}),
+    }
     limiter = Limiter(get_remote_address)
     try:
         limiter.init_app(host)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from ..address import client_network
 from .backend import Backend
+from .budgets import parse_rates, rate_budget
 from .counter import lacking_room
-from .rates import Rate, parse_rates
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
 
     from ..run import Run
     from ..state import AppState
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 
 OF_API_KEYS = "require_api_key(failures=…)"
@@ -40,18 +37,15 @@ class FailureLimit:
     def __init__(self, state: AppState, rates: str, budget: str = "api-key", option: str = OF_API_KEYS) -> None:
         self._backend = state.service(Backend)
         if self._backend.enabled:
-            self._counter = self._backend.counter(None)
-            scope = f"{self._backend.key_prefix}failures:{budget}"
-            self._rates = [Rate(item, scope) for item in failure_limit(rates, option)]
+            scope, algorithm = f"{self._backend.key_prefix}failures:{budget}", self._backend.algorithm(None)
+            self._budgets = [
+                rate_budget(item, scope, algorithm) for item in dict.fromkeys(failure_limit(rates, option))
+            ]
 
     def wait_after_failure(self, run: Run) -> int:
         """Count a failure of the client of `run`. Return the seconds to wait if there were too many, else 0."""
         if not self._backend.enabled:
             return 0
         address = client_network(run.request.remote_addr)
-        try:
-            taken, standings = self._counter.take([(rate, address, 1) for rate in self._rates])
-        except self._backend.errors:
-            log.exception("failed attempts are not being counted, because the limit storage cannot be reached")
-            return 0
+        taken, standings = self._backend.counter.take([(budget, address, 1, 1) for budget in self._budgets])
         return 0 if taken else lacking_room(standings)[1]

@@ -11,7 +11,7 @@ from click.testing import Result
 from flask import Flask
 
 from flask_guard.keys import SignedKeys, SQLKeys, chain
-from flask_guard.keys.admin import parse_span
+from flask_guard.spans import parse_span
 
 from ..conftest import MakeApp
 from .conftest import Keys, guarded, lines_of, made, runner, status_of, three

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +10,8 @@ from flask import Flask
 
 from flask_guard.keys import NewKey, SQLKeys
 
-from ..conftest import stop
 from .conftest import status_of
+from .process import guard_of, on_terminal, run
 
 APP = """
 from flask import Flask
@@ -31,14 +26,7 @@ Guard(app, keys=SQLKeys("sqlite:///keys.sqlite"))
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
     """Return the command line of ``flask guard keys`` for an app whose keys are those of `store`."""
-    (tmp_path / "shop.py").write_text(APP)
-    return [sys.executable, "-W", "error", "-m", "flask", "--app", str(tmp_path / "shop.py"), "guard", "keys"]
-
-
-def run(command: list[str], folder: Path, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*command, *arguments], input=input, cwd=folder, capture_output=True, text=True, timeout=60, check=False
-    )
+    return [*guard_of(APP, tmp_path), "keys"]
 
 
 def test_a_key_lives_from_create_to_revoke_across_processes(app: Flask, command: list[str], tmp_path: Path) -> None:
@@ -70,40 +58,6 @@ def test_a_process_ends_with_the_exit_code_and_one_line(
     result = run(command, tmp_path, *arguments)
 
     assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (exit_code, "", 1)
-
-
-def on_terminal(command: list[str], folder: Path, *arguments: str, wait: str, type: str) -> tuple[int, str, str]:
-    """Run a command on a terminal, type once it shows `wait`; return its exit code, output and what was shown."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*command, *arguments], cwd=folder, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, start_new_session=True
-    )
-    os.close(theirs)
-    try:
-        shown = read_until(ours, wait.encode())
-        os.write(ours, f"{type}\n".encode())
-        output, _ = process.communicate(timeout=30)
-        shown += read_until(ours, None)
-    finally:
-        os.close(ours)
-        stop(process)
-    return process.returncode, output.decode(), shown.decode()
-
-
-def read_until(terminal: int, wanted: bytes | None) -> bytes:
-    """Return what `terminal` shows until that has `wanted`, or until nobody has it open any more."""
-    shown = b""
-    while wanted is None or wanted not in shown:
-        ready, _, _ = select.select([terminal], [], [], 30)
-        assert ready, f"the terminal shows only {shown!r}"
-        try:
-            more = os.read(terminal, 1024)
-        except OSError:  # how Linux says that nobody has it open
-            more = b""
-        if not more:
-            return shown
-        shown += more
-    return shown
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 
 from flask_guard import ApiKey
 from flask_guard.keys import KeyFormat, KeyStoreUnavailable, SignedKeys, SQLKeys, chain
 
 from ..conftest import MakeApp
-from .conftest import Keys, guarded, made, runner, three
+from .conftest import Keys, assert_refused, guarded, made, runner, three
 
 
 def no_keys(_presented: str) -> ApiKey | None:
@@ -28,15 +27,6 @@ def broken(presented: str) -> ApiKey | None:
 
 
 ALL = [["create"], ["list"], ["show", "x"], ["rotate", "x"], ["revoke", "x", "--yes"]]
-
-
-def assert_refused(result: Result, exit_code: int, *words: str) -> None:
-    """Assert that a command ended with one line on standard error, and nothing else."""
-    assert (result.exit_code, result.stdout) == (exit_code, ""), result.output
-    assert result.stderr.startswith("Error: ")
-    assert len(result.stderr.splitlines()) == 1
-    assert isinstance(result.exception, SystemExit)
-    assert all(word in result.stderr for word in words)
 
 
 @pytest.mark.parametrize("command", ALL[2:], ids=lambda command: command[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -60,11 +61,12 @@ def test_errors_carry_the_headers_that_let_the_page_read_them(api: Flask, status
 
     response = get(api, f"/api/{status}")
 
+    limited = ["RateLimit, RateLimit-Policy, Retry-After"]
     assert response.status_code == status
     assert cors_headers(response) == {
         "Access-Control-Allow-Origin": [APP],
         "Access-Control-Allow-Credentials": ["true"],
-        "Access-Control-Expose-Headers": ["RateLimit"],
+        "Access-Control-Expose-Headers": limited if status == 429 else ["RateLimit"],
     }
     assert "Origin" in response.vary
 
@@ -131,6 +133,48 @@ def test_exposed_headers_are_named(app: Flask, exposed: Any, sent: list[str]) ->
 
     answered = [name.strip() for name in response.headers.get("Access-Control-Expose-Headers", "").split(",")]
     assert sorted(filter(None, answered)) == sorted(sent)
+
+
+@pytest.mark.parametrize("origins", [APP, "*", re.compile(r"https://.*\.example\.com")], ids=["one", "any", "pattern"])
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        ({}, {"RateLimit-Policy", "RateLimit"}),
+        (
+            {"GUARD_RATELIMIT_HEADERS": "legacy"},
+            {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"},
+        ),
+        (
+            {"GUARD_RATELIMIT_HEADERS": "both", "RATELIMIT_HEADER_LIMIT": "X-Most"},
+            {"RateLimit-Policy", "RateLimit", "X-Most", "X-RateLimit-Remaining", "X-RateLimit-Reset"},
+        ),
+    ],
+    ids=["draft", "legacy", "both"],
+)
+def test_page_may_read_where_it_stands_with_limits(
+    make_app: MakeApp, config: dict[str, Any], names: set[str], origins: Any
+) -> None:
+    app = make_app(**config)
+    Guard(app, policies=[cors(origins=origins, expose_headers=["ETag"])])
+    app.add_url_rule("/", "limited", limit("1/minute")(lambda: "hello"))
+    app.add_url_rule("/inside", "inside", lambda: str(limit("5/minute").hit().remaining))
+    app.add_url_rule("/open", "open", lambda: "hello")
+
+    allowed, refused, inside, unlimited = (get(app, path) for path in ("/", "/", "/inside", "/open"))
+
+    for response in (allowed, refused, inside):
+        exposed = set(response.headers["Access-Control-Expose-Headers"].split(", "))
+        assert exposed == {"ETag", "Retry-After"} | names
+        assert names <= set(response.headers.keys())
+    assert refused.headers["Retry-After"]
+    assert unlimited.headers["Access-Control-Expose-Headers"] == "ETag"
+
+
+def test_page_that_is_not_let_in_reads_nothing_about_limits(app: Flask) -> None:
+    app.add_url_rule("/", "index", cors(origins=APP)(limit("5/minute")(lambda: "hello")))
+    Guard(app)
+
+    assert cors_headers(get(app, origin=EVIL)) == {}
 
 
 def test_actual_response_carries_nothing_that_belongs_to_preflights(app: Flask) -> None:

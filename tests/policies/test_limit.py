@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask, request
+from flask import Flask, abort, request
 from flask.testing import FlaskClient
 from flask.views import MethodView
 
@@ -202,11 +203,30 @@ def test_a_falsy_name_is_a_name(app: Flask, falsy: object) -> None:
     assert [*statuses(client, 1, **of("203.0.113.1")), *statuses(client, 1, **of("203.0.113.2"))] == [200, 429]
 
 
-def test_a_callable_that_raises_lets_nobody_through(app: Flask) -> None:
-    def by() -> str:
-        raise LookupError("no such user")
+class Unspeakable:
+    def __str__(self) -> str:
+        raise LookupError("no name")
 
-    assert statuses(limited(app, limit("1/minute", by=by)), 3) == [500, 500, 500]
+
+def no_such_user() -> str:
+    raise LookupError("no such user")
+
+
+@pytest.mark.parametrize("by", [no_such_user, Unspeakable], ids=["raises", "has no text"])
+def test_where_a_callable_fails_the_address_counts_and_the_log_says_why(
+    app: Flask, by: Callable[[], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = limited(app, limit("1/minute", by=by))
+
+    assert statuses(client, 2, **of("203.0.113.1")) == [200, 429]
+    assert statuses(client, 1, **of("203.0.113.2")) == [200]
+    errors = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert len(errors) == 3
+    assert all("limit(by=…) failed" in each.getMessage() and each.exc_info for each in errors)
+
+
+def test_a_callable_may_refuse_the_request(app: Flask) -> None:
+    assert statuses(limited(app, limit("1/minute", by=lambda: abort(400))), 3) == [400] * 3
 
 
 # Preflights, OPTIONS, HEAD ---------------------------------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from flask import Flask, Request
+from flask import Flask, Request, request
 from flask.testing import FlaskClient
 
 from flask_guard import ApiKey, ConfigError, Guard, current_api_key, limit, require_api_key
@@ -56,9 +56,55 @@ def test_fields_name_the_rate_of_the_request(app: Flask) -> None:
     )
 
 
-@pytest.mark.parametrize("returned", [None, "", "often", 5, "0/minute"])
+@pytest.mark.parametrize("returned", [None, "", "often", 5, "0/minute", ["1/minute"], b"1/minute"])
 def test_callable_that_returns_no_rate_lets_nobody_through(app: Flask, returned: Any) -> None:
     client = limited(app, lambda: returned)
+
+    assert client.get("/", headers={"X-API-Key": "plain-secret"}).status_code == 500
+
+
+class Rate(str):
+    """A rate that counts how often it is parsed."""
+
+    __slots__ = ()
+    parsed: ClassVar[int] = 0
+
+    def strip(self, chars: str | None = None) -> str:
+        Rate.parsed += 1
+        return super().strip(chars)
+
+
+def test_each_distinct_text_is_parsed_once(app: Flask) -> None:
+    Rate.parsed = 0
+    client = limited(app, lambda: Rate("50/minute" if "odd" in request.args else "60/minute"), by="address")
+
+    for path in ("/", "/?odd", "/", "/?odd", "/"):
+        assert client.get(path, headers={"X-API-Key": "plain-secret"}).status_code == 200
+
+    assert Rate.parsed == 2
+
+
+def test_endless_inventions_of_rates_are_all_counted(app: Flask) -> None:
+    client = limited(app, lambda: f"{request.args['n']}/minute", by="address")
+    headers = {"X-API-Key": "plain-secret"}
+
+    for n in range(1, 1102):
+        assert client.get(f"/?n={n}", headers=headers).status_code == 200
+    assert [client.get("/?n=1", headers=headers).status_code, client.get("/?n=2", headers=headers).status_code] == [
+        429,
+        200,
+    ]
+
+
+@pytest.mark.parametrize("rate", ["4/day; 4/day", "4/day, 4 per 1 day"])
+def test_a_rate_that_is_returned_twice_counts_once(app: Flask, rate: str) -> None:
+    client = limited(app, lambda: rate, by="address", algorithm="moving-window")
+
+    assert let_through(client, "plain-secret") == 4
+
+
+def test_a_callable_that_raises_lets_nobody_through(app: Flask) -> None:
+    client = limited(app, lambda: str(1 / 0), by="address")
 
     assert client.get("/", headers={"X-API-Key": "plain-secret"}).status_code == 500
 

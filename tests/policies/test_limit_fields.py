@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import pytest
 from flask import Flask, abort
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from flask_guard import Guard, Limit, limit, protect, require_api_key
 
 from ..conftest import MakeApp
+from .structured_fields import fields, is_jittered, whole
 
 ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
-STRING = r'"(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"'
-PARAMETER = r"; *[a-z*][a-z0-9_.*-]*=-?[0-9]{1,15}"
-ITEM = re.compile(rf"({STRING})((?:{PARAMETER})*)")
-
-
-def parsed(field: str) -> list[tuple[str, dict[str, int]]]:
-    """Return a List of String Items with Integer parameters (RFC 9651), parsed strictly."""
-    items = []
-    position = 0
-    while match := ITEM.match(field, position):
-        parameters = [each.strip().split("=") for each in match[2].split(";")[1:]]
-        items.append((match[1][1:-1], {name: int(value) for name, value in parameters}))
-        position = match.end()
-        if position == len(field):
-            return items
-        separator = re.compile(r"[ \t]*,[ \t]*").match(field, position)
-        assert separator, field
-        position = separator.end()
-    raise AssertionError(f"{field!r} is no List of String Items")
-
-
-def fields(response: TestResponse) -> tuple[list[tuple[str, dict[str, int]]], list[tuple[str, dict[str, int]]]]:
-    """Return the parsed `RateLimit-Policy` and `RateLimit`, each of which must be there once."""
-    (policy,), (now,) = response.headers.getlist("RateLimit-Policy"), response.headers.getlist("RateLimit")
-    return parsed(policy), parsed(now)
 
 
 def limited(app: Flask, *policies: Limit) -> FlaskClient:
@@ -94,9 +68,9 @@ def test_nobody_is_told_to_wait_longer_than_the_window(app: Flask, rate: str, al
     for n in range(150):
         for _ in range(2):
             response = client.get("/", environ_overrides={"REMOTE_ADDR": f"203.0.113.{n}"})
-            (_, policy), (_, now) = fields(response)[0][0], fields(response)[1][0]
-            assert 0 <= now["t"] <= policy["w"]
-        assert 1 <= int(response.headers["Retry-After"]) <= policy["w"]
+            (policy,), (now,) = fields(response)
+            assert 0 <= whole(now, "t") <= whole(policy, "w")
+        assert is_jittered(response.headers["Retry-After"], whole(now, "t"))
 
 
 @pytest.mark.parametrize(
@@ -158,18 +132,33 @@ def test_a_429_is_a_problem_document_that_names_what_is_used_up(app: Flask) -> N
     response = [client.get("/") for _ in range(3)][-1]
 
     problem = json.loads(response.text)
-    wait = int(response.headers["Retry-After"])
+    (policy,), (now,) = fields(response)
     assert response.status_code == 429
     assert response.headers["Content-Type"] == "application/problem+json"
-    assert problem.pop("detail")
+    assert problem.pop("detail") == f"The limit of 2 per 1 minute is used up. Try again in {whole(now, 't')} s."
     assert problem == {
         "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
         "title": "Too Many Requests",
         "status": 429,
         "violated-policies": ["2-per-minute"],
     }
-    assert 59 <= wait <= 60
-    assert fields(response) == ([("2-per-minute", {"q": 2, "w": 60})], [("2-per-minute", {"r": 0, "t": wait})])
+    assert 59 <= whole(now, "t") <= 60
+    assert is_jittered(response.headers["Retry-After"], whole(now, "t"))
+    assert (policy, now[0], now[1]["r"]) == (("2-per-minute", {"q": 2, "w": 60}), "2-per-minute", 0)
+
+
+@pytest.mark.parametrize(("rate", "spread"), [("1/minute", 7), ("1/day", 31)])
+def test_clients_are_not_all_told_to_come_back_at_once(app: Flask, rate: str, spread: int) -> None:
+    client = limited(app, limit(rate))
+    client.get("/")
+
+    delays = set()
+    for _ in range(200):
+        refused = client.get("/")
+        delays.add(int(refused.headers["Retry-After"]) - whole(fields(refused)[1][0], "t"))
+
+    assert min(delays) == 0
+    assert spread // 2 < len(delays) <= spread
 
 
 @pytest.mark.parametrize(
@@ -183,8 +172,11 @@ def test_only_the_rates_without_room_are_named_and_waited_for(
     response = [client.get("/") for _ in range(3)][-1]
 
     assert json.loads(response.text)["violated-policies"] == (violated or ["2-per-minute"])
-    assert longest - 1 <= int(response.headers["Retry-After"]) <= longest
-    assert len(fields(response)[0]) == 2
+    waits = {item[0]: whole(item, "t") for item in fields(response)[1]}
+    wait = max(waits[name] for name in json.loads(response.text)["violated-policies"])
+    assert longest - 1 <= wait <= longest
+    assert is_jittered(response.headers["Retry-After"], wait)
+    assert len(waits) == 2
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -194,7 +186,7 @@ def test_retry_after_is_never_earlier_than_the_reset_of_what_is_used_up(app: Fla
     response = [client.get("/") for _ in range(2)][-1]
 
     violated = json.loads(response.text)["violated-policies"]
-    resets = [parameters["t"] for name, parameters in fields(response)[1] if name in violated]
+    resets = [whole(item, "t") for item in fields(response)[1] if item[0] in violated]
     assert violated == ["2-per-minute", "3-per-hour"]
     assert int(response.headers["Retry-After"]) >= max(resets)
 

@@ -193,20 +193,24 @@ async def an_async_function() -> int:
         ({"methods": []}, ConfigError),
         ({"methods": ["GET POST"]}, ConfigError),
         ({"methods": [5]}, ConfigError),
+        ({"methods": ["PSOT"]}, ConfigError),
         ({"when": True}, ConfigError),
         ({"when": a_function_of_two}, ConfigError),
         ({"when": an_async_function}, ConfigError),
         ({"algorithm": "leaky-bucket"}, ConfigError),
         ({"headers": "no"}, ConfigError),
+        ({"partition_key": "me"}, ConfigError),
+        ({"on_store_error": "open"}, ConfigError),
+        ({"deduct_when": 401}, ConfigError),
         ({"mode": "shadow"}, ConfigError),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_an_option_that_cannot_be_meant_is_refused(options: dict[str, Any], error: type[Exception]) -> None:
-    with pytest.raises(error):
-        limit("10/day", **options)
-    with pytest.raises(error):
-        limit("10/day")(**options)
+def test_an_option_that_cannot_be_meant_is_refused_by_name(options: dict[str, Any], error: type[Exception]) -> None:
+    (option,) = options
+    for policy in (limit, limit("10/day")):
+        with pytest.raises(error, match=rf"^limit\({option}=|^limit\(\) has no option '{option}'"):
+            policy("10/day", **options)
 
 
 @pytest.mark.parametrize("policy", [limit, limit(), limit(by="api_key")], ids=["bare", "called", "with options"])
@@ -220,6 +224,12 @@ def test_a_limit_without_a_rate_is_refused_wherever_it_is_applied(app: Flask, po
     for apply in targets:
         with pytest.raises(ConfigError, match="needs a rate"):
             apply()
+
+
+@pytest.mark.parametrize("rates", [["4/minute; 4/minute"], ["4/minute", "4/minute"], ["4/minute", "4 per 1 minute"]])
+def test_the_same_rate_twice_in_one_limit_is_refused(rates: list[str]) -> None:
+    with pytest.raises(ConfigError, match="has one rate twice"):
+        limit(*rates)
 
 
 def test_the_same_limit_twice_on_one_target_is_refused_with_both_places() -> None:

@@ -1,10 +1,11 @@
-"""The memory storage: what the strategies of `limits` need, exact among threads, and no bigger than it must be."""
+"""The memory storage apart: no bigger than it must be, no thread, no interest in the computer's clock."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
@@ -13,6 +14,7 @@ from limits.storage import storage_from_string
 from limits.strategies import STRATEGIES, RateLimiter
 
 from flask_guard import Guard, limit
+from flask_guard.storage import concurrency_budget, rate_budget
 from flask_guard.storage.memory import ExactMemoryStorage
 from tests.conftest import MakeApp
 
@@ -29,76 +31,22 @@ def strategy(request: pytest.FixtureRequest, storage: ExactMemoryStorage) -> Rat
     return STRATEGIES[request.param](storage)
 
 
-def test_a_limit_lets_exactly_its_amount_through(strategy: RateLimiter) -> None:
-    item = parse("3/minute")
+def bytes_kept(storage: ExactMemoryStorage) -> int:
+    """Return roughly how much memory a storage has come to need."""
+    seen: set[int] = set()
 
-    assert [strategy.hit(item, "client") for _ in range(5)] == [True, True, True, False, False]
-    assert strategy.get_window_stats(item, "client").remaining == 0
-    assert strategy.hit(item, "another client")
+    def size(value: object) -> int:
+        if id(value) in seen:
+            return 0
+        seen.add(id(value))
+        inside: list[object] = []
+        if isinstance(value, dict):
+            inside = [*value.keys(), *value.values()]
+        elif not isinstance(value, (str, bytes, int, float)) and hasattr(value, "__iter__"):
+            inside = list(value)
+        return sys.getsizeof(value) + sum(size(each) for each in inside)
 
-
-def test_sixteen_threads_get_exactly_the_amount(strategy: RateLimiter) -> None:
-    item = parse("500/minute")
-    together = threading.Barrier(16)
-
-    def worker(_number: int) -> int:
-        together.wait()
-        return sum(strategy.hit(item, "client") for _ in range(100))
-
-    with ThreadPoolExecutor(16) as pool:
-        assert sum(pool.map(worker, range(16))) == 500
-
-
-def test_a_window_ends(strategy: RateLimiter) -> None:
-    item = parse("2/second")
-    while strategy.hit(item, "client"):
-        pass
-
-    time.sleep(1.1)
-
-    assert strategy.test(item, "client")
-
-
-@pytest.mark.parametrize("strategy", ["moving-window", "sliding-window-counter"], indirect=True)
-def test_a_cost_that_does_not_fit_is_not_charged(strategy: RateLimiter) -> None:
-    item = parse("10/minute")
-    strategy.hit(item, "client", cost=8)
-
-    assert not strategy.hit(item, "client", cost=3)
-    assert strategy.hit(item, "client", cost=2)
-
-
-def test_taking_from_several_windows_charges_all_or_none(storage: ExactMemoryStorage) -> None:
-    wide, narrow = ("wide", 10, 60, 1), ("narrow", 1, 60, 1)
-
-    assert storage.take([wide, narrow]) == (True, [(9, 60), (0, 60)])
-    assert storage.take([wide, narrow]) == (False, [(9, 60), (0, 60)])
-    assert storage.take([("wide", 10, 60, 9)]) == (True, [(0, 60)])
-
-
-def test_resets_are_told_in_wall_clock_time(strategy: RateLimiter) -> None:
-    item = parse("2/minute")
-    strategy.hit(item, "client")
-
-    assert 0 <= strategy.get_window_stats(item, "client").reset_time - time.time() <= 60
-
-
-def test_clearing_a_key_gives_its_client_a_new_window(strategy: RateLimiter) -> None:
-    item = parse("1/minute")
-    strategy.hit(item, "client")
-
-    strategy.clear(item, "client")
-
-    assert strategy.hit(item, "client")
-
-
-def test_resetting_forgets_everybody(strategy: RateLimiter, storage: ExactMemoryStorage) -> None:
-    item = parse("1/minute")
-    strategy.hit(item, "one")
-    strategy.hit(item, "two")
-
-    assert storage.reset() == 2
-    assert strategy.hit(item, "one")
+    return size(vars(storage))
 
 
 def test_what_has_ended_is_dropped_as_new_windows_begin(strategy: RateLimiter, storage: ExactMemoryStorage) -> None:
@@ -113,8 +61,67 @@ def test_what_has_ended_is_dropped_as_new_windows_begin(strategy: RateLimiter, s
     assert storage.reset() == 150
 
 
-def test_the_storage_is_there(storage: ExactMemoryStorage) -> None:
-    assert storage.check()
+def test_windows_of_one_length_that_have_ended_are_dropped_as_those_of_another_begin(
+    storage: ExactMemoryStorage,
+) -> None:
+    short, long = (rate_budget(parse(rate), "scope") for rate in ("5/second", "5/day"))
+    for number in range(300):
+        storage.take([(short, f"early {number}", 1, 1)])
+    time.sleep(1.01)
+
+    for number in range(150):
+        storage.take([(long, f"late {number}", 1, 1)])
+
+    assert storage.reset() == 150
+
+
+def lease(storage: ExactMemoryStorage, number: int) -> None:
+    charges = [(concurrency_budget(5, 3600, "scope"), "client", 1, 1)]
+    storage.take(charges, f"token{number}")
+    storage.release(charges, f"token{number}")
+
+
+def cleared(storage: ExactMemoryStorage, number: int) -> None:
+    budget = rate_budget(parse("5/day"), "scope")
+    storage.take([(budget, "client", 1, 1)])
+    storage.clear_budget(budget, "client")
+
+
+def denied(storage: ExactMemoryStorage, number: int) -> None:
+    for algorithm in STRATEGIES:
+        storage.take([(rate_budget(parse("5/day"), "scope", algorithm), "client", 1, 1)])
+
+
+def unlike(storage: ExactMemoryStorage, number: int) -> None:
+    storage.take(
+        [(rate_budget(parse("5/day"), "scope"), "x", 9, 9), (rate_budget(parse("1/day"), str(number)), "x", 2, 2)]
+    )
+
+
+@pytest.mark.parametrize("use", [lease, cleared, denied, unlike])
+def test_one_client_needs_no_more_memory_however_often_it_comes(
+    storage: ExactMemoryStorage, use: Callable[[ExactMemoryStorage, int], None]
+) -> None:
+    for number in range(100):
+        use(storage, number)
+    before = bytes_kept(storage)
+
+    for number in range(100, 2100):
+        use(storage, number)
+
+    assert bytes_kept(storage) <= before + 200
+
+
+def test_setting_the_clock_changes_nothing(storage: ExactMemoryStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    charges = [(rate_budget(parse("2/minute"), "scope"), "client", 1, 1)]
+    storage.take(charges)
+    now = time.time()
+
+    for jump in (-3600, 3600):
+        monkeypatch.setattr(time, "time", lambda jump=jump: now + jump)
+        standing = storage.take([(charges[0][0], "client", 1, 0)])[1][0]
+        assert standing.remaining == 1
+        assert 58 <= standing.wait <= 60
 
 
 def test_it_is_the_default_and_starts_no_thread(app: Flask, make_app: MakeApp) -> None:

@@ -1,0 +1,25 @@
+"""What every worker of the fleet serves."""
+
+import os
+
+from flask import Flask
+
+from flask_guard import Guard, limit
+
+from . import LIMIT
+
+app = Flask(__name__)
+app.config.from_prefixed_env()  # FLASK_RATELIMIT_STORAGE_URI is RATELIMIT_STORAGE_URI: where the limits are counted
+Guard(app)
+
+
+@app.get("/")
+@limit(f"{LIMIT}/minute")
+def index() -> dict[str, int]:
+    return {"worker": os.getpid()}
+
+
+@app.get("/health")
+@limit("100/second")  # counted in the same place, with a budget of its own
+def health() -> dict[str, str]:
+    return {"status": "ok"}

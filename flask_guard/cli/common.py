@@ -1,0 +1,133 @@
+"""What the commands share: how they read options, print facts, and end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+import click
+from flask import current_app
+
+from ..errors import ConfigError, printable
+from ..keys import KeyStore, SignedKeys, StaticKeys, StoredKeys
+from ..keys.chain import ChainedKeys
+from ..state import AppState
+
+T = TypeVar("T")
+LONGEST_CELL = 1000
+NEVER = ("expires", "last_used")
+"""Facts that are moments which may never come."""
+
+
+class Failure(click.ClickException):
+    """Ends the command with one line on standard error and an exit code of ours."""
+
+    def __init__(self, exit_code: int, message: str) -> None:
+        super().__init__(printable(message, 1000))
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
+
+
+# The command line -------------------------------------------------------------------------------------------------
+
+
+def reading(read: Callable[[str], T]) -> Callable[[str], T]:
+    """Return `read` as the type of an option, whose refusals are click's."""
+
+    def convert(text: str) -> T:
+        try:
+            text.encode()
+            return read(text)
+        except UnicodeEncodeError:
+            raise click.BadParameter("it is not text in UTF-8") from None
+        except ConfigError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return convert
+
+
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+yes_option: Decorator = click.option("--yes", is_flag=True, help="Do not ask.")
+repeatable: Callable[..., Decorator] = partial(click.option, multiple=True)
+
+
+def check_can_ask(yes: bool, what: str) -> None:
+    """End the command if a question that it needs can neither be asked nor is answered."""
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError(f"{what} needs a terminal to ask on, or --yes")
+
+
+# The app ----------------------------------------------------------------------------------------------------------
+
+
+def app_state() -> AppState:
+    """Return what flask_guard keeps for the app of the command."""
+    return AppState.of(current_app._get_current_object())  # type: ignore[attr-defined]
+
+
+def refuse_whole_key(key_id: str | None) -> None:
+    """End the command if what was given turned out to be the key with the id `key_id`, and not an id."""
+    if key_id is not None:
+        raise click.UsageError(
+            f"this is a whole key, and not an id: give the id {key_id!r}. The key may be in the history of your shell"
+            " now: rotate it"
+        )
+
+
+def id_of_whole_key(store: KeyStore | None, text: str) -> str | None:
+    """Return the id of the key that `text` is; None if it is none. Nothing is looked up outside this process.
+
+    A key that a callable of the app's would know is not recognised.
+    """
+    if isinstance(store, ChainedKeys):
+        return next((found for each in store if (found := id_of_whole_key(each, text)) is not None), None)
+    if isinstance(store, StoredKeys):
+        return store.format.id_of(text)
+    if isinstance(store, (SignedKeys, StaticKeys)):
+        key = store.lookup(text)
+        return key.id if key is not None else None
+    return None
+
+
+# Printing ---------------------------------------------------------------------------------------------------------
+
+
+def as_text(name: str, value: Any) -> str:
+    """Return a fact on one line, for people."""
+    if value is None and name in NEVER:
+        return "never"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not value and value != 0:
+        return "-"
+    if isinstance(value, dict):
+        return json.dumps(value, default=str)
+    return printable(" ".join(value) if isinstance(value, list) else str(value), LONGEST_CELL)
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(document, indent=2, default=str))
+
+
+def print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    """Print facts, one a line or as a JSON document."""
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        click.echo(f"{name.replace('_', ' '):<12}{as_text(name, value)}")
+
+
+def print_table(columns: Sequence[str], facts: Iterable[dict[str, Any]], *, err: bool = False) -> None:
+    """Print the facts that `columns` names, in aligned columns."""
+    rows = [[name.replace("_", " ").upper() for name in columns]]
+    rows += [[as_text(name, each[name]) for name in columns] for each in facts]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip(), err=err)

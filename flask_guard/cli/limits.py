@@ -1,0 +1,249 @@
+"""``flask guard limits …`` and ``flask guard bans …``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+
+from ..errors import ConfigError
+from ..keys import KeyStoreUnavailable
+from ..policies.limit_admin import Holding, check_visible, forget, holdings, lift
+from ..storage import Backend, StoreDown
+from ..storage.budgets import BAN
+from .common import (
+    Failure,
+    app_state,
+    check_can_ask,
+    id_of_whole_key,
+    json_option,
+    print_json,
+    print_table,
+    reading,
+    refuse_whole_key,
+    repeatable,
+    yes_option,
+)
+
+NOTHING_HELD = 3
+UNREACHABLE = 4
+NOT_VISIBLE = 5
+
+MOST_LISTED = 1000
+"""What ``--all`` lists at most."""
+
+WINDOWS = ("client", "scope", "rate", "remaining", "available_in")
+BANS = ("client", "scope", "lasting", "ends_in")
+UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+
+CLIENT = """CLIENT is an address (an IPv6 address stands for its /64), the id of an API key or of a principal, what
+    the by= of the app's own limits returned, or what these commands print. Where several of these together identify a
+    client, one is enough. What a flask_limiter.Limiter of the app's own counts is not shown.
+
+    Run it as the user that the app runs as: an SQLite file that is not there yet would belong to somebody else.
+"""
+EXIT_CODES = """\b
+    Exit codes:
+      0  done
+      1  the question was answered with no
+      2  the command line cannot be meant
+      3  {nothing}
+      4  the store cannot be reached
+      5  limits are not counted where other processes can see them, or the storage cannot list them
+"""
+limits_group: AppGroup = AppGroup(
+    "limits",
+    help=f"""See and clear what is counted for a client.
+
+    {CLIENT}
+    {EXIT_CODES.format(nothing="nothing is counted for that client")}""",
+)
+bans_group: AppGroup = AppGroup(
+    "bans",
+    help=f"""See and lift bans.
+
+    {CLIENT}
+    {EXIT_CODES.format(nothing="that client is not banned")}""",
+)
+
+# A client or a secret that is given without --key must not be repeated by click's own message.
+_command: dict[str, Any] = {"context_settings": {"allow_extra_args": True}}
+_key_option = partial(
+    click.option,
+    "--key",
+    "client",
+    type=reading(str),
+    metavar="CLIENT",
+    help="An address, the id of an API key or of a principal, or what by= returned.",
+)
+_scope_option = repeatable(
+    "--scope", "scopes", type=reading(str), metavar="SCOPE", help="Only this, as status prints it. Repeatable."
+)
+
+
+# The commands -----------------------------------------------------------------------------------------------------
+
+
+@limits_group.command("status", **_command)
+@_key_option()
+@click.option("--all", "everything", is_flag=True, help=f"List what is held for all clients, at most {MOST_LISTED}.")
+@_scope_option
+@json_option
+def status(client: str | None, everything: bool, scopes: tuple[str, ...], as_json: bool) -> None:
+    """Show the windows, places and bans that are held for a client."""
+    if (client is None) is not everything:
+        raise click.UsageError("give --key CLIENT, or --all")
+    with _failures():
+        backend = _backend(client)
+        held = holdings(backend, client, scopes=scopes, most=MOST_LISTED + 1 if everything else None)
+    if not held and not everything:
+        raise Failure(NOTHING_HELD, "nothing is counted for this client")
+    _print_windows(held[:MOST_LISTED] if everything else held, as_json)
+    if everything and len(held) > MOST_LISTED:
+        click.echo(f"There are more than these {MOST_LISTED}: give --key or --scope.", err=True)
+
+
+@limits_group.command("reset", **_command)
+@_key_option(required=True)
+@_scope_option
+@click.option("--bans", is_flag=True, help="Lift the client's bans, too.")
+@yes_option
+@json_option
+def reset(client: str, scopes: tuple[str, ...], bans: bool, yes: bool, as_json: bool) -> None:
+    """Give a client its whole budgets again. It asks first.
+
+    Places that are held by requests still at work (limit.concurrent) count as free then.
+    """
+    check_can_ask(yes, "clearing limits")
+    with _failures():
+        backend = _backend(client)
+        held = holdings(backend, client, scopes=scopes)
+        banned = [each for each in held if each.kind == BAN]
+        cleared = held if bans else [each for each in held if each.kind != BAN]
+        if not cleared:
+            hint = ", but it is banned: flask guard bans lift" if banned else ""
+            raise Failure(NOTHING_HELD, f"nothing is counted for this client{hint}")
+        if not yes:
+            _print_windows(cleared, as_json=False, err=True)
+            click.confirm(f"Clear {_counted(cleared)}? This cannot be undone", abort=True, err=True)
+        if bans:
+            lift(backend, banned)
+        forget(backend, [each for each in cleared if each.kind != BAN])
+    _print_windows(cleared, as_json)
+    if banned and not bans:
+        click.echo("The client is still banned: flask guard bans lift", err=True)
+
+
+@bans_group.command("list", **_command)
+@json_option
+def list_bans(as_json: bool) -> None:
+    """List who is banned, from what, and for how long yet."""
+    with _failures():
+        held = holdings(_backend(None), unit=BAN)
+    _print_bans(held, as_json)
+
+
+@bans_group.command("show", **_command)
+@_key_option(required=True)
+@json_option
+def show_bans(client: str, as_json: bool) -> None:
+    """Show the bans of a client."""
+    with _failures():
+        held = _bans_of(_backend(client), client)
+    _print_bans(held, as_json)
+
+
+@bans_group.command("lift", **_command)
+@_key_option(required=True)
+@_scope_option
+@yes_option
+@json_option
+def lift_bans(client: str, scopes: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Lift the bans of a client, and forget what led to them. It asks first."""
+    check_can_ask(yes, "lifting a ban")
+    with _failures():
+        backend = _backend(client)
+        held = _bans_of(backend, client, scopes)
+        if not yes:
+            _print_bans(held, as_json=False, err=True)
+            click.confirm(f"Lift {_counted(held)}?", abort=True, err=True)
+        lift(backend, held)
+    _print_bans(held, as_json)
+
+
+# The store --------------------------------------------------------------------------------------------------------
+
+
+def _backend(client: str | None) -> Backend:
+    """Return where the app's limits are counted, or end the command."""
+    state = app_state()
+    if click.get_current_context().args:
+        raise click.UsageError("there is a word too many; the client is given as --key CLIENT")
+    if client is not None:
+        if not client.strip():
+            raise click.UsageError("--key is empty")
+        refuse_whole_key(id_of_whole_key(state.key_store, client))
+    backend = state.service(Backend)
+    check_visible(backend)
+    return backend
+
+
+def _bans_of(backend: Backend, client: str, scopes: Sequence[str] = ()) -> list[Holding]:
+    held = holdings(backend, client, scopes=scopes, unit=BAN)
+    if not held:
+        raise Failure(NOTHING_HELD, "this client is not banned; flask guard bans list shows who is")
+    return held
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    """End the command as its exit codes say if the store refuses."""
+    try:
+        yield
+    except ConfigError as error:
+        raise Failure(NOT_VISIBLE, str(error)) from None
+    except (StoreDown, KeyStoreUnavailable) as error:
+        raise Failure(UNREACHABLE, f"the store cannot be asked: {error}") from None
+
+
+# Printing ---------------------------------------------------------------------------------------------------------
+
+
+def _print_windows(held: Sequence[Holding], as_json: bool, *, err: bool = False) -> None:
+    facts = [each.describe() for each in held]
+    if as_json:
+        print_json(facts)
+        return
+    for each in facts:
+        each["rate"] = each["rate"] or f"banned for {_span(each['seconds'])}"
+        each["available_in"] = _span(each["available_in"])
+    print_table(WINDOWS, facts, err=err)
+
+
+def _print_bans(held: Sequence[Holding], as_json: bool, *, err: bool = False) -> None:
+    facts = [each.describe() for each in held]
+    if as_json:
+        print_json(facts)
+        return
+    for each in facts:
+        each |= {"lasting": _span(each["seconds"]), "ends_in": _span(each["available_in"])}
+    print_table(BANS, facts, err=err)
+
+
+def _counted(held: Sequence[Holding]) -> str:
+    return "this one" if len(held) == 1 else f"these {len(held)}"
+
+
+def _span(seconds: int | None) -> str | None:
+    """Return seconds as people write spans, such as ``1h30m``."""
+    if seconds is None:
+        return None
+    text = ""
+    for unit, length in UNITS:
+        number, seconds = divmod(seconds, length)
+        text += f"{number}{unit}" if number else ""
+    return text or "0s"

@@ -1,0 +1,218 @@
+"""How a budget is counted, as arithmetic on plain values: it knows no storage, no client and no clock of its own.
+
+What is counted for one client is a *state*, None at first. A storage reads states, asks the algorithm, and writes what
+it returns. Moments are seconds on the storage's clock. A clock that is set back by hours leaves states whose end lies
+further ahead than their length: `current` shortens those, so that no client is locked out for the hours.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_right
+from typing import Any, Protocol, TypeAlias
+
+State: TypeAlias = Any
+"""What is counted: a value of the algorithm's own. None if nothing is."""
+
+INSTANT = 1e-5
+"""Seconds that count as none: forty times the least by which a clock of seconds since 1970 can go on."""
+
+
+class Algorithm(Protocol):
+    """One way of counting.
+
+    :ivar code: a letter that names it to scripts.
+    :ivar suffix: what its keys end with in a table where all algorithms count.
+    """
+
+    code: str
+    suffix: str
+
+    def current(self, state: State, seconds: int, now: float) -> State:
+        """Return what is left of `state` at `now`: the same object if nothing has changed, None if nothing is left."""
+        ...
+
+    def room(self, state: State, amount: int, seconds: int, need: int, now: float) -> tuple[int, float]:
+        """Return how much remains, and in how many seconds `need` fits; if it does fit, until more is available."""
+        ...
+
+    def charge(self, state: State, seconds: int, cost: int, now: float, token: str) -> tuple[State, float]:
+        """Return the state with `cost` added, and when it may be forgotten. A list or dict is changed in place."""
+        ...
+
+    def pack(self, state: State) -> float | str | bytes:
+        """Return `state` as a value that a database holds."""
+        ...
+
+    def unpack(self, value: Any) -> State:
+        """Return the state that was packed as `value`."""
+        ...
+
+
+class FixedWindow:
+    """Counts from a client's first request for the length of the window. The state is (used, end)."""
+
+    code = "F"
+    suffix = ""
+
+    def current(self, state: State, seconds: int, now: float) -> State:
+        if state is None or state[1] <= now:
+            return None
+        return state if state[1] - now <= seconds else (state[0], now + seconds)
+
+    def room(self, state: State, amount: int, seconds: int, need: int, now: float) -> tuple[int, float]:
+        return (amount, seconds) if state is None else (max(0, amount - state[0]), state[1] - now)
+
+    def charge(self, state: State, seconds: int, cost: int, now: float, token: str) -> tuple[State, float]:
+        used, ends = (0, now + seconds) if state is None else state
+        return (used + cost, ends), ends
+
+    def pack(self, state: State) -> str:
+        return f"{state[0]} {state[1]!r}"
+
+    def unpack(self, value: Any) -> State:
+        used, ends = value.split()
+        return (int(used), float(ends))
+
+
+class MovingWindow:
+    """Counts the requests of the last so many seconds. The state lists their moments, the newest last."""
+
+    code = "M"
+    suffix = "|moving"
+
+    def current(self, state: State, seconds: int, now: float) -> State:
+        if state is None or not state:
+            return None
+        if state[-1] > now:
+            back = state[-1] - now
+            state = [moment - back for moment in state]
+        if state[0] > now - seconds:
+            return state
+        return state[bisect_right(state, now - seconds) :] or None
+
+    def room(self, state: State, amount: int, seconds: int, need: int, now: float) -> tuple[int, float]:
+        if state is None:
+            return amount, seconds
+        remaining = max(0, amount - len(state))
+        leaving = len(state) - amount + need - 1 if remaining < need else 0
+        return remaining, state[min(leaving, len(state) - 1)] + seconds - now
+
+    def charge(self, state: State, seconds: int, cost: int, now: float, token: str) -> tuple[State, float]:
+        entries = [] if state is None else state
+        entries.extend([now] * cost)
+        return entries, now + seconds
+
+    def pack(self, state: State) -> bytes:
+        return array("d", state).tobytes()
+
+    def unpack(self, value: Any) -> State:
+        return array("d", value).tolist()
+
+
+class SlidingWindowCounter:
+    """Counts this window, and the previous one by how much of it still lies within a window's length.
+
+    The state is (count of the previous window, count of this one, its end).
+    """
+
+    code = "S"
+    suffix = "|sliding"
+
+    def current(self, state: State, seconds: int, now: float) -> State:
+        if state is None or state[2] + seconds <= now:
+            return None
+        previous, count, ends = state
+        if ends <= now:
+            return (count, 0, ends + seconds) if count else None
+        return state if ends - now <= seconds else (previous, count, now + seconds)
+
+    def room(self, state: State, amount: int, seconds: int, need: int, now: float) -> tuple[int, float]:
+        if state is None:
+            return amount, seconds
+        previous, count, ends = state
+        left = ends - now
+        used = math.floor(previous * left / seconds) + count
+        remaining = max(0, amount - used)
+        if remaining >= need:
+            return remaining, min(left, left % (seconds / previous)) if previous else left
+        if count + need <= amount:  # as soon as less of the previous window weighs
+            return remaining, left - (amount - count - need + 1) * seconds / previous + INSTANT
+        kept = amount - min(need, amount) + 1  # so much of this window may weigh yet
+        return remaining, left + max(0.0, seconds - kept * seconds / max(1, count)) + INSTANT
+
+    def charge(self, state: State, seconds: int, cost: int, now: float, token: str) -> tuple[State, float]:
+        previous, count, ends = (0, 0, now + seconds) if state is None else state
+        return (previous, count + cost, ends), ends + seconds
+
+    def pack(self, state: State) -> str:
+        return f"{state[0]} {state[1]} {state[2]!r}"
+
+    def unpack(self, value: Any) -> State:
+        previous, count, end = value.split()
+        return (int(previous), int(count), float(end))
+
+
+class Leases:
+    """Counts what is going on at once. The state maps the token of each to when its lease ends."""
+
+    code = "C"
+    suffix = ""
+
+    def current(self, state: State, seconds: int, now: float) -> State:
+        if state is None:
+            return None
+        latest = now + seconds
+        if all(now < ends <= latest for ends in state.values()):
+            return state
+        return {token: min(ends, latest) for token, ends in state.items() if ends > now} or None
+
+    def room(self, state: State, amount: int, seconds: int, need: int, now: float) -> tuple[int, float]:
+        return (amount if state is None else max(0, amount - len(state))), 1.0
+
+    def charge(self, state: State, seconds: int, cost: int, now: float, token: str) -> tuple[State, float]:
+        leases = {} if state is None else state
+        leases[token] = now + seconds
+        return leases, now + seconds
+
+    def release(self, state: State, token: str) -> State:
+        """Return the state without the lease of `token`."""
+        return {each: ends for each, ends in state.items() if each != token} or None
+
+    def pack(self, state: State) -> str:
+        return " ".join(f"{token}={ends!r}" for token, ends in state.items())
+
+    def unpack(self, value: Any) -> State:
+        return {token: float(end) for token, _, end in (each.partition("=") for each in value.split())}
+
+
+class Bans:
+    """Lets nothing through until a ban ends. The state is that end; to charge it is to ban."""
+
+    code = "B"
+    suffix = ""
+
+    def current(self, state: State, seconds: int, now: float) -> State:
+        if state is None or state <= now:
+            return None
+        return min(state, now + seconds)
+
+    def room(self, state: State, amount: int, seconds: int, need: int, now: float) -> tuple[int, float]:
+        return (1, 0.0) if state is None else (0, state - now)
+
+    def charge(self, state: State, seconds: int, cost: int, now: float, token: str) -> tuple[State, float]:
+        return now + seconds, now + seconds
+
+    def pack(self, state: State) -> float:
+        return float(state)
+
+    def unpack(self, value: Any) -> State:
+        return float(value)
+
+
+FIXED: Algorithm = FixedWindow()
+MOVING: Algorithm = MovingWindow()
+SLIDING: Algorithm = SlidingWindowCounter()
+LEASES: Leases = Leases()
+BANS: Algorithm = Bans()

@@ -1,0 +1,254 @@
+"""Limits counted in Redis or Valkey: all that a request is charged, in one round trip.
+
+``redis.lua`` counts, on the server and by its clock. It keeps what ``limits`` keeps, under the same keys: a ``Limiter``
+on the same storage, or a worker that still runs an older version, counts the same. Needs Redis 6 or later, or Valkey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from importlib import import_module
+from importlib.resources import files
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from limits.storage import RedisClusterStorage, RedisSentinelStorage, RedisStorage, Storage
+
+from .algorithms import FIXED, LEASES, MOVING, SLIDING, Algorithm
+from .budgets import NAMESPACE, Budget, Held, held_under
+from .counter import Charge, Standing
+from .redis_connections import ReadyConnections
+from .table import matches
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+TIMEOUT = 0.25
+"""Seconds that a connection may take to be made, and the server to answer."""
+
+READ_SIZE = 4096
+"""Bytes that a connection makes room for: answers are short, and the 64 KiB of the client libraries cost time."""
+
+TYPES: tuple[tuple[str, Algorithm], ...] = (("string", FIXED), ("list", MOVING), ("zset", LEASES))
+"""The types of Redis keys in which something is counted."""
+
+RETRIES = frozenset({"retry", "retry_on_timeout", "retry_on_error"})
+"""The options by which a connection tries again."""
+
+Affixes: TypeAlias = tuple[str, str]
+"""What stands before and after a storage key in a Redis key."""
+
+
+class RedisCounter:
+    """Counts in Redis.
+
+    On a cluster one call reaches the keys of one slot. The charges of a request whose keys lie in several are tested by
+    a call for each slot, and then, if all have room, made by another. Two requests at the same moment may both find
+    room for the last charge in one slot; the one that comes second is refused, and keeps what it was charged in others.
+    No budget ever lets more through than it has. With ``RATELIMIT_STORAGE_OPTIONS = {"key_prefix": "{limits}"}`` all
+    keys share one slot, and one node counts everything, in one call.
+
+    :param storage: a Redis storage of ``limits``.
+    """
+
+    def __init__(self, storage: RedisStorage) -> None:
+        self._redis = cast("Any", storage.get_connection())
+        self._execute = _command_runner(self._redis)
+        self._plain = _affixes(storage.prefixed_key("\0"))
+        self._current = _affixes(storage.prefixed_key(storage._current_window_key("\0")))
+        self._previous = _affixes(storage.prefixed_key(storage._previous_window_key("\0")))
+        self._slot_of: Any = getattr(self._redis, "keyslot", None)
+        errors = import_module(f"{storage.target_server}.exceptions")
+        self._unknown_script: type[Exception] = errors.NoScriptError
+        self._cluster_error: type[Exception] = getattr(errors, f"{storage.target_server.title()}ClusterException")
+        self._script = files(__package__).joinpath("redis.lua").read_text("utf-8")
+        self._digest: str = self._redis.register_script(self._script).sha
+
+    def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
+        """Make all charges, or none."""
+        if self._slot_of is not None and len(slots := self._by_slot(charges)) > 1:
+            return self._take_by_slot(charges, slots, token)
+        return self._call(charges, token)
+
+    def release(self, charges: Sequence[Charge], token: str) -> None:
+        """Give leases back."""
+        for budget, identity, _, _ in charges:
+            if budget.algorithm is LEASES:
+                self._run("ZREM", _wrap(self._plain, budget, identity), token)
+
+    def ban(self, budget: Budget, identity: str) -> None:
+        """Ban a client."""
+        self._call([(budget, identity, 0, 1)], "")
+
+    def clear(self, budget: Budget, identity: str) -> None:
+        """Forget a client."""
+        for key in self._keys(budget, identity):
+            self._run("DEL", key)
+
+    def find(self, identity: str | None = None, unit: str | None = None) -> Iterable[Held]:
+        """Return what is held, by walking through all keys of the database without holding it up."""
+        pattern = f"*{NAMESPACE}/*/{'*' if identity is None else _escape(identity)}/*"
+        found: dict[str, Held] = {}
+        for kind, algorithm in TYPES:
+            for key in self._scan(pattern, kind):
+                held = self._held(key, algorithm)
+                if held is not None and matches(held, identity, unit):
+                    found[held[0].key_for(held[1]) + held[0].algorithm.suffix] = held
+        return found.values()
+
+    def _call(self, charges: Sequence[Charge], token: str) -> tuple[bool, list[Standing]]:
+        """Call the script."""
+        keys: list[str] = []
+        lines: list[str] = []
+        before, after = self._plain
+        for budget, identity, need, deduct in charges:
+            code = budget.algorithm.code
+            if code == "S":
+                keys += self._keys(budget, identity)
+            else:
+                keys.append(f"{before}{budget.head}{identity}{budget.tail}{after}")
+            lines.append(f"{code} {budget.amount} {budget.seconds} {need} {deduct}")
+        # few arguments, as each costs a client that is all Python a microsecond
+        args: tuple[str | int, ...] = (len(keys), *keys, token, "\n".join(lines))
+        try:
+            answer = self._run("EVALSHA", self._digest, *args)
+        except self._unknown_script:  # the server has restarted, or never seen it
+            answer = self._run("EVAL", self._script, *args)
+        made, *stand = map(int, answer.split())
+        standings = [
+            Standing(budget, remaining, min(budget.longest_wait, max(0, -(-wait // 1000))), need, identity)
+            for (budget, identity, need, _), remaining, wait in zip(charges, stand[::2], stand[1::2], strict=True)
+        ]
+        return made == 1, standings
+
+    def _take_by_slot(
+        self, charges: Sequence[Charge], slots: list[list[int]], token: str
+    ) -> tuple[bool, list[Standing]]:
+        looks = [(budget, identity, need, 0) for budget, identity, need, _ in charges]
+        taken, standings = self._call_by_slot(looks, slots, token)
+        return self._call_by_slot(charges, slots, token) if taken else (False, standings)
+
+    def _call_by_slot(
+        self, charges: Sequence[Charge], slots: list[list[int]], token: str
+    ) -> tuple[bool, list[Standing]]:
+        """Call the script for each slot, and put the answers into the order of `charges`."""
+        all_taken = True
+        standings: dict[int, Standing] = {}
+        for positions in slots:
+            taken, of_slot = self._call([charges[position] for position in positions], token)
+            all_taken = all_taken and taken
+            standings.update(zip(positions, of_slot, strict=True))
+        return all_taken, [standings[position] for position in range(len(charges))]
+
+    def _by_slot(self, charges: Sequence[Charge]) -> list[list[int]]:
+        """Return the positions of the charges whose keys share a slot, for each slot."""
+        slots: dict[int, list[int]] = {}
+        for position, (budget, identity, _, _) in enumerate(charges):
+            slots.setdefault(self._slot_of(self._keys(budget, identity)[0]), []).append(position)
+        return list(slots.values())
+
+    def _run(self, *command: str | int) -> Any:
+        try:
+            return self._execute(*command)
+        except self._cluster_error as error:  # which is none of the errors that its client library says it raises
+            raise ConnectionError(str(error)) from error
+
+    def _scan(self, pattern: str, kind: str) -> Iterator[str]:
+        before, _ = self._plain
+        keys = self._redis.scan_iter(match=f"{_escape(before)}{pattern}", count=1000, _type=kind)
+        try:
+            for key in keys:
+                yield key if isinstance(key, str) else key.decode(errors="replace")
+        except self._cluster_error as error:
+            raise ConnectionError(str(error)) from error
+
+    def _held(self, key: str, algorithm: Algorithm) -> Held | None:
+        for affixes, of in ((self._previous, SLIDING), (self._current, SLIDING), (self._plain, algorithm)):
+            before, after = affixes
+            if key.startswith(before) and key.endswith(after):
+                held = held_under(key[len(before) : len(key) - len(after)], of)
+                if held is not None:
+                    return held
+        return None
+
+    def _keys(self, budget: Budget, identity: str) -> tuple[str, ...]:
+        """Return the Redis keys in which a budget is counted for a client."""
+        if budget.algorithm is SLIDING:
+            return _wrap(self._current, budget, identity), _wrap(self._previous, budget, identity)
+        return (_wrap(self._plain, budget, identity),)
+
+
+def counts_in_redis(storage: Storage) -> TypeIs[RedisStorage]:
+    """Return whether `storage` is one in Redis or Valkey: a single server, a sentinel's or a cluster."""
+    return isinstance(storage, RedisStorage)
+
+
+def default_options(uri: str) -> dict[str, Any]:
+    """Return the options of the storage at `uri` that apply unless ``RATELIMIT_STORAGE_OPTIONS`` has others.
+
+    A server that hangs costs a request `TIMEOUT`, once: timeouts are short, and nothing is tried again. Redis and
+    Valkey take what the query of the URI says before these; ``limits`` reads none for a sentinel or a cluster.
+    """
+    scheme = uri.partition("://")[0]
+    timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+    if scheme in RedisStorage.STORAGE_SCHEME:
+        return {**timeouts, "socket_read_size": READ_SIZE}
+    if scheme in RedisSentinelStorage.STORAGE_SCHEME:
+        return {**timeouts, "sentinel_kwargs": {**timeouts, **_no_retry(scheme)}}
+    if scheme in RedisClusterStorage.STORAGE_SCHEME:
+        return {**timeouts, **_no_cluster_retry(scheme)}
+    return {}
+
+
+def _no_retry(scheme: str) -> dict[str, Any]:
+    """Return the option with which a client does not try again. Without a client library: none."""
+    library = scheme.partition("+")[0]
+    try:
+        retry, backoff = import_module(f"{library}.retry"), import_module(f"{library}.backoff")
+    except ImportError:
+        return {}
+    return {"retry": retry.Retry(backoff.NoBackoff(), 0)}
+
+
+def _no_cluster_retry(scheme: str) -> dict[str, Any]:
+    """Return the same for a cluster's client, whose option it was only with version 6 of redis-py."""
+    library = scheme.partition("+")[0]
+    try:
+        version = import_module(library).__version__
+    except ImportError:
+        return {}
+    if library == "redis" and int(version.partition(".")[0]) >= 6:
+        return _no_retry(scheme)
+    return {"cluster_error_retry_attempts": 0}
+
+
+def _command_runner(client: Any) -> Callable[..., Any]:
+    """Return what runs a command: on connections kept ready, if `client` has a plain pool and tries nothing again."""
+    pool: Any = getattr(client, "connection_pool", None)
+    if (
+        type(pool).__name__ != "ConnectionPool"
+        or client.connection is not None
+        or RETRIES & {key for key, on in pool.connection_kwargs.items() if on}
+    ):
+        return cast("Callable[..., Any]", client.execute_command)
+    connect = pool.get_connection
+    if signature(connect).parameters["command_name"].default is Parameter.empty:  # Valkey, and redis-py before 5.3
+        connect = partial(connect, "EVALSHA")
+    library = type(client).__module__.partition(".")[0]
+    refused: type[Exception] = import_module(f"{library}.exceptions").ResponseError
+    return ReadyConnections(pool, connect, refused).run
+
+
+def _affixes(key: str) -> Affixes:
+    before, _, after = key.partition("\0")
+    return before, after
+
+
+def _wrap(affixes: Affixes, budget: Budget, identity: str) -> str:
+    return f"{affixes[0]}{budget.head}{identity}{budget.tail}{affixes[1]}"
+
+
+def _escape(text: str) -> str:
+    """Return a pattern that matches `text` and nothing else (redis.io/docs/latest/commands/keys)."""
+    return "".join(f"\\{letter}" if letter in "*?[]^\\" else letter for letter in text)
