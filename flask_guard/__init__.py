@@ -15,10 +15,12 @@
 from __future__ import annotations
 
 from .applying import Composition, Exemption, compose, exempt, protect
+from .defer import defer
 from .errors import ConfigError, GuardError, NotGuarded
 from .guard import Guard
 from .jwt import JWT
 from .keys import ApiKey
+from .log_formats import CommonLogFormatter, DevFormatter, JSONFormatter
 from .middleware import Middleware, middleware
 from .plan import Place, Placed, Plan
 from .policies.api_key import RequireApiKey, current_api_key, require_api_key
@@ -29,8 +31,10 @@ from .policies.concurrency import ConcurrencyLimit
 from .policies.cors import Cors, cors
 from .policies.inline import LimitStatus
 from .policies.limit import Limit, limit
-from .policies.log_timing import LogTiming, current_request_id, log_timing
+from .policies.log_timing import LogTiming, log_timing
+from .policies.metrics import Metrics, metrics, metrics_view
 from .policies.secure_headers import SecureHeaders, secure_headers
+from .policies.server_timing import timing
 from .policy import DenyingPolicy, Phase, Policy, Step
 from .problems import (
     Banned,
@@ -41,9 +45,11 @@ from .problems import (
     StoreUnavailable,
     Unauthenticated,
 )
+from .request_id import RequestIDFilter, current_request_id
 from .run import Run
 from .signals import (
     client_banned,
+    defer_queue_full,
     key_created,
     key_leaked,
     key_revoked,
@@ -59,22 +65,26 @@ __all__ = [  # noqa: RUF022
     "ApiKey",
     "Ban",
     "Banned",
+    "CommonLogFormatter",
     "Composition",
     "ConcurrencyLimit",
     "ConfigError",
     "Cors",
     "Denied",
     "DenyingPolicy",
+    "DevFormatter",
     "Exemption",
     "Guard",
     "GuardError",
     "InsufficientScope",
     "InvalidRequest",
+    "JSONFormatter",
     "JWT",
     "Limit",
     "LimitExceeded",
     "LimitStatus",
     "LogTiming",
+    "Metrics",
     "Middleware",
     "NotGuarded",
     "Phase",
@@ -83,6 +93,7 @@ __all__ = [  # noqa: RUF022
     "Plan",
     "Policy",
     "Principal",
+    "RequestIDFilter",
     "RequireApiKey",
     "RequireAuth",
     "Run",
@@ -97,6 +108,8 @@ __all__ = [  # noqa: RUF022
     "current_api_key",
     "current_principal",
     "current_request_id",
+    "defer",
+    "defer_queue_full",
     "exempt",
     "key_created",
     "key_leaked",
@@ -105,6 +118,8 @@ __all__ = [  # noqa: RUF022
     "key_used",
     "limit",
     "log_timing",
+    "metrics",
+    "metrics_view",
     "middleware",
     "protect",
     "request_denied",
@@ -114,4 +129,5 @@ __all__ = [  # noqa: RUF022
     "secure_headers",
     "store_available",
     "store_unavailable",
+    "timing",
 ]

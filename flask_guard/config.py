@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .errors import ConfigError, did_you_mean
 from .problems import names
 from .typing import Mode, OnStoreError
+from .wsgi.request_ids import ALPHABET, LONGEST_ID, RequestIds
 
 if TYPE_CHECKING:
     from flask import Config
 
-CHOICES = {
+CHOICES: dict[str, tuple[str, ...]] = {
     "error_format": ("auto", "problem", "html"),
     "on_store_error": ("local", "allow", "deny"),
     "ratelimit_headers": ("draft", "legacy", "both"),
+    "defer_full": ("run", "drop"),
 }
 
 
@@ -35,6 +37,14 @@ class GuardConfig:
     :ivar ratelimit_headers: ``GUARD_RATELIMIT_HEADERS``: ``"draft"`` (``RateLimit``), ``"legacy"``
         (``X-RateLimit-Limit`` and so on) or ``"both"``.
     :ivar realm: ``GUARD_REALM``: the realm of challenges that name none.
+    :ivar request_id_trust: ``GUARD_REQUEST_ID_TRUST``: whose request ids are taken: True for everybody's, False for
+        nobody's, or a list of networks; see :class:`flask_guard.wsgi.request_ids.RequestIds`.
+    :ivar request_id_length: ``GUARD_REQUEST_ID_LENGTH``: the characters that such an id may have.
+    :ivar request_id_alphabet: ``GUARD_REQUEST_ID_ALPHABET``: the characters of which it may be made.
+    :ivar defer_workers: ``GUARD_DEFER_WORKERS``: the threads that `defer` uses at most.
+    :ivar defer_queue: ``GUARD_DEFER_QUEUE``: the deferred calls that wait for a thread at most.
+    :ivar defer_full: ``GUARD_DEFER_FULL``: what becomes of one more: ``"run"`` (at once, in line) or ``"drop"``.
+    :ivar defer_drain: ``GUARD_DEFER_DRAIN``: the seconds that deferred calls have to end when the process does.
     """
 
     enabled: bool = True
@@ -45,6 +55,13 @@ class GuardConfig:
     on_store_error: OnStoreError = "local"
     ratelimit_headers: str = "draft"
     realm: str = "api"
+    request_id_trust: bool | Collection[str] = True
+    request_id_length: int = LONGEST_ID
+    request_id_alphabet: str = ALPHABET
+    defer_workers: int = 4
+    defer_queue: int = 1000
+    defer_full: Literal["run", "drop"] = "run"
+    defer_drain: float = 5.0
 
 
 KEYS = {f"GUARD_{name.upper()}": name for name in GuardConfig.__slots__}
@@ -70,8 +87,31 @@ def read_config(config: Config, kinds_with_mode: frozenset[str]) -> GuardConfig:
     api_keys = options.get("api_keys")
     if api_keys is not None and not isinstance(api_keys, Mapping):
         raise ConfigError("GUARD_API_KEYS must map key ids to a secret, a 'sha256:…' hash or a dict")
+    _check_request_ids(options)
+    _check_defer(options)
     options["modes"] = _modes(options.get("modes", {}), kinds_with_mode)
     return GuardConfig(**options)
+
+
+def _check_request_ids(options: Mapping[str, Any]) -> None:
+    try:
+        RequestIds(
+            trust=options.get("request_id_trust", True),
+            longest=options.get("request_id_length", LONGEST_ID),
+            alphabet=options.get("request_id_alphabet", ALPHABET),
+        )
+    except ValueError as error:
+        raise ConfigError(f"GUARD_REQUEST_ID_… cannot be meant: {error}") from None
+
+
+def _check_defer(options: Mapping[str, Any]) -> None:
+    for name in ("defer_workers", "defer_queue"):
+        value = options.get(name, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"GUARD_{name.upper()} must be a number of at least 1, not {value!r}")
+    seconds = options.get("defer_drain", 0)
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 <= seconds < float("inf"):
+        raise ConfigError(f"GUARD_DEFER_DRAIN must be seconds from 0 up, not {seconds!r}")
 
 
 def _modes(modes: Any, kinds: frozenset[str]) -> Mapping[str, Mode]:

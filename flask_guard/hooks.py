@@ -31,10 +31,12 @@ def install_hooks(app: Flask, state: AppState) -> None:
 
     The plan is found, and the clock started, in a URL value preprocessor, because those run before every
     ``before_request`` hook: a request that an earlier hook answers still gets its headers and its log record.
+    Flask calls ``after_request`` hooks in reverse, so the first one sees the response last.
     """
     app.url_value_preprocessor(_begin(state))
     app.before_request(_enter(state))
     app.after_request(_leave(state))
+    app.after_request_funcs[None].insert(0, _see_out)
     app.teardown_request(_teardown)
 
 
@@ -92,6 +94,7 @@ def _leave(state: AppState) -> Callable[[Response], Response]:
         """Run what acts on the response."""
         request = current_request()
         run: Run = request.__dict__.get(ATTRIBUTE) or _begin_slowly(state, request)
+        run.outgoing = ()  # it may be the second time: a hook that fails here is answered with a 500, which leaves too
         if run.denial is not None:
             _keep_fields(run.denial, response)
         for step in run.plan.leave:
@@ -99,6 +102,15 @@ def _leave(state: AppState) -> Callable[[Response], Response]:
         return response
 
     return leave
+
+
+def _see_out(response: Response) -> Response:
+    """Show the response as it goes out to those that asked for it."""
+    run: Run | None = current_request().__dict__.get(ATTRIBUTE)
+    if run is not None:
+        for call in run.outgoing:
+            call(run, response)
+    return response
 
 
 def _teardown(error: BaseException | None) -> None:

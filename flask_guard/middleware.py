@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from dataclasses import dataclass, replace
@@ -82,11 +83,11 @@ class Middleware(Policy):
             raise ConfigError(f"{self.name} needs the option {missing[0]!r}: @{self.name}({missing[0]}=…)")
 
     def compile(self, place: Place) -> Step:
-        function, options = self.function, dict(self.options)
-        if not _yields(function):
-            call = place.app.ensure_sync(function)
-            return Step(lambda run: call(run.request, **options))
-        return _Around(self.name, function, options, place.app).step()
+        options = dict(self.options)
+        if _yields(self.function):
+            return _Around(self.name, self.function, options, place.app).step()
+        call = place.app.ensure_sync(_written(self.function))
+        return Step(lambda run: call(run.request, **options))
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in self.options)
@@ -104,8 +105,20 @@ def middleware(
 
     With a ``yield``, what it yields is the response, as the view and every inner policy left it, error responses
     included; it may change that, or return another. A return value before the ``yield`` is the response, and the view
-    does not run. A ``finally:`` runs whatever happens, at the latest when the request is torn down. Without a
-    ``yield`` the function only runs before the view. It may be ``async``.
+    does not run. An exception, before or after, is handled as one of the view is: ``abort(403)`` answers from anywhere,
+    also from a function that it calls. A ``finally:`` runs whatever happens, at the latest when the request is torn
+    down. Without a ``yield`` the function only runs before the view.
+
+    It may be ``async``. Python does not let an async generator return a value, so that one yields it::
+
+        @middleware
+        async def tenant(request):
+            if "X-Tenant" not in request.headers:
+                yield {"error": "no tenant"}, 400       # the view does not run
+                return
+            response = yield
+            if response.status_code == 404:
+                yield {"error": "no such thing"}, 404   # in place of the response
 
     :param phase: when it acts; see :class:`Phase`.
     :raises ConfigError: if the function does not take one positional argument, the request.
@@ -139,7 +152,16 @@ def _options(function: Callable[..., Any]) -> dict[str, bool]:
 
 
 def _yields(function: Callable[..., Any]) -> bool:
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    written = inspect.unwrap(_written(function))
+    return inspect.isgeneratorfunction(written) or inspect.isasyncgenfunction(written)
+
+
+def _written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what says how `function` is written: for a callable object that is its method."""
+    if inspect.isroutine(function) or isinstance(function, functools.partial):
+        return function
+    method: Callable[..., Any] = function.__call__  # type: ignore[operator]
+    return method
 
 
 class _Around:
@@ -150,7 +172,7 @@ class _Around:
         self._function = function
         self._options = options
         self._app = app
-        self._is_async = inspect.isasyncgenfunction(function)
+        self._is_async = inspect.isasyncgenfunction(inspect.unwrap(_written(function)))
 
     def step(self) -> Step:
         """Return the middleware's step. Its generator is kept among the run's values under this object's id."""
@@ -165,6 +187,8 @@ class _Around:
             return returned.value
         if yielded is not None:
             generator.close()
+            if self._is_async:
+                return yielded
             raise TypeError(
                 f"middleware {self._name} must yield nothing; to answer without the view, return a response"
             )
@@ -176,10 +200,20 @@ class _Around:
         if generator is None:
             return None
         try:
-            generator.send(response)
+            replaced = self._send(generator, response)
+        except Exception as error:  # noqa: BLE001  # handled as the view's are, or Flask would make a 500 of abort(403)
+            replaced = self._app.handle_user_exception(error)
+        return None if replaced is None else self._app.make_response(replaced)
+
+    def _send(self, generator: Any, response: Response) -> Any:
+        """Return what takes the place of `response`, or None."""
+        try:
+            yielded = generator.send(response)
         except StopIteration as returned:
-            return None if returned.value is None else self._app.make_response(returned.value)
+            return returned.value
         generator.close()
+        if self._is_async and yielded is not None:
+            return yielded
         raise RuntimeError(f"middleware {self._name} yielded twice; it must yield once")
 
     def _teardown(self, run: Run, error: BaseException | None) -> None:

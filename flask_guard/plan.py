@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 from flask.views import http_method_funcs
 
 from .applying import Exemption
+from .costs import timed
 from .marks import Mark, functions_in_use, own_class_marks, scaffold_marks, view_marks
 from .policy import DenyingPolicy, Phase, Policy, Step
 from .shadow import in_shadow
@@ -112,7 +113,10 @@ def make_plan(place: Place) -> Plan:
     """
     scopes = list(collect(place))
     placed = order(merge(scopes, place))
-    steps = [_compile(group) for group in _groups(placed)]
+    groups = list(_groups(placed))
+    steps = [_compile(group) for group in groups]
+    if any(each.policy.measures for each in placed):
+        steps = [timed(group[0].policy.name, step) for group, step in zip(groups, steps, strict=True)]
     return Plan(
         place.endpoint,
         place.method,

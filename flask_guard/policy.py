@@ -124,6 +124,11 @@ class Policy(Applicable):
         """Return whether it stays in force when a nearer policy of its kind appears."""
         return False
 
+    @property
+    def measures(self) -> bool:
+        """Return whether it wants to know what every policy of its plan costs; see :mod:`flask_guard.costs`."""
+        return False
+
     def refine(self, *args: Any, **options: Any) -> Self:
         """Return a copy with `options` changed."""
         if args:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import Request, request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from werkzeug.local import LocalProxy
     from werkzeug.routing import Rule
 
     from .plan import Plan
     from .problems import Denied
     from .state import AppState
+    from .typing import Response
 
 ATTRIBUTE = "_flask_guard_run"
 """Where a request carries its run. On the request object: one app called inside another's view has its own."""
@@ -26,9 +29,11 @@ class Run:
 
     ``rule`` is the URL rule that serves the request; for a preflight, the one that would serve the announced request,
     or None if the path lacks that method. ``values`` is the policies' own: each keeps what its ``leave`` needs there.
+    ``outgoing`` is called with the response as it goes out, after every ``after_request`` hook: a ``leave`` that has to
+    see that, and not only what the policies made of it, adds to it.
     """
 
-    __slots__ = ("denial", "entered", "plan", "request", "rule", "started", "state", "values", "would_deny")
+    __slots__ = ("denial", "entered", "outgoing", "plan", "request", "rule", "started", "state", "values", "would_deny")
 
     def __init__(self, state: AppState, plan: Plan, request: Request, rule: Rule | None) -> None:
         self.state: AppState = state
@@ -40,6 +45,7 @@ class Run:
         self.denial: Denied | None = None
         self.would_deny: tuple[Denied, ...] = ()
         self.values: dict[str, Any] = {}
+        self.outgoing: tuple[Callable[[Run, Response], None], ...] = ()
         request.__dict__[ATTRIBUTE] = self
 
 

@@ -24,3 +24,7 @@ store_unavailable: NamedSignal = _signals.signal(
     "store-unavailable", doc="The limit store stopped answering: ``error``. Sent once, when it goes down."
 )
 store_available: NamedSignal = _signals.signal("store-available", doc="The limit store answers again.")
+defer_queue_full: NamedSignal = _signals.signal(
+    "defer-queue-full",
+    doc="A deferred call found no room: the ``function``, and whether it was ``dropped`` or else ran in line.",
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -16,7 +17,25 @@ import pytest
 from flask import Flask
 from flask.globals import app_ctx, request_ctx
 
+from .run_log import SecretFinder
+
 MakeApp = Callable[..., Flask]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the test that looks at what all others have logged run last."""
+    items.sort(key=lambda item: item.path.name == "test_no_secret_is_logged.py")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def run_log() -> Iterator[SecretFinder]:
+    """Look for secrets in every record of the run, those that nobody else listens to included."""
+    finder, logger = SecretFinder(), logging.getLogger("flask_guard")
+    logging.getLogger().addHandler(finder)
+    logger.setLevel(logging.DEBUG)
+    yield finder
+    logger.setLevel(logging.NOTSET)
+    logging.getLogger().removeHandler(finder)
 
 
 @pytest.fixture

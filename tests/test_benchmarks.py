@@ -2,32 +2,67 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Callable
 
 import pytest
 
-from tests.benchmarks import limits, overhead
+from tests.benchmarks import async_views, limits, logging, overhead, wsgi
+
+Run = Callable[..., list[str]]
 
 
-def test_overhead_prints_a_line_for_each_variant(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["overhead", "--rounds", "1", "--requests", "2"])
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs a benchmark for a moment, and returns the lines that it prints."""
 
-    overhead.main()
+    def run(name: str, *options: str) -> list[str]:
+        monkeypatch.setattr(sys, "argv", [name, *(options or ("--rounds", "1", "--requests", "2"))])
+        importlib.import_module(f"tests.benchmarks.{name}").main()
+        return capsys.readouterr().out.splitlines()
 
-    lines = capsys.readouterr().out.splitlines()
+    return run
+
+
+def test_overhead_prints_a_line_for_each_variant(run: Run) -> None:
+    lines = run("overhead")
+
     assert [line[:18].strip() for line in lines[1:]] == ["bare", "empty plan", *overhead.POLICIES, "all five"]
 
 
-def test_limits_prints_a_ratio_for_each_comparison(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["limits", "--rounds", "1", "--requests", "2"])
+def test_limits_prints_a_ratio_for_each_comparison(run: Run) -> None:
+    lines = run("limits")
 
-    limits.main()
-
-    lines = capsys.readouterr().out.splitlines()
     assert [line[:50].strip() for line in lines[-len(limits.COMPARISONS) :]] == [
         f"{each.ours} / {each.theirs}" for each in limits.COMPARISONS
     ]
+
+
+def test_logging_prints_a_line_for_each_variant(run: Run) -> None:
+    lines = run("logging")
+
+    assert [line[:22].strip() for line in lines[1:]] == ["empty plan", *logging.ROWS]
+
+
+def test_wsgi_prints_a_line_for_each_stack(run: Run) -> None:
+    lines = run("wsgi")
+
+    assert [line[:26].rstrip() for line in lines[1:]] == [*dict.fromkeys(variant.name for variant in wsgi.variants())]
+    assert "Timing + Headers" in {line[:26].rstrip() for line in lines}
+
+
+def test_metrics_prints_a_line_for_each_variant(run: Run) -> None:
+    lines = run("metrics")
+
+    assert [line[:14].strip() for line in lines[1:]] == ["bare", "empty plan", "metrics", "exporter"]
+
+
+def test_async_views_prints_a_line_for_each_variant_under_each_server(run: Run) -> None:
+    lines = run("async_views", "--rounds", "1", "--seconds", "0.1", "--clients", "1")
+
+    names = [line[:18].strip() for line in lines]
+    assert [name for name in names if name in async_views.VARIANTS] == [*async_views.VARIANTS] * len(
+        async_views.SERVERS
+    )
+    assert [line.partition(":")[0] for line in lines if line.endswith("wait")] == [*async_views.SERVERS]

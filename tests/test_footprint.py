@@ -25,6 +25,8 @@ OPTIONAL = (
     "flask_compress",
     "pythonjsonlogger",
     "joserfc",
+    "opentelemetry",
+    "valkey",
     "gunicorn",
     "hypothesis",
     "pytest",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def test_python_of_the_readme_runs(readme: dict[str, Any]) -> None:
         "/exports": client.post("/exports"),
         "/report": client.get("/report"),
         "/logout": client.post("/logout"),
-        "/export": client.get("/export"),
+        "/admin/report": client.get("/admin/report?page=2"),
         "/slow": client.get("/slow"),
     }
 
@@ -50,6 +51,9 @@ def test_python_of_the_readme_runs(readme: dict[str, Any]) -> None:
     assert answers["/exports"].get_json() == {"remaining": 98}
     assert answers["/report"].headers["Content-Security-Policy"] == "default-src 'self'; img-src *"
     assert answers["/logout"].headers["Clear-Site-Data"] == '"cache","cookies","storage"'
+    assert re.fullmatch(
+        r'total;dur=[\d.]+, db;dur=[\d.]+;desc="Orders"', answers["/admin/report"].headers["Server-Timing"]
+    )
     assert float(answers["/slow"].headers["X-Seconds"]) >= 0
 
 

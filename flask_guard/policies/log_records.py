@@ -34,11 +34,9 @@ class Records:
         process = os.getpid()
         if template is None or template["process"] != process:  # a forked worker has a process of its own
             template = self._templates[level] = dict(self._standard(level, {}).__dict__)
-        record = logging.LogRecord.__new__(logging.LogRecord)
         now = time.time()
         thread = threading.current_thread()
-        attributes = record.__dict__
-        attributes.update(template)
+        attributes = template.copy()
         attributes["args"] = fields
         attributes["created"] = now
         attributes["msecs"] = int(now % 1 * 1000) + 0.0
@@ -46,6 +44,8 @@ class Records:
         attributes["thread"] = thread.ident
         attributes["threadName"] = thread.name
         attributes.update(fields)
+        record = logging.LogRecord.__new__(logging.LogRecord)
+        record.__dict__ = attributes
         return record
 
     def _standard(self, level: int, fields: dict[str, Any]) -> logging.LogRecord:

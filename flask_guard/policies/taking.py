@@ -99,7 +99,13 @@ def release(held: list[Lease]) -> None:
         counter.release(leases, token)
 
 
-def release_when_sent(run: Run, response: Response) -> None:
+def release_when_sent(run: Run, _response: Response) -> None:
+    """See to it that the leases end with the response that goes out in the end."""
+    if leases_of(run):
+        run.outgoing += (_watch_what_goes_out,)
+
+
+def _watch_what_goes_out(run: Run, response: Response) -> None:
     """Let go of the leases when the body has been sent; what is complete counts as sent once the app is done."""
     held = leases_of(run)
     if held and size_if_complete(response) is None:

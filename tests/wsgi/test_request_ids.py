@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import re
 import string
+from contextvars import copy_context
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_guard.wsgi.request_ids import RequestIds, trace_id
+from flask_guard.wsgi.request_ids import CURRENT, ENVIRON_KEY, RequestIds, trace_id
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -115,3 +117,109 @@ def test_whatever_comes_in_only_plain_characters_go_out(request_id: str, tracepa
 
     assert 1 <= len(taken) <= 128
     assert set(taken) <= set(string.ascii_letters + string.digits + "-_.")
+
+
+# Once for each request -------------------------------------------------------------------------------------------
+
+
+def test_environ_carries_the_id_from_the_first_call_on() -> None:
+    environ: dict[str, Any] = {}
+
+    first = RequestIds().of(environ)
+
+    assert environ == {"flask_guard.request_id": first}
+    assert RequestIds().of(environ) == first
+
+
+def test_id_that_an_outer_layer_gave_goes_before_all_others() -> None:
+    environ = {ENVIRON_KEY: "of the layer", "HTTP_X_REQUEST_ID": "of-the-client", "HTTP_TRACEPARENT": TRACEPARENT}
+
+    assert RequestIds().of(environ) == "of the layer"
+
+
+def test_there_is_no_current_id_unless_somebody_sets_it() -> None:
+    assert CURRENT.get() is None
+    assert copy_context().run(CURRENT.get) is None
+
+
+# Trust -----------------------------------------------------------------------------------------------------------
+
+FROM_OUTSIDE = {"HTTP_X_REQUEST_ID": "from-the-client", "HTTP_TRACEPARENT": TRACEPARENT}
+
+
+@pytest.mark.parametrize(
+    ("trust", "peer", "taken"),
+    [
+        (True, "203.0.113.9", True),
+        (False, "127.0.0.1", False),
+        ([], "127.0.0.1", False),
+        (["10.0.0.0/8"], "10.1.2.3", True),
+        (["10.0.0.0/8"], "11.1.2.3", False),
+        (["10.0.0.0/8"], "::ffff:10.1.2.3", True),
+        (["192.0.2.7", "2001:db8::/32"], "2001:db8::1", True),
+        (["192.0.2.7", "2001:db8::/32"], "192.0.2.7", True),
+        (["192.0.2.7", "2001:db8::/32"], "192.0.2.8", False),
+        (["0.0.0.0/0"], "", False),
+        (["0.0.0.0/0"], "no address", False),
+        (["0.0.0.0/0"], "1" * 100_000, False),
+    ],
+)
+@pytest.mark.parametrize("header", FROM_OUTSIDE)
+def test_ids_are_taken_from_the_trusted_only(trust: Any, peer: str, taken: bool, header: str) -> None:
+    environ = {header: FROM_OUTSIDE[header], "REMOTE_ADDR": peer}
+
+    assert (RequestIds(trust=trust).of(environ) in ("from-the-client", TRACE)) is taken
+
+
+def test_trust_is_in_the_peer_that_connected_not_in_the_client_that_it_names() -> None:
+    ids = RequestIds(trust=["10.0.0.0/8"])
+    behind_proxy = {"REMOTE_ADDR": "203.0.113.9", "werkzeug.proxy_fix.orig": {"REMOTE_ADDR": "10.0.0.1"}}
+    spoofed = {"REMOTE_ADDR": "10.0.0.1", "werkzeug.proxy_fix.orig": {"REMOTE_ADDR": "203.0.113.9"}}
+
+    assert ids.of({**FROM_OUTSIDE, **behind_proxy}) == "from-the-client"
+    assert NEW.fullmatch(ids.of({**FROM_OUTSIDE, **spoofed}))
+
+
+def test_length_and_alphabet_are_those_that_are_asked_for() -> None:
+    ids = RequestIds(longest=8, alphabet="abc=/")
+
+    def taken(given_id: str) -> bool:
+        return ids.of({"HTTP_X_REQUEST_ID": given_id}) == given_id
+
+    assert [taken(each) for each in ("abc=/abc", "abc=/abca", "abcd", "a-b")] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("given_id", "span", "expected"),
+    [("from-the-client", "of-the-span", "from-the-client"), (None, "of-the-span", "of-the-span"), (None, None, TRACE)],
+)
+def test_current_span_goes_before_the_trace_that_the_client_names(
+    given_id: str | None, span: str | None, expected: str
+) -> None:
+    environ = {"HTTP_TRACEPARENT": TRACEPARENT} | ({"HTTP_X_REQUEST_ID": given_id} if given_id else {})
+
+    assert RequestIds(trace=lambda: span).of(environ) == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"trust": None},
+        {"trust": "10.0.0.0/8"},
+        {"trust": ["ten"]},
+        {"trust": ["10.0.0.1/8"]},
+        {"trust": [10]},
+        {"longest": 0},
+        {"longest": 5000},
+        {"longest": True},
+        {"longest": "128"},
+        {"alphabet": ""},
+        {"alphabet": "abc "},
+        {"alphabet": "abc\n"},
+        {"alphabet": "abcé"},
+        {"alphabet": ["a"]},
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"must (be|list)"):
+        RequestIds(**options)

@@ -1,0 +1,151 @@
+"""Rewriting a response while it goes out, with everything about it that has to be true again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from .fields import describe_rewritten, has_content, value_of, weaken_etag
+
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
+
+    from .typing import HeaderList, Hooks, Incremental, StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class Rewritten:
+    """One response whose body a layer may rewrite.
+
+    The server is told of a rewritten response when its first bytes are there. If those are all of it, its length is
+    known by then; if not, it goes out without a length.
+    """
+
+    __slots__ = (
+        "_body",
+        "_chunks",
+        "_environ",
+        "_layer",
+        "_over",
+        "_pending",
+        "_rewriter",
+        "_start_response",
+        "_started",
+        "_untouched",
+        "_write",
+    )
+
+    def __init__(self, layer: Hooks, environ: WSGIEnvironment, start_response: StartResponse) -> None:
+        self._layer = layer
+        self._environ = environ
+        self._start_response = start_response
+        self._body: Iterable[bytes] = ()
+        self._chunks: Iterator[bytes] | None = None
+        self._rewriter: Incremental | None = None
+        self._pending: tuple[str, HeaderList, OptExcInfo | None] | None = None
+        self._started = False
+        self._untouched = False
+        self._over = False
+
+    def run(self, app: WSGIApplication) -> Iterable[bytes]:
+        """Call `app`, and return what the server gets for a body: the application's own if it stays as it is."""
+        body = app(self._environ, self.start)
+        self._untouched = self._started and self._pending is None and self._rewriter is None
+        if self._untouched:
+            return body
+        self._body = body
+        return self
+
+    def start(
+        self, status: str, headers: HeaderList, exc_info: OptExcInfo | None = None, /
+    ) -> Callable[[bytes], object]:
+        """Stand in for the server's ``start_response``."""
+        headers = list(headers)
+        status, headers = self._layer.on_response(self._environ, status, headers) or (status, headers)
+        self._rewriter = self._find_rewriter(status, headers)
+        if self._untouched and self._rewriter is not None and exc_info is not None and exc_info[1] is not None:
+            # The body is out of reach by now, and an error page must not pass as it is.
+            raise exc_info[1].with_traceback(exc_info[2])
+        begun = self._started and self._pending is None
+        self._started = True
+        self._pending = (status, headers, exc_info)
+        exc_info = None
+        if self._rewriter is None or begun:
+            self._begin()
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Stand in for the server's ``write``."""
+        output = data if self._rewriter is None else self._rewriter.feed(data)
+        if output or self._pending is None:
+            self._begin()
+            self._write(output)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._chunks is None:
+            self._chunks = iter(self._body)
+        while not self._over:
+            try:
+                chunk = next(self._chunks)
+            except StopIteration:
+                return self._last()
+            output = chunk if self._rewriter is None else self._rewriter.feed(chunk)
+            if output or self._pending is None:
+                self._begin()
+                return output
+        raise StopIteration
+
+    def close(self) -> None:
+        """Close the body."""
+        body, self._body = self._body, ()
+        self._pending = None
+        close_body(body)
+
+    def _last(self) -> bytes:
+        self._over = True
+        output = b"" if self._rewriter is None else self._rewriter.flush()
+        self._begin(len(output))
+        if not output:
+            raise StopIteration
+        return output
+
+    def _begin(self, length: int | None = None) -> None:
+        """Tell the server the status and the header fields, unless it knows them."""
+        if self._pending is None:
+            return
+        status, headers, exc_info = self._pending
+        self._pending = None
+        if length is not None:
+            headers.append(("Content-Length", str(length)))
+        if exc_info is None:
+            self._write = self._start_response(status, headers)
+        else:
+            try:
+                self._write = self._start_response(status, headers, exc_info)
+            finally:
+                exc_info = None  # its traceback refers to this frame
+
+    def _find_rewriter(self, status: str, headers: HeaderList) -> Incremental | None:
+        if not has_content(status):
+            self._describe_known(status, headers)
+            return None
+        rewriter = self._layer.rewriter(self._environ, status, headers)
+        if rewriter is None:
+            return None
+        describe_rewritten(headers)
+        return None if self._environ["REQUEST_METHOD"] == "HEAD" else rewriter
+
+    def _describe_known(self, status: str, headers: HeaderList) -> None:
+        """Weaken the entity tag of a 304 if it is one that went out weakened with the response the client has."""
+        etag = value_of(headers, "etag")
+        if status.startswith("304") and etag and f"W/{etag}" in self._environ.get("HTTP_IF_NONE_MATCH", ""):
+            weaken_etag(headers)
+
+
+def close_body(body: object) -> None:
+    """Close `body` if it can be closed."""
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()

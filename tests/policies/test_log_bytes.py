@@ -1,0 +1,154 @@
+"""`log_timing` counts what goes out, in bytes and milliseconds, also where a server takes it into its own hands."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from flask import Flask, Response, send_file
+from werkzeug.test import TestResponse, create_environ
+from werkzeug.wsgi import FileWrapper
+
+from flask_guard import Guard, log_timing
+from flask_guard.policies.body import WatchedBody
+from flask_guard.wsgi.request_ids import CURRENT
+
+LOGGER = "flask_guard.access"
+Records: TypeAlias = Callable[[], list[Any]]
+
+
+@pytest.fixture
+def records(caplog: pytest.LogCaptureFixture) -> Records:
+    """Return a function that returns the access records so far."""
+    caplog.set_level(logging.INFO, logger=LOGGER)
+    return lambda: [record for record in caplog.records if record.name == LOGGER]
+
+
+def send(app: Flask, path: str = "/", method: str = "GET", **options: Any) -> TestResponse:
+    """Send a request, and read and close the response as a server does."""
+    return app.test_client().open(path, method=method, buffered=True, **options)
+
+
+def serve(app: Flask, view: Callable[..., Any]) -> Flask:
+    app.add_url_rule("/", "index", view)
+    Guard(app, policies=[log_timing])
+    return app
+
+
+def accept(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[..., None]:
+    """Stand in for a server's ``start_response``."""
+    return lambda _data: None
+
+
+def three_chunks() -> Iterator[str]:
+    for number in range(3):
+        time.sleep(0.02)
+        yield f"chunk {number}"
+
+
+def test_first_byte_of_a_stream_has_its_own_time(app: Flask, records: Records) -> None:
+    serve(app, three_chunks)
+
+    send(app)
+
+    (record,) = records()
+    assert 20 <= record.first_byte_ms <= record.duration_ms - 35
+
+
+def test_first_byte_of_a_whole_body_is_its_last(app: Flask, records: Records) -> None:
+    serve(app, lambda: "hello")
+
+    send(app)
+
+    (record,) = records()
+    assert 0 < record.first_byte_ms == record.duration_ms
+
+
+@pytest.mark.parametrize("body", [["é", "€"], iter(["é", "€"])], ids=["list", "stream"])
+def test_bytes_are_bytes_although_the_view_gives_text(app: Flask, records: Records, body: Any) -> None:
+    serve(app, lambda: Response(body))
+
+    assert len(send(app).data) == 5
+
+    assert records()[0].bytes == 5
+
+
+def test_server_that_stops_at_the_announced_length_has_not_aborted(app: Flask, records: Records) -> None:
+    serve(app, lambda: Response(iter(["abc", "def"]), headers={"Content-Length": "6"}))
+    body = app.wsgi_app(create_environ("/"), accept)
+    chunks = iter(body)
+
+    assert next(chunks) + next(chunks) == b"abcdef"
+    body.close()  # type: ignore[attr-defined]
+
+    (record,) = records()
+    assert (record.bytes, record.aborted) == (6, False)
+
+
+def test_body_that_takes_its_requests_id_away_at_its_end_is_not_given_it_back() -> None:
+    """As in Flask 3.0, where ``stream_with_context`` puts the teardown of the request off until then."""
+
+    def chunks() -> Iterator[str]:
+        yield "chunk"
+        CURRENT.set(None)
+
+    CURRENT.set("the-id")
+
+    assert list(WatchedBody(chunks(), lambda *_: None, request_id="the-id")) == ["chunk"]
+
+    assert CURRENT.get() is None
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "report.txt"
+    path.write_bytes(b"0123456789" * 2000)
+    return path
+
+
+def test_file_that_the_client_leaves_is_aborted(app: Flask, records: Records, file: Path) -> None:
+    serve(app, lambda: send_file(file))
+    body = app.wsgi_app(create_environ("/"), accept)
+
+    next(iter(body))
+    body.close()  # type: ignore[attr-defined]
+
+    (record,) = records()
+    assert (record.bytes, record.aborted) == (8192, True)
+
+
+def test_file_that_the_server_fails_to_send_itself_is_aborted(app: Flask, records: Records, file: Path) -> None:
+    class ServersOwn:
+        """What a server recognises and hands to the kernel."""
+
+        def __init__(self, file: Any, _size: int = 8192) -> None:
+            self.file = file
+
+        def close(self) -> None:
+            self.file.close()
+
+    serve(app, lambda: send_file(file))
+    body = app.wsgi_app(create_environ("/") | {"wsgi.file_wrapper": ServersOwn}, accept)
+    assert isinstance(body, ServersOwn)
+
+    try:
+        raise BrokenPipeError
+    except BrokenPipeError:
+        body.close()
+
+    (record,) = records()
+    assert (record.bytes, record.aborted, record.exception) == (0, True, None)
+
+
+def test_werkzeugs_own_file_wrapper_is_counted_as_it_goes_out(app: Flask, records: Records, file: Path) -> None:
+    serve(app, lambda: send_file(file))
+
+    body = app.wsgi_app(create_environ("/") | {"wsgi.file_wrapper": FileWrapper}, accept)
+
+    assert records() == []
+    assert len(b"".join(body)) == records()[0].bytes == 20_000
+    body.close()  # type: ignore[attr-defined]

@@ -1,0 +1,174 @@
+"""`metrics` of several workers: what they count adds up, whichever of them shows it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import free_port, is_listening, stop, wait_for
+
+from .metrics_page import samples_in
+
+APP = """
+import os
+from flask import Flask
+from flask_guard import Guard, limit, metrics, metrics_view
+
+app = Flask("served")
+app.add_url_rule("/metrics", view_func=metrics_view)
+Guard(app, policies=[metrics])
+
+
+@app.get("/")
+def index():
+    return str(os.getpid())
+
+
+@app.get("/stream")
+def stream():
+    return (str(number) for number in range(100))
+
+
+@app.get("/limited")
+@limit("1/hour", mode="report")
+def limited():
+    return "limited"
+"""
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)}
+
+
+@pytest.fixture(params=[[], ["--preload"], ["--threads", "4"]], ids=["sync", "preloaded", "gthread"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
+    """Return the port of a gunicorn with two workers."""
+    (tmp_path / "served.py").write_text(APP, encoding="utf-8")
+    (tmp_path / "metrics").mkdir()
+    port = free_port()
+    options = ["--workers", "2", "--bind", f"127.0.0.1:{port}", *request.param]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", *options, "served:app"],
+        cwd=tmp_path,
+        env=environment(tmp_path / "metrics"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: is_listening(port), process)
+        yield port
+    finally:
+        stop(process)
+
+
+def get(port: int, path: str) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
+
+
+def test_what_two_workers_count_adds_up(server: int) -> None:
+    workers: set[str] = set()
+    sent = 0
+    with ThreadPoolExecutor(8) as pool:
+        while len(workers) < 2 and sent < 5000:  # the second worker may still be starting
+            workers.update(pool.map(lambda _: get(server, "/"), range(100)))
+            sent += 100
+        list(pool.map(lambda _: get(server, "/stream"), range(60)))
+        list(pool.map(lambda number: get(server, f"/nowhere/{number}"), range(40)))
+        list(pool.map(lambda _: get(server, "/limited"), range(10)))
+    assert len(workers) == 2
+
+    pages = [get(server, "/metrics") for _ in range(6)]
+
+    for page in pages:
+        counted = samples_in(page, "flask_guard_requests_total", "endpoint", "status")
+        timed = samples_in(page, "flask_guard_request_duration_seconds_count", "endpoint", "status")
+        for each in (counted, timed):
+            each.pop(("metrics_view", "2xx"), None)
+        expected = {("index", "2xx"): sent, ("stream", "2xx"): 60, ("(unmatched)", "4xx"): 40, ("limited", "2xx"): 10}
+        assert counted == timed == expected
+        denied = samples_in(page, "flask_guard_denials_total", "policy", "reason", "mode")
+        assert list(denied.values()) in ([8], [9])  # each worker counts limits in its own memory
+
+
+def test_names_select_metrics_of_all_workers(server: int) -> None:
+    for _ in range(5):
+        get(server, "/")
+
+    page = get(server, "/metrics?name[]=flask_guard_requests_total")
+
+    assert samples_in(page, "flask_guard_requests_total", "endpoint")["index",] == 5
+    assert "duration" not in page
+
+
+def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program], env=environment(folder), capture_output=True, text=True, timeout=60
+    )
+
+
+TWO_APPS = """
+from flask import Flask
+from flask_guard import Guard, metrics, metrics_view
+
+def make(**options):
+    app = Flask("one of two")
+    app.add_url_rule("/", "index", lambda: "hello")
+    app.add_url_rule("/metrics", view_func=metrics_view)
+    Guard(app, policies=[metrics(**options)])
+    return app
+
+apps = [make(), make({second})]
+for app in apps:
+    app.test_client().get("/")
+print(apps[0].test_client().get("/metrics").text)
+"""
+
+
+def test_two_apps_of_one_process_are_not_mixed_up(tmp_path: Path) -> None:
+    alike = run(TWO_APPS.replace("{second}", ""), tmp_path)
+    apart = run(TWO_APPS.replace("{second}", "prefix='second'"), tmp_path)
+
+    assert "ConfigError: metrics at" in alike.stderr
+    assert "Give this app a prefix of its own" in alike.stderr
+    for prefix in ("flask_guard", "second"):
+        assert samples_in(apart.stdout, f"{prefix}_requests_total", "endpoint") == {("index",): 1}
+
+
+TOO_LATE = """
+import os
+folder = os.environ.pop("PROMETHEUS_MULTIPROC_DIR")
+import prometheus_client
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "folder", "message"),
+    [
+        ("", "missing", "PROMETHEUS_MULTIPROC_DIR must name a directory that exists"),
+        (
+            TOO_LATE,
+            "",
+            "PROMETHEUS_MULTIPROC_DIR must be set before prometheus_client is imported",
+        ),
+    ],
+)
+def test_an_environment_that_would_count_wrong_is_refused(
+    tmp_path: Path, before: str, folder: str, message: str
+) -> None:
+    done = run(before + TWO_APPS.replace("{second}", ""), tmp_path / folder)
+
+    assert done.returncode == 1
+    assert message in done.stderr

@@ -1,0 +1,250 @@
+"""`defer`: when a deferred function runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, Response, abort, current_app, send_file, stream_with_context
+from werkzeug.test import create_environ
+
+from flask_guard import Guard, defer, middleware
+from tests.conftest import MakeApp
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    """Return a guarded app that is not testing: what it defers runs on threads."""
+    app = make_app()
+    Guard(app)
+    return app
+
+
+class Seen:
+    """Takes calls, and waits for them."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.threads: list[str] = []
+        self._called = threading.Condition()
+
+    def __call__(self, value: Any = None) -> None:
+        with self._called:
+            self.calls.append(value)
+            self.threads.append(threading.current_thread().name)
+            self._called.notify_all()
+
+    def wait(self, number: int = 1) -> list[Any]:
+        """Return the calls, once there are `number`."""
+        with self._called:
+            assert self._called.wait_for(lambda: len(self.calls) >= number, 5), self.calls
+            return self.calls
+
+    def nothing(self, *, more_than: int = 0, seconds: float = 0.05) -> bool:
+        """Return whether no call comes for a while."""
+        with self._called:
+            return not self._called.wait_for(lambda: len(self.calls) > more_than, seconds)
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+def start(app: Flask, path: str = "/", method: str = "GET", **environ: Any) -> Any:
+    """Start a request as a server does, and return the body, of which nothing has been read yet."""
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[..., None]:
+        return lambda _data: None
+
+    return app.wsgi_app({**create_environ(path, method=method), **environ}, start_response)
+
+
+# When ------------------------------------------------------------------------------------------------------------
+
+
+def test_it_runs_on_a_thread_when_the_body_has_been_closed(app: Flask, seen: Seen) -> None:
+    @app.get("/")
+    def index() -> str:
+        defer(seen, "a")
+        defer(seen, value="b")
+        return "hello"
+
+    body = start(app)
+    assert b"".join(body) == b"hello"
+    assert seen.nothing()
+    body.close()
+
+    assert sorted(seen.wait(2)) == ["a", "b"]
+    assert set(seen.threads) == {"flask_guard-defer"}
+
+
+def test_it_runs_after_the_last_byte_of_a_stream(app: Flask, seen: Seen) -> None:
+    def numbers() -> Iterator[str]:
+        yield "1"
+        defer(seen, "by the stream")
+        yield "2"
+
+    @app.get("/")
+    def index() -> Any:
+        defer(seen, "by the view")
+        return stream_with_context(numbers())
+
+    body = start(app)
+    assert b"".join(body) == b"12"
+    assert seen.nothing()
+    body.close()
+
+    assert sorted(seen.wait(2)) == ["by the stream", "by the view"]
+
+
+def test_it_runs_when_the_client_leaves_a_stream(app: Flask, seen: Seen) -> None:
+    def endless() -> Iterator[str]:
+        while True:
+            yield "again"
+
+    @app.get("/")
+    def index() -> Any:
+        defer(seen)
+        return endless()
+
+    body = start(app)
+    next(iter(body))
+    body.close()
+
+    assert seen.wait() == [None]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("wrapped", [False, True], ids=["as it is", "by the server"])
+def test_it_runs_after_a_sent_file(app: Flask, seen: Seen, tmp_path: Path, method: str, wrapped: bool) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+
+    class FileWrapper:
+        """What a server recognises and sends itself: of it only `close` is called."""
+
+        def __init__(self, file: Any, _size: int = 8192) -> None:
+            self._file = file
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter(self._file)
+
+        def close(self) -> None:
+            self._file.close()
+
+    @app.get("/")
+    def index() -> Response:
+        defer(seen)
+        return send_file(tmp_path / "file")
+
+    environ: dict[str, Any] = {"wsgi.file_wrapper": FileWrapper} if wrapped else {}
+    body = start(app, method=method, **environ)
+    assert isinstance(body, FileWrapper) == (wrapped and method == "GET")
+    assert seen.nothing()
+    list(body)
+    body.close()
+
+    assert seen.wait() == [None]
+
+
+def test_it_waits_for_the_response_that_is_sent_though_others_were_made(app: Flask, seen: Seen) -> None:
+    @middleware
+    def replacing(request: object) -> Generator[None, Response, Any]:
+        yield
+        defer(seen, "middleware")
+        return "replaced", 202
+
+    @app.after_request
+    def hook(response: Response) -> Response:
+        defer(seen, "hook")
+        return Response("replaced, too")
+
+    @app.get("/")
+    @replacing
+    def index() -> str:
+        defer(seen, "view")
+        return "hello"
+
+    body = start(app)
+    assert b"".join(body) == b"replaced"
+    assert seen.nothing()
+    body.close()
+
+    assert sorted(seen.wait(3)) == ["hook", "middleware", "view"]
+
+
+@pytest.mark.parametrize("fails", [lambda: abort(409), lambda: 1 / 0])
+def test_it_runs_though_the_request_fails(app: Flask, seen: Seen, fails: Callable[[], Any]) -> None:
+    @app.get("/")
+    def index() -> str:
+        defer(seen)
+        return str(fails())
+
+    assert app.test_client().get("/", buffered=True).status_code in (409, 500)
+
+    assert seen.wait() == [None]
+
+
+def test_it_runs_once_when_the_request_ends_without_a_response(make_app: MakeApp, seen: Seen) -> None:
+    app = make_app(PROPAGATE_EXCEPTIONS=True)
+    Guard(app)
+
+    @app.get("/")
+    def index() -> str:
+        defer(seen)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        start(app)
+
+    assert seen.wait() == [None]
+    assert seen.nothing(more_than=1)
+
+
+def test_what_is_deferred_while_the_request_is_torn_down_runs(app: Flask, seen: Seen) -> None:
+    app.teardown_request(lambda error: defer(seen))
+    app.add_url_rule("/", "index", lambda: "hello")
+
+    app.test_client().get("/", buffered=True)
+
+    assert seen.wait() == [None]
+
+
+def test_outside_of_a_request_it_runs_at_once(app: Flask, seen: Seen) -> None:
+    with app.app_context():
+        defer(seen)
+        assert seen.wait() == [None]
+
+    assert seen.threads == ["flask_guard-defer"]
+
+
+def test_a_deferred_function_may_defer(app: Flask, seen: Seen) -> None:
+    @app.get("/")
+    def index() -> str:
+        defer(defer, seen, "later")
+        return "hello"
+
+    app.test_client().get("/", buffered=True)
+
+    assert seen.wait() == ["later"]
+
+
+def test_what_one_app_defers_in_the_request_of_another_runs_in_its_own(
+    app: Flask, make_app: MakeApp, seen: Seen
+) -> None:
+    other = Flask("other")
+    Guard(other)
+
+    @app.get("/")
+    def index() -> str:
+        with other.app_context():
+            defer(lambda: seen(current_app.name))
+            seen.wait()
+        return "hello"
+
+    app.test_client().get("/", buffered=True)
+
+    assert seen.calls == ["other"]
