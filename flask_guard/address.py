@@ -7,6 +7,8 @@ from ipaddress import IPv6Address
 from .errors import printable
 
 UNKNOWN = "unknown"
+LONGEST = 64
+"""Characters of what a server calls an address that are kept."""
 
 
 def client_network(address: str | None) -> str:
@@ -17,7 +19,7 @@ def client_network(address: str | None) -> str:
     if not address:
         return UNKNOWN
     if ":" not in address:
-        return address
+        return address if address.isprintable() and len(address) <= LONGEST else printable(address, LONGEST)
     try:
         ip = IPv6Address(address)
     except ValueError:

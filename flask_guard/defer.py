@@ -205,6 +205,7 @@ class Deferred:
             watch_body(response, lambda *_: release())
         else:
             response.call_on_close(batch.release)
+            weakref.finalize(response, batch.release).atexit = False  # asgiref's WsgiToAsgi closes no bodies
 
     def _release(self, _app: Flask, **_: Any) -> None:
         """Release the batch of a request that ends without a response."""

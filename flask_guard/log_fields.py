@@ -77,7 +77,13 @@ class Named:
         value = self._value(request, response)
         if value is None or self.mask is False:
             return value
-        return MASKED if self.mask is True else self.mask(value)
+        return MASKED if self.mask is True else self._masked(value, self.mask)
+
+    def _masked(self, value: str, mask: Callable[[str], str]) -> str:
+        try:
+            return mask(value)
+        except Exception as error:  # noqa: BLE001  # its message and traceback may hold what was to be masked
+            raise RuntimeError(f"the mask of {self.where}({self.name!r}) raised {type(error).__name__}") from None
 
     def _value(self, request: Request, response: Response | None) -> str | None:
         if self.where == "header":

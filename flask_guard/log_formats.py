@@ -149,7 +149,9 @@ def _word(value: object) -> str:
 
 
 def _quoted(value: object) -> str:
-    return '"' + one_line(value or "-").replace('"', "\\x22") + '"'
+    """Return `value` in quotes that end where it ends, also for those who read a backslash before one as part of it."""
+    shown = one_line(value or "-").replace('"', "\\x22")
+    return f'"{shown[:-1]}\\x5c"' if shown.endswith("\\") else f'"{shown}"'
 
 
 class JSONFormatter(logging.Formatter):

@@ -230,21 +230,25 @@ class _Synchronous:
     """An async generator driven from synchronous code.
 
     Each step is begun outside the event loop that waits for it: a loop closes the generators that were begun in it when
-    it ends, and each step has a loop of its own.
+    it ends, and each step has a loop of its own. That the generator is done is not left to an exception: asgiref would
+    keep that, and with it the response, until the garbage is collected.
     """
 
     def __init__(self, generator: AsyncGenerator[Any, Any], app: Flask) -> None:
-        async def wait(step: Awaitable[Any]) -> Any:
-            return await step
+        async def wait(step: Awaitable[Any]) -> tuple[bool, Any]:
+            try:
+                return False, await step
+            except StopAsyncIteration:
+                return True, None
 
         self._generator = generator
         self._wait = app.async_to_sync(wait)
 
     def send(self, value: Any) -> Any:
-        try:
-            return self._wait(self._generator.asend(value))
-        except StopAsyncIteration:
-            raise StopIteration from None
+        is_done, yielded = self._wait(self._generator.asend(value))
+        if is_done:
+            raise StopIteration
+        return yielded
 
     def __next__(self) -> Any:
         return self.send(None)

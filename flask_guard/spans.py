@@ -46,7 +46,10 @@ def seconds_of(span: object, what: str) -> int:
     :raises ConfigError: if it is none, or is shorter than a second.
     """
     if isinstance(span, str):
-        span = parse_span(span)
+        try:
+            span = parse_span(span)
+        except ConfigError as error:
+            raise ConfigError(f"{what}: {error}") from None
     seconds = int(span.total_seconds()) if isinstance(span, timedelta) else span
     if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= LONGEST:
         raise ConfigError(f"{what} must be seconds, a timedelta or a span such as '1h', of a second at least")

@@ -248,3 +248,23 @@ def test_what_one_app_defers_in_the_request_of_another_runs_in_its_own(
     app.test_client().get("/", buffered=True)
 
     assert seen.calls == ["other"]
+
+
+@pytest.mark.parametrize(("method", "taken"), [("GET", 1), ("GET", 3), ("HEAD", 0)])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_it_runs_when_a_server_drops_the_body_without_closing_it(
+    app: Flask, seen: Seen, method: str, taken: int, streamed: bool
+) -> None:
+    @app.get("/")
+    def index() -> Response:
+        defer(seen, "done")
+        return Response(iter(["a", "b"]) if streamed else "hello")
+
+    body = iter(start(app, method=method))
+    for _ in range(taken):
+        next(body, None)
+    assert seen.nothing()
+    del body
+
+    assert seen.wait() == ["done"]
+    assert seen.nothing(more_than=1)

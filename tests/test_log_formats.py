@@ -241,3 +241,17 @@ def test_formatters_can_be_named_in_a_logging_configuration(capsys: pytest.Captu
     assert " INFO  GET / 200 " in dev
     assert json.loads(as_json)["path"] == "/"
     assert '"GET / HTTP/1.1" 200 5' in common
+
+
+@pytest.mark.parametrize("value", ["\\", "a\\", "a\\\\", '\\"', "a\\x"])
+def test_quotes_of_a_combined_line_end_where_they_end_also_for_who_reads_backslashes(
+    app: Flask, lines: Begin, value: str
+) -> None:
+    written = lines(CommonLogFormatter(combined=True))
+    fields = {"referer": header("Referer"), "user_agent": header("User-Agent")}
+    Guard(app, policies=[log_timing(logger=LOGGER, fields=fields)])
+
+    app.test_client().get("/", headers={"Referer": value, "User-Agent": "agent"})
+
+    (line,) = written()
+    assert re.findall(r'"((?:[^"\\]|\\.)*)"', line)[2:] == ["agent"]

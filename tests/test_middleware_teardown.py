@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, TypeAlias
 
@@ -127,3 +129,28 @@ def test_every_finally_runs_though_an_inner_one_fails(make_app: MakeApp) -> None
         app.test_client().get("/")
 
     assert events == ["outer before", "failing finally", "outer finally"]
+
+
+def test_response_is_let_go_of_when_an_async_generator_has_seen_it(app: Flask) -> None:
+    @middleware
+    async def awaiting(_request: object) -> AsyncGenerator[None, Response]:
+        yield
+
+    made: list[weakref.ref[Response]] = []
+
+    @app.after_request
+    def note(response: Response) -> Response:
+        made.append(weakref.ref(response))
+        return response
+
+    app.add_url_rule("/", "index", awaiting(lambda: "hello"))
+    Guard(app)
+    app.test_client().get("/")
+
+    gc.collect()
+    gc.disable()
+    try:
+        app.test_client().get("/").close()
+        assert made[-1]() is None
+    finally:
+        gc.enable()

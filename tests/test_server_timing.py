@@ -222,10 +222,11 @@ def test_function_that_fails_allows_nobody_and_the_request_goes_on(
 ) -> None:
     serve(app, lambda: "hello", log_timing(server_timing=lambda: 1 / 0))
 
-    response = send(app)
+    for _ in range(2):
+        response = send(app)
+        assert (response.status_code, "Server-Timing" in response.headers) == (200, False)
 
-    assert (response.status_code, "Server-Timing" in response.headers) == (200, False)
-    assert "log_timing(server_timing=…) failed" in caplog.text
+    assert caplog.text.count("log_timing(server_timing=…) failed") == 1  # or any client could fill the log
 
 
 def test_function_may_ask_who_is_logged_in(app: Flask) -> None:

@@ -85,7 +85,7 @@ class Fleet:
             self._running.append(process)
         wait_until(lambda: process.poll() is not None or ready(), name)
         if process.poll() is not None:
-            raise RuntimeError(f"{name} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+            raise RuntimeError(f"{name} did not start:\n{log.read_text(errors='replace')[-6000:]}")
         return process
 
     def _kill_all_of(self, process: subprocess.Popen[bytes]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -94,6 +95,7 @@ class _SQLTable:
             except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError) as error:
                 reason = str(error).replace(str(url), "…")
                 raise ConfigError(f"SQLKeys(url=…) cannot be meant, or its driver is not installed: {reason}") from None
+            weakref.finalize(self, _dispose, self._engine, self._process)
 
     def insert(self, record: KeyRecord) -> bool:
         """Add `record`; return False if there is one with its id."""
@@ -225,6 +227,11 @@ def _keys_table(metadata: MetaData, name: str) -> Table:
         *(Column(each, Float(53)) for each in moments),
         Column("version", Integer, nullable=False),
     )
+
+
+def _dispose(engine: Engine, process: int) -> None:
+    if os.getpid() == process:  # not after a fork: the connections are the parent's
+        engine.dispose()
 
 
 def _engine(url: URL, timeout: float) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
@@ -13,6 +14,8 @@ from ..wsgi.request_ids import CURRENT
 
 if TYPE_CHECKING:
     from ..typing import Response
+
+log: logging.Logger = logging.getLogger("flask_guard")
 
 Done: TypeAlias = Callable[[int, "BaseException | None", bool], None]
 """Called once with the bytes handed to the server, the exception that ended the body, and whether it ended early."""
@@ -93,8 +96,19 @@ class WatchedBody:
         self._request_id = request_id
         self._size = 0
 
-    def __iter__(self) -> WatchedBody:
-        return self
+    def __iter__(self) -> Iterator[Any]:
+        """Go through the chunks. A generator is told when it is dropped: not every server closes bodies."""
+        try:
+            while True:
+                try:
+                    chunk = next(self)
+                except StopIteration:
+                    return
+                yield chunk
+        except GeneratorExit:
+            if self._done is not None:
+                self.close()
+            raise
 
     def __next__(self) -> Any:
         try:
@@ -112,9 +126,10 @@ class WatchedBody:
         return chunk
 
     def close(self) -> None:
-        """Close the body. If its end has not been reached, the client left."""
+        """Close the body, once. If its end has not been reached, the client left."""
+        body, self._body = self._body, ()
         try:
-            close = getattr(self._body, "close", None)
+            close = getattr(body, "close", None)
             if close is not None:
                 self._with_id(close)
         finally:
@@ -139,4 +154,7 @@ class WatchedBody:
     def _finish(self, error: BaseException | None, *, aborted: bool) -> None:
         done, self._done = self._done, None
         if done is not None:
-            done(self._size, error, aborted)
+            try:
+                done(self._size, error, aborted)
+            except Exception:  # such as that of a log handler: no reason to break the response off
+                log.exception("what was to follow a body failed")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..plan import Place
     from ..run import Run
+    from ..state import AppState
     from ..typing import Mode, OnStoreError, TargetT
     from .limit_identity import By
 
@@ -89,6 +90,11 @@ class ConcurrencyLimit(Metered):
     def check_target(self, target: object) -> None:
         if self.amount is None:
             raise ConfigError("limit.concurrent needs a number: @limit.concurrent(5)")
+
+    def check_app(self, state: AppState) -> None:
+        backend = state.service(Backend)
+        if backend.enabled:
+            backend.check_leases()
 
     def meter(self, place: Place, backend: Backend) -> Meter:
         before = [each.field_name for each in place.earlier if isinstance(each, ConcurrencyLimit)].count(

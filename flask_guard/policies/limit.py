@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..applying import Exemption
     from ..plan import Place
     from ..policy import Policy
+    from ..state import AppState
     from ..storage import Backend
     from ..typing import Mode, OnStoreError, Response, TargetT
     from .limit_identity import By
@@ -143,6 +144,18 @@ class Limit(Metered):
         if not self.rates:
             raise ConfigError("limit needs a rate: @limit('10/minute'), or @limit(callable, by='address')")
 
+    def check_app(self, state: AppState) -> None:
+        if self.shared is None:
+            return
+        strategy = state.app.config.get("RATELIMIT_STRATEGY") or "fixed-window"
+        here = self.algorithm or strategy
+        elsewhere = state.service(_algorithms_of_shared).setdefault(self.shared, here)
+        if here != elsewhere:
+            raise ConfigError(
+                f"limit(shared={self.shared!r}) is counted by {here!r} here and by {elsewhere!r} elsewhere; what is one"
+                " budget is counted in one way: give both the same algorithm, or another name"
+            )
+
     def conflict_with(self, other: Policy | Exemption) -> str:
         if self == other:
             return "the same limit twice on one target counts every request twice"
@@ -204,6 +217,11 @@ class Limit(Metered):
 
     def __exit__(self, *_error: object) -> None:
         """Do nothing: what was counted stays counted."""
+
+
+def _algorithms_of_shared(_state: AppState) -> dict[str, str]:
+    """Return the algorithms of an app's shared budgets, by name."""
+    return {}
 
 
 limit: Limit = Limit()

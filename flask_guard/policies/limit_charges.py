@@ -46,9 +46,8 @@ def limit_meter(policy: Limit, scope: str, names: list[str], backend: Backend) -
         if applies is None or applies(run.request):
             identity, cost = identify(run), cost_of(run)
             deduct = 0 if deducted_later else cost
-            found = [(budget, identity, cost, deduct) for budget in budgets]
-            for each in dynamic:
-                found.extend([(budget, identity, cost, deduct) for budget in each.budgets(run)])
+            due = _with_dynamic(budgets, dynamic, run) if dynamic else budgets
+            found = [(budget, identity, cost, deduct) for budget in due]
             charges.extend(found)
             if deducted_later:
                 run.values.setdefault(_LATER, {})[charge] = found
@@ -57,6 +56,15 @@ def limit_meter(policy: Limit, scope: str, names: list[str], backend: Backend) -
 
 
 _LATER = "limit.later"
+
+
+def _with_dynamic(budgets: list[Budget], dynamic: list[_DynamicRate], run: Run) -> list[Budget]:
+    """Return `budgets` and those of the request of `run`: each once, although two callables may return one rate."""
+    distinct = {budget.tail: budget for budget in budgets}
+    for rate in dynamic:
+        for budget in rate.budgets(run):
+            distinct.setdefault(budget.tail, budget)
+    return list(distinct.values())
 
 
 def takes_response(callback: Callable[..., object], what: str) -> None:

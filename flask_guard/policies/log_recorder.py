@@ -144,7 +144,9 @@ class Recorder:
         def done(sent: int, error: BaseException | None, aborted: bool) -> None:
             if outcome.going is response and not outcome.is_recorded:  # else that one failed, and another went out
                 outcome.size, outcome.aborted = sent, aborted
-                outcome.exception = type(error).__name__ if error is not None else outcome.exception
+                if error is not None:
+                    outcome.exception = type(error).__name__
+                    outcome.status = outcome.status if sent else 500  # nothing has gone out: the server answers
                 outcome.first_byte = watched.first_byte_at if watched is not None else handed_over
                 self._record(run, outcome)
 
@@ -154,16 +156,21 @@ class Recorder:
     def _teardown(self, run: Run, error: BaseException | None) -> None:
         """Make the record, unless a body is still being sent."""
         outcome: Outcome = run.values.get(VALUE) or self._enter_late(run)
-        if not outcome.is_recorded:
-            if outcome.going is None:
-                self._note_unseen(run, outcome)
-            elif error is None:
-                error = _refusal(outcome)
-            if error is not None:
-                outcome.exception = type(error).__name__
-            if outcome.size is not None:
-                self._record(run, outcome)
-        CURRENT.set(outcome.before)
+        try:
+            if not outcome.is_recorded:
+                self._end(run, outcome, error)
+        finally:
+            CURRENT.set(outcome.before)
+
+    def _end(self, run: Run, outcome: Outcome, error: BaseException | None) -> None:
+        if outcome.going is None:
+            self._note_unseen(run, outcome)
+        elif error is None:
+            error = _refusal(outcome)
+        if error is not None:
+            outcome.exception = type(error).__name__
+        if outcome.size is not None:
+            self._record(run, outcome)
 
     def _note_unseen(self, run: Run, outcome: Outcome) -> None:
         """Note what became of a request of which no response was seen to go out.

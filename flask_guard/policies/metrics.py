@@ -43,7 +43,7 @@ class Metrics(Policy):
     ``flask_guard_requests_total`` and the histogram ``flask_guard_request_duration_seconds``, to the last byte, have
     the labels ``endpoint``, ``method`` and ``status`` (``2xx``). ``flask_guard_denials_total`` has ``policy``,
     ``reason`` and ``mode`` (``enforce``, or ``report`` for what a policy in shadow would have refused), and
-    ``flask_guard_store_errors_total`` counts the times that the limit storage could not be asked.
+    ``flask_guard_store_errors_total`` counts the times that the limit storage stopped answering.
 
     Clients cannot make series: a path is never a label, what no rule matches counts for the endpoint ``(unmatched)``, a
     method that nobody serves is ``other``. A 405 counts for an endpoint that the path has.
@@ -134,12 +134,13 @@ class _Recorder:
     def _see_out(self, run: Run, response: Response) -> None:
         """Note what goes out, after every hook has had its say. It may yet fail, and be followed by a 500."""
         values, status = run.values, response.status_code
-        if size_if_complete(response) is None:
+        if run.request.method != "HEAD" and size_if_complete(response) is None:
             values[VALUE] = response
 
-            def done(*_: object) -> None:
+            def done(sent: int, error: BaseException | None, _aborted: bool) -> None:
                 if values.get(VALUE) is response:
-                    self._record(run, status)
+                    nothing_sent = error is not None and not sent
+                    self._record(run, 500 if nothing_sent else status)  # then the server answers
 
             watch_body(response, done)
             return

@@ -60,7 +60,7 @@ class Families:
             registry=None,
         )
         self.store_errors: Any = client.Counter(
-            f"{prefix}_store_errors", "Times that the limit storage could not be asked.", registry=None
+            f"{prefix}_store_errors", "Times that the limit storage stopped answering.", registry=None
         )
         self._seen: set[tuple[str, str]] = set()
 

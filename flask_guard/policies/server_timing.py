@@ -149,6 +149,7 @@ class ServerTiming:
 
     def __init__(self, allowed: bool | Callable[..., object]) -> None:
         self._allowed = None if isinstance(allowed, bool) else takes_request(allowed, WHAT)
+        self._has_failed = False
 
     def send(self, run: Run, response: Response) -> None:
         """Add the header to `response`."""
@@ -163,5 +164,7 @@ class ServerTiming:
         try:
             return bool(self._allowed(run.request))
         except Exception:  # such as one that reads a principal whom nobody is: no reason to fail the request
-            log.exception("%s failed, so the header is not sent", WHAT)
+            if not self._has_failed:  # else any client could fill the log
+                self._has_failed = True
+                log.exception("%s failed, so the header is not sent; later failures are not reported", WHAT)
             return False

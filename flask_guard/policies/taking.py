@@ -106,9 +106,11 @@ def release_when_sent(run: Run, _response: Response) -> None:
 
 
 def _watch_what_goes_out(run: Run, response: Response) -> None:
-    """Let go of the leases when the body has been sent; what is complete counts as sent once the app is done."""
+    """Let go of the leases when the body has been sent; what is complete counts as sent."""
     held = leases_of(run)
-    if held and size_if_complete(response) is None:
+    if size_if_complete(response) is not None:
+        release(held)
+    elif held:
         run.values[_LEASES] = []
         run.values[_SENDING] = held
         watch_body(response, lambda _size, _error, _aborted: release(held))

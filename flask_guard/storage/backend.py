@@ -127,13 +127,15 @@ def _configured(app: Flask) -> Limiter:
     uri = app.config.get("RATELIMIT_STORAGE_URI") or MEMORY
     if not isinstance(uri, str):
         raise ConfigError(f"RATELIMIT_STORAGE_URI must be a URI such as {EXAMPLE_URI}, not a {type(uri).__name__}")
+    options, strategy = app.config.get("RATELIMIT_STORAGE_OPTIONS") or {}, app.config.get("RATELIMIT_STRATEGY")
+    if not isinstance(options, dict):
+        raise ConfigError(f"RATELIMIT_STORAGE_OPTIONS must be a dict of options, not a {type(options).__name__}")
+    if strategy and strategy not in STRATEGIES:
+        raise ConfigError(f"RATELIMIT_STRATEGY must be one of {names(STRATEGIES)}, not {strategy!r}")
     host = Flask("limits", static_folder=None)  # takes the hooks, and the changes to the config, that a Limiter makes
     host.config.update(app.config)
     host.config["RATELIMIT_STORAGE_URI"] = EXACT_MEMORY if uri == MEMORY else uri
-    host.config["RATELIMIT_STORAGE_OPTIONS"] = {
-        **default_options(uri),
-        **(app.config.get("RATELIMIT_STORAGE_OPTIONS") or {}),
-    }
+    host.config["RATELIMIT_STORAGE_OPTIONS"] = {**default_options(uri), **options}
     limiter = Limiter(get_remote_address)
     try:
         limiter.init_app(host)

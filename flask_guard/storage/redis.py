@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 TIMEOUT = 0.25
 """Seconds that a connection may take to be made, and the server to answer."""
 
+MOST_CONNECTIONS = 2**31
+"""Connections of a process: as many as it has threads or greenlets that ask at once. redis-py 8 would stop at 100."""
+
 READ_SIZE = 4096
 """Bytes that a connection makes room for: answers are short, and the 64 KiB of the client libraries cost time."""
 
@@ -193,7 +196,7 @@ def default_options(uri: str) -> dict[str, Any]:
     scheme = uri.partition("://")[0]
     timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
     if scheme in RedisStorage.STORAGE_SCHEME:
-        return {**timeouts, "socket_read_size": READ_SIZE}
+        return {**timeouts, "socket_read_size": READ_SIZE, "max_connections": MOST_CONNECTIONS}
     if scheme in RedisSentinelStorage.STORAGE_SCHEME:
         return {**timeouts, "sentinel_kwargs": {**timeouts, **_no_retry(scheme)}}
     if scheme in RedisClusterStorage.STORAGE_SCHEME:
@@ -224,11 +227,15 @@ def _no_cluster_retry(scheme: str) -> dict[str, Any]:
 
 
 def _command_runner(client: Any) -> Callable[..., Any]:
-    """Return what runs a command: on connections kept ready, if `client` has a plain pool and tries nothing again."""
+    """Return what runs a command: on connections kept ready, if `client` has a plain pool and tries nothing again.
+
+    Of a pool that was told to have few connections, others would lack those that are kept ready.
+    """
     pool: Any = getattr(client, "connection_pool", None)
     if (
         type(pool).__name__ != "ConnectionPool"
         or client.connection is not None
+        or pool.max_connections < type(pool)().max_connections
         or RETRIES & {key for key, on in pool.connection_kwargs.items() if on}
     ):
         return cast("Callable[..., Any]", client.execute_command)
@@ -236,8 +243,8 @@ def _command_runner(client: Any) -> Callable[..., Any]:
     if signature(connect).parameters["command_name"].default is Parameter.empty:  # Valkey, and redis-py before 5.3
         connect = partial(connect, "EVALSHA")
     library = type(client).__module__.partition(".")[0]
-    refused: type[Exception] = import_module(f"{library}.exceptions").ResponseError
-    return ReadyConnections(pool, connect, refused).run
+    errors = import_module(f"{library}.exceptions")
+    return ReadyConnections(pool, connect, errors.NoScriptError, errors.ConnectionError).run
 
 
 def _affixes(key: str) -> Affixes:

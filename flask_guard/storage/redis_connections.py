@@ -6,6 +6,7 @@ arguments one by one, and puts the connection back: that takes as long again as 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from time import monotonic
@@ -20,44 +21,66 @@ class ReadyConnections:
 
     :param pool: a pool of the client library's, which makes the connections and checks those that have rested.
     :param get: takes a connection out of the pool.
-    :param refused: the error by which the server refuses a command, after which the connection can be used on.
+    :param harmless: the error after which connections are used on. After any other new ones are made: behind the same
+        name there may be another server by now, such as the primary that has taken over from one that writes nothing.
+    :param closed: the error of a connection that the server has closed.
     """
 
-    def __init__(self, pool: Any, get: Callable[[], Any], refused: type[Exception]) -> None:
+    def __init__(self, pool: Any, get: Callable[[], Any], harmless: type[Exception], closed: type[Exception]) -> None:
         self._pool = pool
         self._get = get
-        self._refused = refused
+        self._harmless = harmless
+        self._closed = closed
         self._resting: list[tuple[Any, float]] = []
         self._process = os.getpid()
 
     def run(self, *command: str | int) -> Any:
         """Run a command, and return the answer. What the client library raises is raised."""
-        connection = self._ready()
+        sent = packed(command)
+        connection, has_rested = self._ready()
         try:
-            connection.send_packed_command([packed(command)], check_health=False)
+            return self._exchange(connection, sent)
+        except self._closed:
+            if not has_rested:
+                raise
+            return self._exchange(self._get(), sent)  # a server that restarts closes what rests, and takes what is new
+
+    def _exchange(self, connection: Any, sent: bytes) -> Any:
+        try:
+            connection.send_packed_command([sent], check_health=False)
             answer = connection.read_response()
-        except self._refused:
+        except self._harmless:
             self._resting.append((connection, monotonic()))
             raise
-        except BaseException:  # the answer may come yet, and must not be read as that of the next command
-            connection.disconnect()
-            self._pool.release(connection)
+        except BaseException:  # an answer that may come yet must not be read as that of the next command
+            self._drop(connection)
+            self._drop_resting()
             raise
         self._resting.append((connection, monotonic()))
         return answer
 
-    def _ready(self) -> Any:
+    def _ready(self) -> tuple[Any, bool]:
+        """Return a connection, and whether it has rested without being checked."""
         process = os.getpid()
         if process != self._process:  # a connection belongs to the process that made it
             self._resting, self._process = [], process
         try:
             connection, since = self._resting.pop()
         except IndexError:
-            return self._get()
+            return self._get(), False
         if monotonic() - since > CHECKED_AFTER:
             self._pool.release(connection)
-            return self._get()
-        return connection
+            return self._get(), False
+        return connection, True
+
+    def _drop(self, connection: Any) -> None:
+        connection.disconnect()
+        self._pool.release(connection)
+
+    def _drop_resting(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._drop(self._resting.pop()[0])
 
 
 def packed(command: tuple[str | int, ...]) -> bytes:

@@ -113,7 +113,10 @@ class SQLiteFile:
             _tell_of_forks(self)
         _create(self._path)
         self._process = os.getpid()
-        self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        except sqlite3.OperationalError as error:  # which does not name the file
+            raise sqlite3.OperationalError(f"{error} {self._path!r}") from error
         cursor = self._connection.cursor()
         for statement in self._setup:
             _patiently(partial(cursor.execute, statement), deadline)

@@ -53,10 +53,10 @@ def send(app: Flask, path: str = "/", method: str = "GET", **options: Any) -> Te
     return app.test_client().open(path, method=method, buffered=True, **options)
 
 
-def start(app: Flask, path: str = "/") -> Any:
+def start(app: Flask, path: str = "/", method: str = "GET") -> Any:
     """Start a request as a server does, and return the body, of which nothing has been read yet."""
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[..., None]:
         return lambda _data: None
 
-    return app.wsgi_app(create_environ(path), start_response)
+    return app.wsgi_app(create_environ(path, method=method), start_response)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import pytest
 from flask import Flask, Request, request
 from flask.testing import FlaskClient
 
 from flask_guard import ApiKey, ConfigError, Guard, current_api_key, limit, require_api_key
+
+from ..conftest import MakeApp
 
 KEYS = {
     "small-secret": ApiKey("small", rate="1/minute"),
@@ -101,6 +104,22 @@ def test_a_rate_that_is_returned_twice_counts_once(app: Flask, rate: str) -> Non
     client = limited(app, lambda: rate, by="address", algorithm="moving-window")
 
     assert let_through(client, "plain-secret") == 4
+
+
+@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter"])
+@pytest.mark.parametrize("rates", [("4/day", lambda: "4/day"), (lambda: "4/day", lambda: "4 per 1 day")])
+def test_a_rate_that_another_of_the_limit_has_too_counts_once(
+    make_app: MakeApp, redis_url: str, rates: tuple[Any, ...], algorithm: Any
+) -> None:
+    app = make_app(RATELIMIT_STORAGE_URI=redis_url, RATELIMIT_KEY_PREFIX=uuid4().hex)
+    Guard(app)
+    app.add_url_rule("/", "view", limit(*rates, by="address", algorithm=algorithm)(lambda: ""))
+    client = app.test_client()
+
+    answers = [client.get("/") for _ in range(6)]
+
+    assert [each.status_code for each in answers].count(200) == 4
+    assert answers[0].headers["RateLimit-Policy"] == '"4-per-day";q=4;w=86400'
 
 
 def test_a_callable_that_raises_lets_nobody_through(app: Flask) -> None:

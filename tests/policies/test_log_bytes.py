@@ -152,3 +152,32 @@ def test_werkzeugs_own_file_wrapper_is_counted_as_it_goes_out(app: Flask, record
     assert records() == []
     assert len(b"".join(body)) == records()[0].bytes == 20_000
     body.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("taken", [1, 3])
+def test_body_that_is_dropped_without_being_closed_is_recorded(app: Flask, records: Records, taken: int) -> None:
+    serve(app, lambda: Response(iter([b"abc"] * 3), headers={"Content-Length": "9"}))
+
+    body = iter(app.wsgi_app(create_environ("/"), accept))
+    for _ in range(taken):
+        next(body)
+    del body
+
+    (record,) = records()
+    assert (record.bytes, record.aborted, record.status) == (3 * taken, taken < 3, 200)
+
+
+def test_stream_that_fails_before_its_first_byte_is_the_500_that_the_server_makes_of_it(
+    app: Flask, records: Records
+) -> None:
+    def chunks() -> Iterator[bytes]:
+        raise ZeroDivisionError
+        yield b""
+
+    serve(app, lambda: Response(chunks()))
+
+    with pytest.raises(ZeroDivisionError):
+        send(app)
+
+    (record,) = records()
+    assert (record.status, record.exception, record.aborted, record.bytes) == (500, "ZeroDivisionError", True, 0)

@@ -234,3 +234,18 @@ def test_source_that_cannot_be_meant_is_refused(make: Callable[[], object]) -> N
 def test_switch_that_cannot_be_meant_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=rf"log_timing\({next(iter(options))}=…\)"):
         log_timing(**options)
+
+
+@pytest.mark.parametrize("header_name", ["X-API-Key", "X-Session"])
+def test_mask_that_fails_does_not_give_away_what_it_was_to_mask(
+    app: Flask, records: Records, caplog: pytest.LogCaptureFixture, header_name: str
+) -> None:
+    known: dict[str, str] = {}
+    serve(app, log_timing(fields={"masked": header(header_name, mask=lambda value: known[value])}))
+
+    assert send(app, headers={header_name: "sesame"}).status_code == 200
+
+    assert [record.masked for record in records()] == [None]
+    assert "masked failed" in caplog.text
+    assert "KeyError" in caplog.text
+    assert "sesame" not in caplog.text

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse, create_environ
 
 from flask_guard import Guard, exempt, log_timing
 from flask_guard.wsgi import RequestID, Timing, stack
+from flask_guard.wsgi.request_ids import CURRENT
 from tests.conftest import MakeApp
 
 LOGGER = "flask_guard.access"
@@ -246,3 +247,24 @@ def test_layers_outside_log_what_is_exempt(app: Flask) -> None:
     app.wsgi_app(environ, accept)
 
     assert "flask_guard.logged" not in environ
+
+
+@pytest.mark.parametrize("body", ["whole", "stream"])
+def test_handler_that_fails_harms_neither_the_response_nor_the_next_request(
+    app: Flask, caplog: pytest.LogCaptureFixture, body: str
+) -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ValueError("no log today")
+
+    failing, logger = Failing(), logging.getLogger("tests.failing")
+    logger.addHandler(failing)
+    app.add_url_rule("/", "index", lambda: "hello" if body == "whole" else iter(["hel", "lo"]))
+    Guard(app, policies=[log_timing(logger="tests.failing", level=logging.ERROR)])
+
+    response = app.test_client().get("/", buffered=True)
+    logger.removeHandler(failing)
+
+    assert (response.status_code, response.text) == (200, "hello")
+    assert "no log today" in caplog.text
+    assert CURRENT.get() is None

@@ -155,3 +155,27 @@ def test_durations_fall_into_the_buckets(app: Flask) -> None:
         ("5.0",): 1,
         ("+Inf",): 1,
     }
+
+
+@pytest.mark.parametrize(("before", "status"), [(0, "5xx"), (1, "2xx")])
+def test_a_stream_that_fails_has_the_status_that_the_client_sees(app: Flask, before: int, status: str) -> None:
+    def chunks() -> Iterator[str]:
+        yield from ["chunk"] * before
+        raise ZeroDivisionError
+
+    serve(app, lambda: Response(chunks()))
+
+    with pytest.raises(ZeroDivisionError):
+        send(app)
+
+    assert requests(app) == {("index", "GET", status): 1}
+
+
+def test_a_stream_that_nobody_reads_as_head_asks_is_counted(app: Flask) -> None:
+    serve(app, lambda: Response(iter(["a", "b"])))
+
+    body = start(app, method="HEAD")
+
+    assert requests(app) == {("index", "HEAD", "2xx"): 1}
+    body.close()
+    assert requests(app) == {("index", "HEAD", "2xx"): 1}

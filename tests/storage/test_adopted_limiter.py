@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
-from flask_guard import ConfigError, Guard, Policy, limit
+from flask_guard import ConfigError, Guard, Policy, ban, limit
 
 from ..conftest import MakeApp
 
@@ -72,6 +72,22 @@ def test_our_limits_are_counted_in_its_storage(app: Flask, strategy: str, order:
 
     assert used_up == [200, 200, 429]
     assert statuses(client, "/ours", 1) == [200]
+
+
+@pytest.mark.parametrize("strategy", ["fixed-window", "moving-window", "sliding-window-counter"])
+def test_a_storage_that_only_limits_can_call_keeps_bans_and_charges_all_or_none(app: Flask, strategy: str) -> None:
+    Limiter(get_remote_address, app=app, storage_uri="memory://", strategy=strategy)
+    Guard(app, policies=[ban(after="3/minute", on=[404])])
+    app.add_url_rule("/", "view", limit("5/day; 2/hour")(lambda: ""))
+    client = app.test_client()
+
+    answers = [client.get("/") for _ in range(3)]
+    refused = [client.get("/nowhere").status_code for _ in range(4)]
+
+    assert [each.status_code for each in answers] == [200, 200, 429]
+    assert '"5-per-day";r=3;' in answers[-1].headers["RateLimit"]
+    assert refused == [404, 404, 404, 429]
+    assert client.get("/").get_json()["type"].endswith("#abnormal-usage-detected")
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -168,6 +168,7 @@ BAD_CONFIG: dict[str, dict[str, Any]] = {
     "not text": {"RATELIMIT_STORAGE_URI": 6379},
     "strategy": {"RATELIMIT_STRATEGY": "leaky-bucket"},
     "option": {"RATELIMIT_STORAGE_URI": "redis://127.0.0.1:1/0", "RATELIMIT_STORAGE_OPTIONS": {"nonsense": 1}},
+    "options": {"RATELIMIT_STORAGE_OPTIONS": "socket_timeout=1"},
 }
 
 
@@ -178,6 +179,11 @@ def test_a_storage_or_strategy_that_cannot_be_meant_is_refused_at_init_app(
 ) -> None:
     with pytest.raises(ConfigError, match=next(iter(config))):
         Guard(make_app(**config, GUARD_API_KEYS=KEYS), policies=policies)
+
+
+def test_a_strategy_that_there_is_not_is_refused_with_those_that_there_are(make_app: MakeApp) -> None:
+    with pytest.raises(ConfigError, match=r"RATELIMIT_STRATEGY must be one of .*'moving-window'.*, not 'moving'"):
+        Guard(make_app(RATELIMIT_STRATEGY="moving"), policies=[limit("5/minute")])
 
 
 def test_no_password_of_a_storage_shows_in_the_message(make_app: MakeApp) -> None:

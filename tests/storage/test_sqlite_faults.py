@@ -71,6 +71,7 @@ def test_a_folder_that_is_not_there_means_counting_in_the_process_until_it_is(
 
     assert statuses(client, 4) == [200, 200, 200, 429]
     assert [record.levelno for record in caplog.records if "is down" in record.message] == [logging.ERROR]
+    assert f"unable to open database file '{path}'" in caplog.text
 
     path.parent.mkdir()
 

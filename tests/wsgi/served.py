@@ -20,7 +20,8 @@ from flask_guard.wsgi import Headers, RequestID, RewriteBody, Timing, stack
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-CHUNK, CHUNKS = b"o" * 65_536, 160  # 10 MiB
+CHUNK, CHUNKS = b"o" * 65_536, 160
+SIZE = len(CHUNK) * CHUNKS  # 10 MiB
 
 
 def note(**facts: object) -> None:

@@ -1,4 +1,4 @@
-"""Layers under real servers: streams, clients that leave, failures, HEAD, Expect and connections that are kept."""
+"""Layers, and every policy, under real servers: streams, clients that leave, failures, HEAD, Expect, connections."""
 
 from __future__ import annotations
 
@@ -18,17 +18,25 @@ from typing import Any
 import pytest
 
 from tests.conftest import free_port, is_listening, stop, wait_for
+from tests.policies.metrics_page import samples_in
 
 ROOT = Path(__file__).parent.parent.parent
 SIZE = 10 * 1024 * 1024
 GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "critical", "--threads", "4"]
 SERVERS = {
-    "gunicorn sync": [*GUNICORN[:-2], "-k", "sync", "tests.wsgi.served:app"],
-    "gunicorn gthread": [*GUNICORN, "-k", "gthread", "tests.wsgi.served:app"],
-    "gunicorn gevent": [*GUNICORN[:-2], "-k", "gevent", "tests.wsgi.served:app"],
-    "waitress": ["waitress", "--listen=127.0.0.1:{port}", "tests.wsgi.served:app"],
-    "uvicorn": ["uvicorn", "--port", "{port}", "--log-level", "critical", "tests.wsgi.served:asgi_app"],
+    "gunicorn sync": [*GUNICORN[:-2], "-k", "sync", "{module}:app"],
+    "gunicorn gthread": [*GUNICORN, "-k", "gthread", "{module}:app"],
+    "gunicorn gevent": [*GUNICORN[:-2], "-k", "gevent", "{module}:app"],
+    "waitress": ["waitress", "--listen=127.0.0.1:{port}", "{module}:app"],
+    "uvicorn": ["uvicorn", "--port", "{port}", "--log-level", "critical", "{module}:asgi_app"],
 }
+LAYERS, POLICIES = "tests.wsgi.served", "tests.policies.served"
+RUNNING = [(name, module) for module in (LAYERS, POLICIES) for name in SERVERS]
+
+
+def named(server: object) -> str:
+    """Return the name of one of `RUNNING` in the names of tests."""
+    return "-".join(server) if isinstance(server, tuple) else str(server)
 
 
 @dataclass
@@ -73,11 +81,12 @@ class Served:
             return response, response.read()
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(scope="module", params=RUNNING, ids=named)
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Return a server of each kind."""
-    served = Served(request.param, free_port(), tmp_path_factory.mktemp("served") / "notes")
-    command = [word.format(port=served.port) for word in SERVERS[request.param]]
+    name, module = request.param
+    served = Served(name, free_port(), tmp_path_factory.mktemp("served") / "notes")
+    command = [word.format(port=served.port, module=module) for word in SERVERS[name]]
     environ = {**os.environ, "SERVED_LOG": str(served.log)}
     process = subprocess.Popen(
         [sys.executable, "-m", *command], cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -103,7 +112,7 @@ def test_ten_megabytes_stream_in_constant_memory(server: Served) -> None:
     response, body = server.get("/stream")
 
     after = int(server.get("/memory")[1])
-    assert (response.status, response.getheader("X-Frame-Options")) == (200, "DENY")
+    assert (response.status, response.headers["X-Frame-Options"].lower()) == (200, "deny")
     assert body == b"0" * SIZE
     assert after - before < 4096  # KiB
     records = server.notes("record", "/stream", 2)
@@ -114,8 +123,9 @@ def test_ten_megabytes_stream_in_constant_memory(server: Served) -> None:
 
 @pytest.mark.parametrize(
     "running",
-    [name for name in SERVERS if name != "uvicorn"],  # asgiref's adapter reads a body to its end, whoever has left
+    [each for each in RUNNING if each[0] != "uvicorn"],  # asgiref's adapter reads a body to its end, whoever has left
     indirect=True,
+    ids=named,
 )
 def test_client_that_leaves_half_way_is_a_field_of_the_one_record(server: Served) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
@@ -151,7 +161,7 @@ def test_head_has_no_body_and_is_complete(server: Served) -> None:
     response, body = server.get("/stream", "HEAD")
 
     (record,) = server.notes("record", "/stream")
-    assert (response.status, body, response.getheader("X-Frame-Options")) == (200, b"", "DENY")
+    assert (response.status, body, response.headers["X-Frame-Options"].lower()) == (200, b"", "deny")
     assert (record["method"], record["bytes"], record["aborted"]) == ("HEAD", 0, False)
     assert len(server.notes("closed", "/stream", server.closes)) == server.closes
 
@@ -189,3 +199,49 @@ def receive_until(client: socket.socket, done: Callable[[bytes], bool]) -> bytes
         assert data, received
         received += data
     return received
+
+
+@pytest.mark.parametrize("running", [each for each in RUNNING if each[1] == POLICIES], indirect=True, ids=named)
+class TestEveryPolicy:
+    """What is promised of policies only."""
+
+    def test_body_of_a_known_length_is_recorded_though_the_server_stops_there(self, server: Served) -> None:
+        for path, size in (("/sized", 1_000_000), ("/file", SIZE)):
+            response, body = server.get(path)
+
+            (record,) = server.notes("record", path)
+            assert (response.status, len(body)) == (200, size)
+            assert (record["status"], record["bytes"], record["aborted"]) == (200, size, False)
+
+    def test_what_is_deferred_runs_once_whatever_becomes_of_the_body(self, server: Served) -> None:
+        for path, method in [("/sized", "GET"), ("/file", "GET"), ("/stream", "HEAD"), ("/memory", "GET")]:
+            response, _ = server.get(path, method)
+
+            (deferred,) = server.notes("deferred", path)
+            assert deferred["request_id"] == response.headers["X-Request-ID"]
+        for path in ("/fail-before", "/fail-after") if server.closes else ():  # else when garbage is collected
+            with contextlib.suppress(http.client.HTTPException, ConnectionError):
+                server.get(path)
+            assert len(server.notes("deferred", path)) == 1
+
+    def test_failure_before_the_first_byte_is_counted_as_the_500_that_is_sent(self, server: Served) -> None:
+        with contextlib.suppress(http.client.HTTPException, ConnectionError):
+            server.get("/fail-before")
+        server.notes("record", "/fail-before")
+
+        page = server.get("/metrics")[1].decode()
+
+        assert 'requests_total{endpoint="fail-before",method="GET",status="5xx"}' in page
+        assert 'requests_total{endpoint="fail-before",method="GET",status="2xx"}' not in page
+
+    def test_every_request_is_counted_once(self, server: Served) -> None:
+        def count(method: str, endpoint: str) -> float:
+            counts = samples_in(server.get("/metrics")[1].decode(), "flask_guard_requests_total", "endpoint", "method")
+            return counts.get((endpoint, method), 0)
+
+        for method, endpoint in [("GET", "sized"), ("GET", "file"), ("HEAD", "stream"), ("HEAD", "file")]:
+            before = count(method, endpoint)
+            server.get(f"/{endpoint}", method)
+            server.notes("record", f"/{endpoint}")
+
+            assert count(method, endpoint) == before + 1
