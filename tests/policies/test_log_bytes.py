@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from flask import Flask, Response, send_file
-from werkzeug.test import TestResponse, create_environ
+from werkzeug.test import create_environ
 from werkzeug.wsgi import FileWrapper
 
-from flask_guard import Guard, log_timing
 from flask_guard.policies.body import WatchedBody
 from flask_guard.wsgi.request_ids import CURRENT
-
-LOGGER = "flask_guard.access"
-Records: TypeAlias = Callable[[], list[Any]]
-
-
-@pytest.fixture
-def records(caplog: pytest.LogCaptureFixture) -> Records:
-    """Return a function that returns the access records so far."""
-    caplog.set_level(logging.INFO, logger=LOGGER)
-    return lambda: [record for record in caplog.records if record.name == LOGGER]
-
-
-def send(app: Flask, path: str = "/", method: str = "GET", **options: Any) -> TestResponse:
-    """Send a request, and read and close the response as a server does."""
-    return app.test_client().open(path, method=method, buffered=True, **options)
-
-
-def serve(app: Flask, view: Callable[..., Any]) -> Flask:
-    app.add_url_rule("/", "index", view)
-    Guard(app, policies=[log_timing])
-    return app
-
-
-def accept(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[..., None]:
-    """Stand in for a server's ``start_response``."""
-    return lambda _data: None
-
-
-def three_chunks() -> Iterator[str]:
-    for number in range(3):
-        time.sleep(0.02)
-        yield f"chunk {number}"
+from tests.policies.logged import Records, accept, send, serve, three_chunks
 
 
 def test_first_byte_of_a_stream_has_its_own_time(app: Flask, records: Records) -> None:

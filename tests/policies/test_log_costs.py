@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Generator
-from typing import Any, TypeAlias
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 from flask import Flask, Request, Response
 
 from flask_guard import Guard, cors, limit, log_timing, middleware, require_api_key, secure_headers
 from tests.conftest import MakeApp
-
-LOGGER = "flask_guard.access"
-Records: TypeAlias = Callable[[], list[Any]]
-
-
-@pytest.fixture
-def records(caplog: pytest.LogCaptureFixture) -> Records:
-    """Return a function that returns the access records so far."""
-    caplog.set_level(logging.INFO, logger=LOGGER)
-    return lambda: [record for record in caplog.records if record.name == LOGGER]
+from tests.policies.logged import Records
 
 
 @middleware

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, Response, g, stream_with_context
@@ -14,16 +13,7 @@ from werkzeug.test import TestResponse
 from flask_guard import ConfigError, Guard, LogTiming, log_fields, log_timing
 from flask_guard.log_fields import header, query, response_header
 from tests.conftest import MakeApp
-
-LOGGER = "flask_guard.access"
-Records: TypeAlias = Callable[[], list[Any]]
-
-
-@pytest.fixture
-def records(caplog: pytest.LogCaptureFixture) -> Records:
-    """Return a function that returns the access records so far."""
-    caplog.set_level(logging.INFO, logger=LOGGER)
-    return lambda: [record for record in caplog.records if record.name == LOGGER]
+from tests.policies.logged import Records
 
 
 def send(app: Flask, path: str = "/", **options: Any) -> TestResponse:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import builtins
-import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from flask import Flask, Response
@@ -17,18 +16,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, Span, Tracer, use_span
 from werkzeug.test import TestResponse
 
-from flask_guard import Guard, current_request_id, limit, log_timing, require_api_key
+from flask_guard import current_request_id, limit, require_api_key
 from tests.conftest import MakeApp
-
-LOGGER = "flask_guard.access"
-Records: TypeAlias = Callable[[], list[Any]]
-
-
-@pytest.fixture
-def records(caplog: pytest.LogCaptureFixture) -> Records:
-    """Return a function that returns the access records so far."""
-    caplog.set_level(logging.INFO, logger=LOGGER)
-    return lambda: [record for record in caplog.records if record.name == LOGGER]
+from tests.policies.logged import Records, serve
 
 
 @pytest.fixture
@@ -50,12 +40,6 @@ def traced(app: Flask, tracer: Tracer, **options: Any) -> tuple[TestResponse, st
         context = span.get_span_context()
         response = app.test_client().get("/", buffered=True, **options)
     return response, f"{context.trace_id:032x}", f"{context.span_id:016x}"
-
-
-def serve(app: Flask, view: Callable[..., Any]) -> Flask:
-    app.add_url_rule("/", "index", view)
-    Guard(app, policies=[log_timing])
-    return app
 
 
 def attributes(exporter: InMemorySpanExporter) -> dict[str, Any]:

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from flask import Flask, Response, send_file, stream_with_context
-from werkzeug.test import TestResponse, create_environ
+from werkzeug.test import create_environ
 
-from flask_guard import Guard, log_timing, require_api_key
+from flask_guard import require_api_key
 from tests.conftest import MakeApp
-
-LOGGER = "flask_guard.access"
-Records: TypeAlias = Callable[[], list[Any]]
-
-
-@pytest.fixture
-def records(caplog: pytest.LogCaptureFixture) -> Records:
-    """Return a function that returns the access records so far."""
-    caplog.set_level(logging.INFO, logger=LOGGER)
-    return lambda: [record for record in caplog.records if record.name == LOGGER]
-
-
-def send(app: Flask, path: str = "/", method: str = "GET", **options: Any) -> TestResponse:
-    """Send a request, and read and close the response as a server does."""
-    return app.test_client().open(path, method=method, buffered=True, **options)
-
-
-def serve(app: Flask, view: Callable[..., Any]) -> Flask:
-    app.add_url_rule("/", "index", view)
-    Guard(app, policies=[log_timing])
-    return app
+from tests.policies.logged import Records, send, serve, three_chunks
 
 
 def start(app: Flask, environ: dict[str, Any] | None = None) -> Any:
@@ -44,12 +22,6 @@ def start(app: Flask, environ: dict[str, Any] | None = None) -> Any:
         return lambda _data: None
 
     return app.wsgi_app({**create_environ("/"), **(environ or {})}, start_response)
-
-
-def three_chunks() -> Iterator[str]:
-    for number in range(3):
-        time.sleep(0.02)
-        yield f"chunk {number}"
 
 
 # Streams ---------------------------------------------------------------------------------------------------------

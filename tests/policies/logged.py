@@ -1,0 +1,39 @@
+"""What the tests of `log_timing` share: apps that log, and requests that are served to their last byte."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from flask_guard import Guard, log_timing
+
+LOGGER = "flask_guard.access"
+Records: TypeAlias = Callable[[], list[Any]]
+
+
+def send(app: Flask, path: str = "/", method: str = "GET", **options: Any) -> TestResponse:
+    """Send a request, and read and close the response as a server does."""
+    return app.test_client().open(path, method=method, buffered=True, **options)
+
+
+def serve(app: Flask, view: Callable[..., Any]) -> Flask:
+    """Return `app`, guarded by `log_timing`, with one view."""
+    app.add_url_rule("/", "index", view)
+    Guard(app, policies=[log_timing])
+    return app
+
+
+def accept(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[..., None]:
+    """Stand in for a server's ``start_response``."""
+    return lambda _data: None
+
+
+def three_chunks() -> Iterator[str]:
+    """Yield a body that takes a while."""
+    for number in range(3):
+        time.sleep(0.02)
+        yield f"chunk {number}"
