@@ -158,7 +158,7 @@ def test_a_server_that_does_not_start_is_told_and_the_others_are_stopped(tmp_pat
 
     assert status == 1
     assert re.search(r"gunicorn-\d+ did not start", text)
-    assert "RATELIMIT_STRATEGY cannot be meant" in text
+    assert "RATELIMIT_STRATEGY must be one of" in text
     assert nothing_is_left(run, tmp_path)
 
 
