@@ -14,29 +14,15 @@
 
 from __future__ import annotations
 
-from .applying import Composition, Exemption, compose, exempt, protect
-from .defer import defer
-from .errors import ConfigError, GuardError, NotGuarded
-from .guard import Guard
-from .jwt import JWT
-from .keys import ApiKey
-from .log_formats import CommonLogFormatter, DevFormatter, JSONFormatter
-from .middleware import Middleware, middleware
-from .plan import Place, Placed, Plan
-from .policies.api_key import RequireApiKey, current_api_key, require_api_key
-from .policies.auth import RequireAuth, current_principal, require_auth
-from .policies.auth_schemes import Principal
-from .policies.ban import Ban, ban
-from .policies.concurrency import ConcurrencyLimit
-from .policies.cors import Cors, cors
-from .policies.inline import LimitStatus
-from .policies.limit import Limit, limit
-from .policies.log_timing import LogTiming, log_timing
-from .policies.metrics import Metrics, metrics, metrics_view
-from .policies.secure_headers import SecureHeaders, secure_headers
-from .policies.server_timing import timing
-from .policy import DenyingPolicy, Phase, Policy, Step
-from .problems import (
+from .access_log import fields as log_fields
+from .access_log.formats import CommonLogFormatter, DevFormatter, JSONFormatter
+from .access_log.log_timing import LogTiming, log_timing
+from .access_log.request_id import RequestIDFilter, current_request_id
+from .access_log.server_timing import timing
+from .authentication.jwt import JWT
+from .authentication.require_auth import RequireAuth, current_principal, require_auth
+from .authentication.schemes import Principal
+from .core.denials import (
     Banned,
     Denied,
     InsufficientScope,
@@ -45,8 +31,23 @@ from .problems import (
     StoreUnavailable,
     Unauthenticated,
 )
-from .request_id import RequestIDFilter, current_request_id
-from .run import Run
+from .core.plan import Place, Placed, Plan
+from .core.policy import DenyingPolicy, Phase, Policy, Step
+from .core.protect import Composition, Exemption, compose, exempt, protect
+from .core.request_run import Run
+from .cross_origin.cors import Cors, cors
+from .defer import defer
+from .errors import ConfigError, GuardError, NotGuarded
+from .guard import Guard
+from .keys import ApiKey
+from .keys.require_api_key import RequireApiKey, current_api_key, require_api_key
+from .middleware import Middleware, middleware
+from .prometheus.metrics import Metrics, metrics, metrics_view
+from .rate_limits.ban import Ban, ban
+from .rate_limits.concurrent import ConcurrencyLimit
+from .rate_limits.in_view import LimitStatus
+from .rate_limits.limit import Limit, limit
+from .security_headers.secure_headers import SecureHeaders, secure_headers
 from .signals import (
     client_banned,
     defer_queue_full,
@@ -117,6 +118,7 @@ __all__ = [  # noqa: RUF022
     "key_rotated",
     "key_used",
     "limit",
+    "log_fields",
     "log_timing",
     "metrics",
     "metrics_view",

@@ -22,14 +22,14 @@ from flask.ctx import AppContext, RequestContext
 from flask.globals import request_ctx
 from werkzeug.local import LocalProxy
 
-from .policies.body import watch_body
-from .run import this_request
+from .core.app_state import AppState, installed_state
+from .core.request_run import this_request
 from .signals import defer_queue_full
-from .state import AppState, installed_state
+from .support.response_body import watch_body
 from .typing import Flask, Response
 
 if TYPE_CHECKING:
-    from .config import GuardConfig
+    from .core.config import GuardConfig
 
 P = ParamSpec("P")
 log: logging.Logger = logging.getLogger("flask_guard")

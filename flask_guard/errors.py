@@ -1,6 +1,6 @@
 """What goes wrong while an application is being wired: mistakes of its author, never of a client.
 
-A client's mistakes are denials, in :mod:`flask_guard.problems`.
+A client's mistakes are denials, in :mod:`flask_guard.core.denials`.
 """
 
 from __future__ import annotations

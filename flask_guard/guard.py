@@ -9,18 +9,18 @@ from typing import Any
 
 from flask import Flask, current_app
 
-from .applying import Composition, flatten
 from .cli import guard_group
-from .config import read_config
+from .core.app_state import AppState, installed_state
+from .core.attach import attach, check_mark
+from .core.config import read_config
+from .core.hooks import install_hooks
+from .core.marks import Mark, calling_site, scaffold_marks
+from .core.plan import Place, Plan, collect
+from .core.plan_lookup import endpoint_plan
+from .core.policy import DenyingPolicy, Policy, kinds_of_policy
+from .core.protect import Composition, flatten
 from .errors import ConfigError
-from .hooks import install_hooks
 from .keys import ApiKey, KeySource, KeyStore, key_store
-from .marks import Mark, calling_site, scaffold_marks
-from .plan import Place, Plan, collect
-from .policy import DenyingPolicy, Policy, kinds_of_policy
-from .routing import endpoint_plan
-from .state import AppState, installed_state
-from .targets import attach, check_mark
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

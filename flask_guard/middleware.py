@@ -23,15 +23,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
+from .core.policy import Phase, Policy, Step
 from .errors import ConfigError, did_you_mean
-from .policy import Phase, Policy, Step
 from .typing import Flask, Response
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .plan import Place
-    from .run import Run
+    from .core.plan import Place
+    from .core.request_run import Run
     from .typing import TargetT
 
 

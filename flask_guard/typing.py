@@ -12,7 +12,7 @@ from flask.views import View
 from flask.wrappers import Response
 
 if TYPE_CHECKING:
-    from .run import Run
+    from .core.request_run import Run
 
 HeaderPairs: TypeAlias = Iterable[tuple[str, str]]
 """Header fields as (name, value)."""

@@ -17,9 +17,15 @@ import pytest
 from flask import Flask
 from flask.globals import app_ctx, request_ctx
 
+from .ids import shown
 from .run_log import SecretFinder
 
 MakeApp = Callable[..., Flask]
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None:
+    """Name text and numbers as `shown` does; the rest as pytest does."""
+    return shown(val) if isinstance(val, (str, bytes, int, float)) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

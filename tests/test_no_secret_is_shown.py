@@ -22,7 +22,7 @@ from flask_guard import (
     require_api_key,
     require_auth,
 )
-from flask_guard.jwt import JWT
+from flask_guard.authentication.jwt import JWT
 from flask_guard.keys import RedisKeys, SignedKeys, SQLKeys, StaticKeys, chain
 from tests.conftest import MakeApp, free_port
 

@@ -79,7 +79,7 @@ def test_quickstart_in_the_readme_is_the_example() -> None:
 
 
 def test_readme_names_every_config_key() -> None:
-    from flask_guard.config import KEYS
+    from flask_guard.core.config import KEYS
 
     assert [key for key in KEYS if f"| `{key}` |" not in README] == []
 

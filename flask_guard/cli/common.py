@@ -11,10 +11,10 @@ from typing import Any, TypeAlias, TypeVar
 import click
 from flask import current_app
 
+from ..core.app_state import AppState
 from ..errors import ConfigError, printable
 from ..keys import KeyStore, SignedKeys, StaticKeys, StoredKeys
 from ..keys.chain import ChainedKeys
-from ..state import AppState
 
 T = TypeVar("T")
 LONGEST_CELL = 1000

@@ -14,9 +14,9 @@ from flask.cli import AppGroup
 
 from ..errors import ConfigError, printable
 from ..keys import ApiKey, KeyStoreUnavailable, NewKey, StoredKeys, admin
-from ..policies.api_key import LONGEST_KEY
-from ..policies.credentials import text_of
-from ..spans import parse_span
+from ..keys.require_api_key import LONGEST_KEY
+from ..support.durations import parse_span
+from ..support.http_credentials import text_of
 from .common import (
     Failure,
     app_state,

@@ -12,9 +12,9 @@ from flask.cli import AppGroup
 
 from ..errors import ConfigError
 from ..keys import KeyStoreUnavailable
-from ..policies.limit_admin import Holding, check_visible, forget, holdings, lift
-from ..storage import Backend, StoreDown
-from ..storage.budgets import BAN
+from ..rate_limits.admin import Holding, check_visible, forget, holdings, lift
+from ..rate_limits.storage import Backend, StoreDown
+from ..rate_limits.storage.budgets import BAN
 from .common import (
     Failure,
     app_state,

@@ -6,8 +6,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..errors import ConfigError
-from ..spans import units
-from ..storage import parse_rates
+from ..rate_limits.storage import parse_rates
+from ..support.durations import units
 from .chain import ChainedKeys
 from .model import ApiKey, KeyStore, moment, networks, scope_tokens
 from .stored import StoredKeys

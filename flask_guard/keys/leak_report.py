@@ -20,11 +20,11 @@ from urllib.parse import unquote
 
 from flask import Blueprint, current_app, request
 
-from ..applying import exempt, protect
+from ..core.app_state import AppState
+from ..core.denials import Denied, InvalidRequest, StoreUnavailable
+from ..core.protect import exempt, protect
 from ..errors import ConfigError, printable
-from ..problems import Denied, InvalidRequest, StoreUnavailable
 from ..signals import key_leaked
-from ..state import AppState
 from .chain import ChainedKeys
 from .model import ApiKey, KeyStore, KeyStoreUnavailable
 from .report_signature import KIND, sign, signed_by
@@ -70,9 +70,9 @@ def leak_report(
     :param name: the name of the blueprint.
     :raises ConfigError: if an option cannot be meant.
     """
-    from ..policies.api_key import require_api_key  # these import this package
-    from ..policies.auth import require_auth
-    from ..policies.limit import limit
+    from ..authentication.require_auth import require_auth
+    from ..rate_limits.limit import limit
+    from .require_api_key import require_api_key  # these import this package
 
     if store is not None and not isinstance(store, (KeyStore, KeySource)):
         raise ConfigError(f"leak_report(store=…) must be a store, not a {type(store).__name__}")

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import ConfigError, GuardError
-from ..storage import parse_rates
+from ..rate_limits.storage import parse_rates
 
 Network: TypeAlias = IPv4Network | IPv6Network
 Moment: TypeAlias = "datetime | date | str | float | None"

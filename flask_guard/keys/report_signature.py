@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
+from ..core.denials import Denied, Unauthenticated
+from ..core.policy import Phase
 from ..errors import ConfigError
 from ..middleware import Middleware, middleware
-from ..policy import Phase
-from ..problems import Denied, Unauthenticated
 
 if TYPE_CHECKING:
     from flask import Request

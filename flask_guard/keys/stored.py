@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigError
 from ..signals import key_created, key_revoked, key_rotated
 from .format import KeyFormat, new_id
+from .last_used import Usage
 from .model import ApiKey, KeyStoreUnavailable, Moment, moment, networks, scope_tokens
 from .records import KeyRecord, KeyTable
-from .usage import Usage
 
 if TYPE_CHECKING:
     from flask import Flask

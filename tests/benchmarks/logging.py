@@ -14,7 +14,7 @@ import uuid
 from flask import Flask, Response, g, request
 
 from flask_guard import Guard, Policy, log_timing
-from flask_guard.log_fields import header
+from flask_guard.access_log.fields import header
 from tests.benchmarks.overhead import Silent, Variant, environ, make_app, measure
 
 LOGGER = "benchmark.logging"

@@ -11,7 +11,8 @@ from click.testing import Result
 from flask import Flask
 
 from flask_guard.keys import SignedKeys, SQLKeys, chain
-from flask_guard.spans import parse_span
+from flask_guard.support.durations import parse_span
+from tests.ids import shown
 
 from ..conftest import MakeApp
 from .conftest import Keys, guarded, lines_of, made, runner, status_of, three
@@ -177,7 +178,7 @@ def test_a_hostile_name_cannot_write_on_the_terminal(keys: Keys, store: SQLKeys)
         assert "x\\n\\x1b[2J\\u202ey" in result.stdout
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\r\n", "  \n"], ids=repr)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "  \n"], ids=shown)
 def test_verify_reads_the_key_from_standard_input(keys: Keys, store: SQLKeys, end: str) -> None:
     new = store.create(scopes=["orders:read"])
 

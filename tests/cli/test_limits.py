@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from flask_guard import Guard, limit
+from tests.ids import shown
 
 from ..conftest import MakeApp
 from .conftest import CI, ask, assert_refused, guard_command, held, limited_app, listed
@@ -51,7 +52,7 @@ def test_status_shows_every_window_of_a_client_and_none_of_another(limited: Flas
         ("/tuple", CI, "192.0.2.1+key:ci", "4 per 1 hour"),
         ("/tuple", {**CI, "address": "2001:db8::1"}, "2001:db8::2", "4 per 1 hour"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_a_client_is_found_by_what_support_has_at_hand(
     limited: Flask, path: str, request_: dict[str, Any], client: str, expected: str

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from flask_guard import Guard, limit
+from tests.ids import shown
 
 from ..conftest import MakeApp
 from .conftest import CI, SHOP, ask, assert_refused, guard_command, held, limited_app, listed
@@ -25,7 +26,7 @@ from .conftest import CI, SHOP, ask, assert_refused, guard_command, held, limite
         ("/search", {}, "192.0.2.1", 8),
         ("/person", {"auth": ("ada", "x")}, "ada", 9),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_reset_gives_a_client_its_whole_budget_again(
     limited: Flask, path: str, request_: dict[str, Any], client: str, most: int
@@ -48,7 +49,7 @@ def test_reset_leaves_other_clients_alone(limited: Flask) -> None:
     assert [ask(limited, "/key", **each) for each in (CI, SHOP)] == [200, 429]
 
 
-@pytest.mark.parametrize("scope", [["view:address"], ["address"], ["address", "lost"]], ids=str)
+@pytest.mark.parametrize("scope", [["view:address"], ["address"], ["address", "lost"]], ids=shown)
 def test_reset_can_be_limited_to_scopes(limited: Flask, scope: list[str]) -> None:
     ask(limited, "/address")
     ask(limited, "/search")

@@ -12,6 +12,7 @@ import pytest
 
 from flask_guard import ApiKey, ConfigError
 from flask_guard.keys import KeyFormat, KeyRecord, KeyStore, StoredKeys
+from tests.ids import shown
 
 from .conftest import MakeStore
 
@@ -90,7 +91,7 @@ def test_only_the_whole_secret_is_accepted(store: StoredKeys) -> None:
         {"claims": "claims"},
         {"name": 7},
     ],
-    ids=str,
+    ids=shown,
 )
 def test_a_key_that_cannot_be_meant_is_not_made(store: StoredKeys, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
@@ -270,7 +271,7 @@ def test_no_change_is_lost_among_threads(make_store: MakeStore) -> None:
 @pytest.mark.parametrize(
     "options",
     [{"cache": -1}, {"cache": 3601}, {"cache": True}, {"cache": float("nan")}, {"timeout": 0}, {"timeout": "1"}],
-    ids=str,
+    ids=shown,
 )
 def test_an_option_that_cannot_be_meant_is_refused(make_store: MakeStore, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(options))):

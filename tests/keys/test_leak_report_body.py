@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from flask_guard import ApiKey, ConfigError, Guard
 from flask_guard.keys import leak_report
 from flask_guard.keys.leak_report import sign
+from tests.ids import shown
 
 SECRET = "what the scanner signs with"
 MIB = 2**20
@@ -207,7 +208,7 @@ def test_a_signature_is_the_hmac_of_its_time_a_dot_and_the_body() -> None:
         ({"name": "leak.report"}, "name"),
         ({"name": ""}, "name"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_an_option_that_cannot_be_meant_is_refused_where_it_is_written(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named) as caught:

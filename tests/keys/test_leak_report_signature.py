@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from flask_guard import Denied, Guard, request_denied
 from flask_guard.keys import SQLKeys, leak_report
 from flask_guard.keys.leak_report import sign
+from tests.ids import shown
 
 SECRET = "what the scanner signs with"
 
@@ -94,7 +95,7 @@ def test_a_signature_holds_for_five_minutes(app: Flask, age: int, status: int) -
     assert answer.status_code == status
 
 
-@pytest.mark.parametrize("secret", ["the new secret of the scanner", SECRET, SECRET.encode()], ids=repr)
+@pytest.mark.parametrize("secret", ["the new secret of the scanner", SECRET, SECRET.encode()], ids=shown)
 def test_while_a_secret_is_changed_both_are_accepted_on_either_side(app: Flask, secret: str | bytes) -> None:
     client = client_of(app, {"ci": "a secret"}, secret=["the new secret of the scanner", SECRET.encode()])
     ours = sign(BODY, secret)

@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_guard import ApiKey, ConfigError, Guard, current_api_key, limit, request_denied, require_api_key
-from flask_guard.keys import NewKey, SignedKeys, SQLKeys, StoredKeys, usage
+from flask_guard.keys import NewKey, SignedKeys, SQLKeys, StoredKeys, last_used
 from flask_guard.signals import key_created, key_revoked, key_rotated, key_used
 
 from ..conftest import MakeApp
@@ -155,18 +155,18 @@ def test_a_use_is_written_soon_off_the_request_path_and_once_a_minute(
     get(client, new.secret)
     assert elsewhere.get(new.key.id).last_used is None  # not yet: the request did not wait for it
 
-    time.sleep(usage.TOUCH_DELAY + 0.2)
+    time.sleep(last_used.TOUCH_DELAY + 0.2)
     first = elsewhere.get(new.key.id).last_used
     assert first is not None
     get(client, new.secret)
-    time.sleep(usage.TOUCH_DELAY + 0.2)
+    time.sleep(last_used.TOUCH_DELAY + 0.2)
     assert elsewhere.get(new.key.id).last_used == first
 
 
 def test_a_use_is_written_again_after_a_minute(
     client: FlaskClient, store: SQLKeys, elsewhere: SQLKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage, "TOUCH_EVERY", 0.1)
+    monkeypatch.setattr(last_used, "TOUCH_EVERY", 0.1)
     new, used = store.create(), set()
     for _ in range(3):
         get(client, new.secret)

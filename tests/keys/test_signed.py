@@ -16,6 +16,7 @@ from itsdangerous import URLSafeSerializer
 
 from flask_guard import ApiKey, ConfigError, Guard, current_api_key, require_api_key
 from flask_guard.keys import SignedKeys
+from tests.ids import shown
 
 from ..conftest import MakeApp
 
@@ -155,7 +156,7 @@ def test_without_a_secret_key_signed_keys_are_refused_at_init_app(make_app: Make
         Guard(make_app(SECRET_KEY=None), keys=SignedKeys())
 
 
-@pytest.mark.parametrize("secret_keys", ["", b"", [], ["good", ""]], ids=repr)
+@pytest.mark.parametrize("secret_keys", ["", b"", [], ["good", ""]], ids=shown)
 def test_an_empty_signing_secret_is_refused(secret_keys: Any) -> None:
     with pytest.raises(ConfigError, match="empty"):
         SignedKeys(secret_keys)
@@ -164,7 +165,7 @@ def test_an_empty_signing_secret_is_refused(secret_keys: Any) -> None:
 @pytest.mark.parametrize(
     "description",
     [{"id": ""}, {"id": "ci", "scopes": "two words"}, {"id": "ci", "expires": "soon"}, {"id": "ci", "expires": True}],
-    ids=repr,
+    ids=shown,
 )
 def test_a_key_that_cannot_be_described_is_not_issued(app: Flask, description: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -11,6 +11,7 @@ from flask import Flask, current_app, request
 
 from flask_guard import ApiKey, ConfigError, Guard, current_api_key, require_api_key
 from flask_guard.keys import KeyStore, SignedKeys
+from tests.ids import shown
 
 from ..conftest import MakeApp
 
@@ -68,7 +69,7 @@ def test_a_source_of_keys_lets_in_whom_it_knows_and_nobody_else(make_app: MakeAp
 @pytest.mark.parametrize(
     "garbage",
     [True, 1, "shop", {"id": "shop"}, ("shop",), object(), False, 0, "", [], ApiKey],
-    ids=repr,
+    ids=shown,
 )
 @pytest.mark.parametrize("how", ["function", "async function", "store"])
 def test_a_source_that_returns_something_else_than_a_key_lets_nobody_in(

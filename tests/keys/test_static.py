@@ -12,6 +12,7 @@ from flask import Flask
 
 from flask_guard import ApiKey, ConfigError, Guard, current_api_key, require_api_key
 from flask_guard.keys import KeyStore, StaticKeys
+from tests.ids import shown
 
 from ..conftest import MakeApp
 
@@ -84,7 +85,7 @@ def test_one_scope_may_be_written_as_a_string() -> None:
         (NOW.timestamp() + 3600, 200),
         (int(NOW.timestamp()) - 3600, 401),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_a_key_works_until_it_expires(make_app: MakeApp, expires: object, status: int) -> None:
     app = make_app(GUARD_API_KEYS={"shop": {"hash": HASH, "expires": expires}})
@@ -139,7 +140,7 @@ def test_a_bad_entry_is_refused_at_init_app_by_its_id_and_without_its_secret(
     assert HASH.partition(":")[2] not in shown
 
 
-@pytest.mark.parametrize("key_id", ["", 5, None, "two\nlines"], ids=repr)
+@pytest.mark.parametrize("key_id", ["", 5, None, "two\nlines"], ids=shown)
 def test_a_key_id_must_be_printable_text(make_app: MakeApp, key_id: Any) -> None:
     with pytest.raises(ConfigError, match="key id") as caught:
         Guard(make_app(GUARD_API_KEYS={key_id: SECRET}))

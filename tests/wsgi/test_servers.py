@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import free_port, is_listening, stop, wait_for
-from tests.policies.metrics_page import samples_in
+from tests.prometheus.metrics_page import samples_in
 
 ROOT = Path(__file__).parent.parent.parent
 SIZE = 10 * 1024 * 1024
@@ -30,7 +30,7 @@ SERVERS = {
     "waitress": ["waitress", "--listen=127.0.0.1:{port}", "{module}:app"],
     "uvicorn": ["uvicorn", "--port", "{port}", "--log-level", "critical", "{module}:asgi_app"],
 }
-LAYERS, POLICIES = "tests.wsgi.served", "tests.policies.served"
+LAYERS, POLICIES = "tests.wsgi.served", "tests.access_log.served"
 RUNNING = [(name, module) for module in (LAYERS, POLICIES) for name in SERVERS]
 
 

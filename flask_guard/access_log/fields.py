@@ -1,0 +1,182 @@
+"""What users add to the records of `log_timing`: headers and query parameters by name, and what a function returns.
+
+::
+
+    log_timing(fields={
+        "user_agent": log_fields.header("User-Agent"),
+        "page": log_fields.query("page"),
+        "session": log_fields.header("Cookie", mask=True),
+        "tenant": lambda: g.tenant,
+    })
+
+Nothing of a request's headers and query is logged unless it is named here. Whatever a field gives, it is logged on one
+line: control and direction characters are escaped, and what is longer than 256 characters is cut.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from urllib.parse import parse_qs
+
+from ..errors import ConfigError, printable
+from ..support.callables import takes_request
+
+if TYPE_CHECKING:
+    from flask import Request
+
+    from ..typing import Response
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+LONGEST_VALUE = 256
+"""Characters of a value that a record keeps."""
+LARGEST_NUMBER = 2**63
+"""What is larger, or no number at all, has no form that every reader of logs takes."""
+MASKED = "***"
+CREDENTIALS = frozenset({
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
+    "access_token",
+    "api_key",
+    "password",
+    "token",
+})  # fmt: skip
+"""Headers and query parameters that are logged only if masked, in lower case."""
+
+Mask: TypeAlias = "bool | Callable[[str], str]"
+Where: TypeAlias = Literal["header", "query", "response_header"]
+Source: TypeAlias = "Named | Callable[..., Any]"
+Pairs: TypeAlias = "tuple[tuple[str, Source], ...]"
+Fields: TypeAlias = "Callable[[Request, Response | None], dict[str, Any]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A header or query parameter to log. Made by :func:`header`, :func:`query` and :func:`response_header`."""
+
+    where: Where
+    name: str
+    mask: Mask = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ConfigError(f"{self.where}(…) takes a name, not {self.name!r}")
+        if not isinstance(self.mask, bool) and not callable(self.mask):
+            raise ConfigError(f"{self!r}: mask must be True, or a function from the value to what is logged")
+        if self.mask is False and self.name.lower() in CREDENTIALS:
+            raise ConfigError(f"{self!r} would log a secret. Write {self.where}({self.name!r}, mask=True)")
+
+    def read(self, request: Request, response: Response | None) -> str | None:
+        """Return what is logged; None where there is no such header or parameter."""
+        value = self._value(request, response)
+        if value is None or self.mask is False:
+            return value
+        return MASKED if self.mask is True else self._masked(value, self.mask)
+
+    def _masked(self, value: str, mask: Callable[[str], str]) -> str:
+        try:
+            return mask(value)
+        except Exception as error:  # noqa: BLE001  # its message and traceback may hold what was to be masked
+            raise RuntimeError(f"the mask of {self.where}({self.name!r}) raised {type(error).__name__}") from None
+
+    def _value(self, request: Request, response: Response | None) -> str | None:
+        if self.where == "header":
+            return request.headers.get(self.name)
+        if self.where == "query":
+            return _parameter(request, self.name)
+        return response.headers.get(self.name) if response is not None else None
+
+    def __repr__(self) -> str:
+        return f"{self.where}({self.name!r}{f', mask={self.mask!r}' if self.mask else ''})"
+
+
+def header(name: str, *, mask: Mask = False) -> Named:
+    """Log the request's header `name`.
+
+    :param mask: True to log only that it was there, as ``***``; or a function from the value to what is logged instead.
+    :raises ConfigError: if it carries credentials, as ``Authorization`` and ``Cookie`` do, and is not masked.
+    """
+    return Named("header", name, mask)
+
+
+def query(name: str, *, mask: Mask = False) -> Named:
+    """Log the first query parameter `name`. Options are those of :func:`header`."""
+    return Named("query", name, mask)
+
+
+def response_header(name: str, *, mask: Mask = False) -> Named:
+    """Log the response's header `name`, as it goes out. Options are those of :func:`header`."""
+    return Named("response_header", name, mask)
+
+
+def _parameter(request: Request, name: str) -> str | None:
+    try:
+        return request.args.get(name)
+    except UnicodeDecodeError:  # raw bytes, which no browser sends
+        return next(iter(parse_qs(request.query_string.decode("latin-1")).get(name, ())), None)
+
+
+def check_fields(fields: object, taken: frozenset[str]) -> Pairs:
+    """Return `fields` as pairs of name and source.
+
+    :param taken: the names that a record has already.
+    :raises ConfigError: unless they map free names to sources.
+    """
+    what = "log_timing(fields=…)"
+    if fields is None:
+        return ()
+    if not isinstance(fields, (Mapping, tuple)):
+        raise ConfigError(f"{what} must map names to what is logged, such as {{'agent': header('User-Agent')}}")
+    pairs: Pairs = tuple(fields.items()) if isinstance(fields, Mapping) else fields
+    reserved = taken | set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+    for name, source in pairs:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ConfigError(f"{what}: {name!r} is no name that a record's attribute can have")
+        if name in reserved:
+            raise ConfigError(f"{what}: a record has a {name!r} already; take another name")
+        _reader(name, source)
+    return pairs
+
+
+def compile_fields(pairs: Pairs) -> Fields:
+    """Return a function that reads them all. One that raises is logged as None, and once in the log as an error."""
+    readers = [(name, _reader(name, source)) for name, source in pairs]
+    failed: set[str] = set()
+
+    def read(request: Request, response: Response | None) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, reader in readers:
+            try:
+                values[name] = loggable(reader(request, response))
+            except Exception:
+                values[name] = None
+                if name not in failed:
+                    failed.add(name)
+                    log.exception("log_timing(fields=…): %s failed; later failures of it are not reported", name)
+        return values
+
+    return read
+
+
+def _reader(name: str, source: Source) -> Callable[[Request, Response | None], Any]:
+    if isinstance(source, Named):
+        return source.read
+    if not callable(source):
+        raise ConfigError(f"log_timing(fields=…): {name!r} must be header(…), query(…) or a function, not {source!r}")
+    call = takes_request(source, f"log_timing(fields={{{name!r}: …}})")
+    return lambda request, _response: call(request)
+
+
+def loggable(value: object) -> bool | int | float | str | None:
+    """Return `value` as a record can hold it: numbers, booleans and None as they are, all else as one line of text."""
+    if value is None or (isinstance(value, (int, float)) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER):
+        return value
+    if isinstance(value, (int, float)):
+        return "a number out of range"
+    return printable(value if isinstance(value, str) else str(value), LONGEST_VALUE)

@@ -1,0 +1,62 @@
+"""The id of the request: in its view, in the threads that it starts, and on every log record."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import current_app, has_request_context
+from werkzeug.local import LocalProxy
+
+from ..core.app_state import AppState, installed_state
+from ..core.request_run import this_request
+from ..wsgi.request_ids import CURRENT, ENVIRON_KEY, RequestIds
+from .telemetry import span_reader
+
+NO_REQUEST = "-"
+
+
+def request_ids(state: AppState) -> RequestIds:
+    """Make what gives the requests of an app their ids; kept as a service of `state`."""
+    config, spans = state.config, span_reader()
+    return RequestIds(
+        trust=config.request_id_trust,
+        longest=config.request_id_length,
+        alphabet=config.request_id_alphabet,
+        trace=spans.trace_id if spans is not None else None,
+    )
+
+
+def _current_id() -> str | None:
+    if has_request_context():
+        environ = this_request._get_current_object().environ
+        found: str | None = environ.get(ENVIRON_KEY)
+        if found is not None:
+            return found
+        state = installed_state(current_app)
+        if state is not None:
+            return state.service(request_ids).of(environ)
+    return CURRENT.get()
+
+
+current_request_id: LocalProxy[str | None] = LocalProxy(_current_id)
+"""The id of this request; None outside of one. Threads that run in a copy of the request's context see it too."""
+
+
+class RequestIDFilter(logging.Filter):
+    """Gives every log record the id of the request in which it was made, as ``record.request_id``.
+
+    Outside of a request that is ``-``. Put it on handlers: what is on a logger does not see its children's records::
+
+        handler = logging.StreamHandler()
+        handler.addFilter(RequestIDFilter())
+        handler.setFormatter(logging.Formatter("%(levelname)s [%(request_id)s] %(message)s"))
+        logging.getLogger().addHandler(handler)
+
+    A record that has an id keeps it. With a ``QueueHandler``, it goes on that one.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Complete `record`, and let it through."""
+        if getattr(record, "request_id", None) is None:
+            record.request_id = _current_id() or NO_REQUEST
+        return True

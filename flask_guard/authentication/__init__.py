@@ -1,0 +1,1 @@
+"""`require_auth`: passwords, tokens and login sessions; JSON Web Tokens."""

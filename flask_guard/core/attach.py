@@ -1,0 +1,228 @@
+"""How a policy gets onto a view, a class, a blueprint or an app, and why it cannot fall off unnoticed.
+
+A decorator returns a *shim* that carries *marks* and leaves the same marks on the function that it was given. Marks
+are what plans are made from. The shim is the safety net: when it is called, it refuses unless the plan that ran for
+this request was made from its marks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from flask import Blueprint, Flask, current_app
+from flask.sansio.scaffold import Scaffold
+from flask.views import MethodView, View
+
+from ..errors import ConfigError, NotGuarded
+from ..typing import TargetT, ViewFunction
+from .app_state import AppState, Mount, installed_state
+from .marks import (
+    APPLIED,
+    LEFT,
+    MARKS,
+    Applied,
+    Mark,
+    applied_to,
+    carried_marks,
+    leave,
+    own_class_marks,
+    scaffold_marks,
+)
+from .request_run import ATTRIBUTE, this_request
+
+if TYPE_CHECKING:
+    from flask.sansio.blueprints import BlueprintSetupState
+
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+
+def attach(mark: Mark, target: TargetT) -> TargetT:
+    """Put `mark` on `target`; return the target, or for a function its shim."""
+    if isinstance(target, Scaffold):
+        _mark_scaffold(mark, target)
+        return target
+    if isinstance(target, type):
+        _mark_class(mark, target)
+        return target
+    return cast(TargetT, _mark_function(mark, cast(ViewFunction, target)))
+
+
+def is_target(value: object) -> bool:
+    """Return whether a policy can be applied to `value`."""
+    if isinstance(value, type):
+        return issubclass(value, View)
+    return isinstance(value, Scaffold) or callable(value)
+
+
+# Blueprints and apps ---------------------------------------------------------------------------------------------
+
+
+def _mark_scaffold(mark: Mark, target: Scaffold) -> None:
+    marks = scaffold_marks(target)
+    _refuse_conflict(mark, marks)
+    try:
+        if isinstance(target, Blueprint):
+            _watch_blueprint(mark, target, first=not marks)
+        else:
+            _watch_app(mark, cast(Flask, target))
+    except AssertionError:  # Flask's own, for setting up what is in use
+        raise ConfigError(
+            f"{mark}: {target.name!r} has been registered or has served a request already."
+            " Apply policies to it before that"
+        ) from None
+    setattr(target, MARKS, (*marks, mark))
+
+
+def _watch_blueprint(mark: Mark, blueprint: Blueprint, *, first: bool) -> None:
+    """Learn where `blueprint` is registered, and have it refuse to serve on an app without a Guard."""
+
+    def registered(setup: BlueprintSetupState) -> None:
+        state = AppState.of(cast(Flask, setup.app))
+        mount = Mount.of(setup) if first else None
+        if mount is not None:
+            state.mounts.append(mount)
+        if state.guard is not None:
+            check_mark(mark, state)
+
+    blueprint.record(registered)
+    if first:
+        blueprint.before_request(_refusal(mark, blueprint))
+
+
+def _watch_app(mark: Mark, app: Flask) -> None:
+    """Have `app` refuse to serve without a Guard."""
+    state = installed_state(app)
+    if state is None:
+        app.before_request(_refusal(mark, app))
+    elif state.serving:
+        raise AssertionError
+    else:
+        check_mark(mark, state)
+
+
+def _refusal(mark: Mark, target: Scaffold) -> Callable[[], None]:
+    def refuse_without_guard() -> None:
+        if installed_state(current_app) is None:
+            raise not_guarded(f"{target.name!r}", (mark,))
+
+    return refuse_without_guard
+
+
+def check_mark(mark: Mark, state: AppState) -> None:
+    """Raise ConfigError, with the place where `mark` was written, if it cannot work on the app of `state`."""
+    try:
+        mark.what.check_app(state)
+    except ConfigError as error:
+        raise ConfigError(f"{mark.what.name} at {mark.site}: {error}") from error
+
+
+# Class-based views -----------------------------------------------------------------------------------------------
+
+
+def _mark_class(mark: Mark, cls: type[View]) -> None:
+    if cls in (View, MethodView):
+        raise ConfigError(f"{mark}: that would reach every class-based view there is; apply it to a class of your own")
+    marks = own_class_marks(cls)
+    _refuse_conflict(mark, marks)
+    if not marks:
+        _check_in_as_view(cls)
+    setattr(cls, MARKS, (mark, *marks))
+
+
+def _check_in_as_view(owner: type[View]) -> None:
+    original = owner.__dict__.get("as_view")
+
+    def as_view(cls: type[View], name: str, *args: Any, **kwargs: Any) -> ViewFunction:
+        make = original.__get__(None, cls) if original else super(owner, cls).as_view  # type: ignore[misc]
+        view = make(name, *args, **kwargs)
+        return _shim(view, carried_marks(view), _policies(own_class_marks(owner)), call=view)
+
+    owner.as_view = classmethod(as_view)  # type: ignore[assignment, method-assign]
+
+
+# Functions -------------------------------------------------------------------------------------------------------
+
+
+def _mark_function(mark: Mark, function: ViewFunction) -> ViewFunction:
+    marks = carried_marks(function)
+    _refuse_conflict(mark, marks)
+    applied = applied_to(function)
+    genuine = applied is not None and applied.shim is function
+    checked = _policies((mark,)) | (applied.checked if applied and genuine else frozenset())
+    shim = _shim(function, (mark, *marks), checked, call=applied.inner if applied and genuine else function)
+    if mark.what.is_policy:
+        leave(mark, function)
+    return shim
+
+
+def _shim(
+    function: ViewFunction, marks: tuple[Mark, ...], checked: frozenset[Mark], *, call: ViewFunction
+) -> ViewFunction:
+    """Return a function that stands for `function`: it checks that `checked` are in force, then calls `call`."""
+    is_async = inspect.iscoroutinefunction(call)
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            run = vars(this_request._get_current_object())[ATTRIBUTE]
+        except (RuntimeError, KeyError):
+            run = None
+        if checked and (run is None or not run.entered or not checked <= run.plan.covers):
+            _refuse_unless_disabled(function, checked)
+        return _call_async(call)(*args, **kwargs) if is_async else call(*args, **kwargs)
+
+    vars(guarded).pop(LEFT, None)
+    setattr(guarded, APPLIED, Applied(guarded, call, marks, checked))
+    return guarded
+
+
+def _call_async(view: ViewFunction) -> ViewFunction:
+    """Return how to call an ``async`` view: as the app does, or, where a wrapper awaits it, as it is."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return current_app.ensure_sync(view)
+    return view
+
+
+def _refuse_unless_disabled(function: ViewFunction, checked: frozenset[Mark]) -> None:
+    state = installed_state(current_app) if current_app else None
+    if state is None or not (state.disabled or not state.config.enabled):
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        raise not_guarded(f"{function.__module__}.{name}", tuple(checked))
+
+
+# Both ------------------------------------------------------------------------------------------------------------
+
+
+def _policies(marks: Iterable[Mark]) -> frozenset[Mark]:
+    return frozenset(mark for mark in marks if mark.what.is_policy)
+
+
+def _refuse_conflict(mark: Mark, others: Iterable[Mark]) -> None:
+    for other in others:
+        if reason := mark.what.conflict_with(other.what):
+            raise ConfigError(f"{mark} and {other}: {reason}")
+
+
+def not_guarded(what: str, marks: tuple[Mark, ...]) -> NotGuarded:
+    """Log and return the error for a view whose policies did not run."""
+    policies = "; ".join(sorted(str(mark) for mark in marks))
+    if not current_app:
+        fix = "It was called outside a request: tests may call it inside 'with app.app_context(), guard.disabled():'"
+    elif installed_state(current_app) is None:
+        fix = "This app has no Guard: call Guard(app) (or guard.init_app(app)) where the app is made"
+    else:
+        fix = (
+            "The decorator between the policy and the route hides it: give that decorator's wrapper"
+            " @functools.wraps(view), or write the policy above it"
+        )
+    message = f"{what} was not served, because its policies did not run for this request ({policies}). {fix}"
+    log.error(message)
+    return NotGuarded(message)

@@ -1,0 +1,64 @@
+"""What each policy of a plan costs, measured while requests run it, where a policy asks for that."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal
+
+from ..typing import Enter, Leave
+from .policy import Step
+
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+
+    from ..typing import Response
+    from .request_run import Run
+
+COSTS = "costs"
+"""Where a run keeps the microseconds by policy, and there by ``enter`` and ``leave``."""
+
+
+def timed(name: str, step: Step) -> Step:
+    """Return `step` such that it adds what it costs to its run, under `name`."""
+    enter = _timed_enter(name, step.enter) if step.enter is not None else None
+    leave = _TimedLeave(name, step.leave) if step.leave is not None else None
+    return Step(enter, leave, step.teardown)
+
+
+def _timed_enter(name: str, enter: Enter) -> Enter:
+    def timed_enter(run: Run) -> ResponseReturnValue | None:
+        start = perf_counter()
+        try:
+            return enter(run)
+        finally:
+            _add(run, name, "enter", perf_counter() - start)
+
+    return timed_enter
+
+
+class _TimedLeave:
+    """A ``leave`` that is timed. Two of the same one are equal, as plans run each only once."""
+
+    __slots__ = ("_leave", "_name")
+
+    def __init__(self, name: str, leave: Leave) -> None:
+        self._name = name
+        self._leave = leave
+
+    def __call__(self, run: Run, response: Response) -> Response | None:
+        start = perf_counter()
+        try:
+            return self._leave(run, response)
+        finally:
+            _add(run, self._name, "leave", perf_counter() - start)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _TimedLeave) and self._leave == other._leave
+
+    def __hash__(self) -> int:
+        return hash(self._leave)
+
+
+def _add(run: Run, name: str, what: Literal["enter", "leave"], seconds: float) -> None:
+    costs = run.values.setdefault(COSTS, {}).setdefault(name, {})
+    costs[what] = round(costs.get(what, 0.0) + seconds * 1e6, 1)

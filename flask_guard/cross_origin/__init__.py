@@ -1,0 +1,1 @@
+"""`cors`: which pages of other origins may call an endpoint."""

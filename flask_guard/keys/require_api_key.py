@@ -1,0 +1,238 @@
+"""`require_api_key`: let only callers with a valid API key through (RFC 6750, RFC 9110 section 11)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
+
+from werkzeug.local import LocalProxy
+
+from ..core.config import check_realm
+from ..core.denials import Denied, InsufficientScope, InvalidRequest, LimitExceeded, StoreUnavailable, Unauthenticated
+from ..core.policy import DenyingPolicy, Phase, Step
+from ..core.request_run import Run, current_run
+from ..errors import ConfigError
+from ..rate_limits.storage import FailureLimit, failure_limit
+from ..signals import key_used
+from ..support.http_credentials import SEVERAL, extract_from, extractor, quoted, text_of
+from . import ApiKey, KeyStore, KeyStoreUnavailable
+from .model import scope_tokens
+
+if TYPE_CHECKING:
+    from ..core.plan import Place
+    from ..typing import Mode, TargetT
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+LONGEST_KEY = 8192
+"""Characters of a presented key beyond which it is refused without a look-up."""
+
+RETRY_WHEN_DOWN = 5
+"""Seconds that a client is told to wait when keys cannot be looked up."""
+
+VALUE = "api_key"
+NO_KEYS = "%r has views that require an API key, and no keys: everybody is denied. Set GUARD_API_KEYS or Guard(keys=…)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RequireApiKey(DenyingPolicy):
+    """Lets only callers with a valid API key through; :data:`current_api_key` is that key.
+
+    Keys come from ``GUARD_API_KEYS`` or ``Guard(keys=…)``; without any, everybody is denied. Nothing presented is a
+    401 with a plain challenge; a key that is unknown or expired a 401 ``invalid_token``; one that lacks a scope a 403
+    ``insufficient_scope`` (RFC 6750, section 3.1). Bad keys from one address are limited: past that, a 429.
+
+    :param scopes: scopes that the key must have, all of them.
+    :param any_scope: scopes of which it must have at least one.
+    :param optional: let callers through that present no key; a bad key is refused all the same.
+    :param in_: where to look: ``"bearer"`` (``Authorization: Bearer``), ``"x-api-key"``, ``"header:NAME"``,
+        ``"query:NAME"`` (query strings end up in logs and histories: avoid it).
+    :param realm: the realm of the challenge; by default ``GUARD_REALM``.
+    :param failures: how many bad keys one address may present, as a rate; None for no limit. A good key from the same
+        address is let through all the same.
+    :param mode: ``"report"`` to log what would be denied instead of denying it.
+    :raises ConfigError: for a malformed scope, place, realm or rate.
+    """
+
+    kind: ClassVar[str] = "require_api_key"
+
+    scopes: tuple[str, ...] = ()
+    any_scope: tuple[str, ...] = ()
+    optional: bool = False
+    in_: tuple[str, ...] = ("bearer", "x-api-key")
+    realm: str | None = None
+    failures: str | None = "20/minute"
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, target: TargetT, /) -> TargetT: ...
+        @overload
+        def __call__(
+            self,
+            *,
+            scopes: str | Iterable[str] = ...,
+            any_scope: str | Iterable[str] = ...,
+            optional: bool = ...,
+            in_: str | Iterable[str] = ...,
+            realm: str | None = ...,
+            failures: str | None = ...,
+            mode: Mode | None = ...,
+        ) -> RequireApiKey: ...
+        def __call__(self, *args: Any, **options: Any) -> Any: ...
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scopes", scope_tokens(self.scopes, "require_api_key(scopes=…)"))
+        object.__setattr__(self, "any_scope", scope_tokens(self.any_scope, "require_api_key(any_scope=…)"))
+        places = (self.in_,) if isinstance(self.in_, str) else tuple(self.in_)
+        object.__setattr__(self, "in_", places)
+        if not places:
+            raise ConfigError("require_api_key(in_=…) names no place to look for a key")
+        for place in places:
+            extractor(place)
+        if self.realm is not None:
+            check_realm(self.realm, "require_api_key(realm=…)")
+        if self.failures is not None:
+            failure_limit(self.failures)
+        if not isinstance(self.optional, bool):
+            raise ConfigError(f"require_api_key(optional=…) must be True or False, not {self.optional!r}")
+        DenyingPolicy.__post_init__(self)
+
+    @property
+    def phase(self) -> Phase:
+        return Phase.AUTHENTICATE
+
+    def compile(self, place: Place) -> Step:
+        state = place.state
+        store = state.key_store
+        if store is None and state.once("no keys"):
+            log.warning(NO_KEYS, state.app.name)
+        extract = extract_from(self.in_)
+        verify = _Verifier(self, quoted(state.config.realm if self.realm is None else self.realm))
+        failures = FailureLimit(state, self.failures) if self.failures else None
+        optional = self.optional
+
+        find = _finder(store)
+
+        def enter(run: Run) -> None:
+            presented = extract(run)
+            if presented is None:
+                if not optional:
+                    raise verify.nothing_presented()
+                return
+            if not presented or presented is SEVERAL:
+                raise verify.malformed()
+            key = find(presented)
+            denial = verify.refusal(key, run)
+            if denial is not None:
+                if failures is not None and (wait := failures.wait_after_failure(run)):
+                    raise _too_many(wait)
+                raise denial
+            run.values[VALUE] = key
+            verify.reaches(key)  # type: ignore[arg-type]  # None is refused
+            if key_used.receivers:
+                key_used.send(state.app, key=key, request=run.request)
+
+        return Step(enter)
+
+
+def _current() -> ApiKey | None:
+    run = current_run()
+    if run is None:
+        raise RuntimeError("current_api_key is only there while a guarded request is handled")
+    return cast("ApiKey | None", run.values.get(VALUE))
+
+
+current_api_key: ApiKey = cast(ApiKey, LocalProxy(_current))
+"""The :class:`ApiKey` of this request; false where the request presented none (``optional=True``)."""
+
+
+def _finder(store: KeyStore | None) -> Callable[[str], ApiKey | None]:
+    """Return what looks up what a header field holds."""
+    if store is None:
+        return lambda _presented: None
+    lookup = store.lookup
+
+    def find(presented: str) -> ApiKey | None:
+        if len(presented) > LONGEST_KEY:
+            return None
+        try:
+            return lookup(presented if presented.isascii() else text_of(presented))
+        except KeyStoreUnavailable as error:
+            log.warning("an API key cannot be verified: %s", error)
+            raise StoreUnavailable(
+                "API keys cannot be verified just now.",
+                policy=RequireApiKey.kind,
+                reason="store",
+                headers=[("Retry-After", str(RETRY_WHEN_DOWN))],
+            ) from error
+
+    return find
+
+
+class _Verifier:
+    """Decides about a key that was looked up, and words the refusals."""
+
+    def __init__(self, policy: RequireApiKey, realm: str) -> None:
+        self.scheme = "Bearer" if "bearer" in policy.in_ else "ApiKey"
+        self.challenge = f"{self.scheme} realm={realm}"
+        self.scopes = frozenset(policy.scopes)
+        self.any_scope = frozenset(policy.any_scope)
+        self.wanted = " ".join(dict.fromkeys((*policy.scopes, *policy.any_scope)))
+
+    def reaches(self, key: ApiKey) -> None:
+        """Raise the 403 of a key that lacks a scope."""
+        if not self.scopes <= key.scopes or (self.any_scope and self.any_scope.isdisjoint(key.scopes)):
+            detail = f"The API key lacks the scope that this needs: {self.wanted}."
+            error = f', error="insufficient_scope", scope="{self.wanted}"'
+            raise InsufficientScope(detail, **self._terms("insufficient_scope", error))
+
+    def nothing_presented(self) -> Denied:
+        """Return the denial of a request without credentials: a bare challenge (RFC 6750, section 3.1)."""
+        return Unauthenticated("An API key is required.", **self._terms("missing", ""))
+
+    def malformed(self) -> Denied:
+        """Return the denial of a request with several credentials, or with an empty one."""
+        return InvalidRequest(
+            "Present one API key, in one place.", **self._terms("malformed", ', error="invalid_request"')
+        )
+
+    def refusal(self, key: ApiKey | None, run: Run) -> Denied | None:
+        """Return the denial of a key that does not work, or does not from where it is used; else None.
+
+        Only to somebody who holds a real key does it say more than that it is not valid.
+        """
+        if key is None:
+            return self._invalid("The API key is not valid.", "unknown")
+        if key.unrestricted:
+            return None
+        status = key.status
+        if status == "expired":
+            return self._invalid("The API key has expired.", "expired")
+        if status != "active":
+            return self._invalid("The API key is not valid.", status.replace(" ", "_"))
+        if not key.allows(run.request.remote_addr):
+            return self._invalid("The API key is not valid.", "address")
+        return None
+
+    def _invalid(self, detail: str, reason: str) -> Denied:
+        error = f', error="invalid_token", error_description="{detail}"'
+        return Unauthenticated(detail, **self._terms(reason, error))
+
+    def _terms(self, reason: str, parameters: str) -> dict[str, Any]:
+        challenge = [("WWW-Authenticate", self.challenge + parameters)]
+        return {"policy": RequireApiKey.kind, "reason": reason, "headers": challenge}
+
+
+def _too_many(wait: int) -> Denied:
+    return LimitExceeded(
+        f"Too many bad API keys from this address. Try again in {wait} s.",
+        policy=RequireApiKey.kind,
+        reason="failures",
+        headers=[("Retry-After", str(wait))],
+    )
+
+
+require_api_key: RequireApiKey = RequireApiKey()

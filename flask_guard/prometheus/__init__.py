@@ -1,0 +1,1 @@
+"""`metrics`: requests counted for Prometheus."""

@@ -1,0 +1,230 @@
+"""What `metrics` counts in: prometheus_client's objects, a set of them for each prefix, all of them an app's own.
+
+prometheus_client has two ways to keep a value: in this process, or, if the environment names a
+``PROMETHEUS_MULTIPROC_DIR``, in files that all the workers of a server share.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import weakref
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import signals
+from ..core.app_state import AppState
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from prometheus_client import CollectorRegistry, Metric
+
+    from ..core.request_run import Run
+    from ..typing import Flask
+
+MOST_REASONS = 200
+"""Pairs of policy and reason that denials are counted by. Those of more are counted as ``other``."""
+OTHER = "other"
+STORE_ERROR_SIGNAL = "store_unavailable"
+"""The signal of :mod:`flask_guard.signals` for a store that could not be asked. The one place that names it."""
+MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class Families:
+    """The metrics of one prefix.
+
+    :param buckets: the upper bounds of the histogram's buckets, in seconds.
+    """
+
+    def __init__(self, client: ModuleType, prefix: str, buckets: tuple[float, ...]) -> None:
+        self.prefix: str = prefix
+        self.buckets: tuple[float, ...] = buckets
+        by_request = ("endpoint", "method", "status")
+        self.requests: Any = client.Counter(
+            f"{prefix}_requests", "Requests, by the class of their status.", by_request, registry=None
+        )
+        self.duration: Any = client.Histogram(
+            f"{prefix}_request_duration_seconds",
+            "Seconds from the first hook to the last byte.",
+            by_request,
+            registry=None,
+            buckets=buckets,
+        )
+        self.denials: Any = client.Counter(
+            f"{prefix}_denials",
+            "Refused requests (mode enforce), and those that a policy in shadow would have refused (mode report).",
+            ("policy", "reason", "mode"),
+            registry=None,
+        )
+        self.store_errors: Any = client.Counter(
+            f"{prefix}_store_errors", "Times that the limit storage stopped answering.", registry=None
+        )
+        self._seen: set[tuple[str, str]] = set()
+
+    def count_denials(self, run: Run) -> None:
+        """Count what refused the request of `run`, or would have."""
+        for denial, mode in [(run.denial, "enforce"), *((each, "report") for each in run.would_deny)]:
+            if denial is not None:
+                self.denials.labels(*self._bounded(denial.policy, denial.reason), mode).inc()
+
+    def _bounded(self, policy: str, reason: str) -> tuple[str, str]:
+        """Return labels for a denial: an app may make up reasons, and must not make up series without end."""
+        pair = (policy, reason)
+        if pair not in self._seen:
+            if len(self._seen) >= MOST_REASONS:
+                return OTHER, OTHER
+            self._seen.add(pair)
+        return pair
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics with their values."""
+        for family in self._all():
+            yield from family.collect()
+
+    def describe(self) -> list[Metric]:
+        """Return the metrics without values."""
+        return [metric for family in self._all() for metric in family.describe()]
+
+    def _all(self) -> tuple[Any, ...]:
+        return (self.requests, self.duration, self.denials, self.store_errors)
+
+
+class AppMetrics:
+    """The metrics of one app, by prefix. It can be registered as a collector.
+
+    :raises ConfigError: if prometheus_client is missing, or what it is told about several processes cannot be meant.
+    """
+
+    def __init__(self, state: AppState) -> None:
+        self._state = state
+        self._client = _client()
+        self._families: dict[str, Families] = {}
+        self._registry: CollectorRegistry | None = None
+        signal = getattr(signals, STORE_ERROR_SIGNAL, None)
+        if signal is not None:
+            signal.connect(self._count_store_error, state.app)
+
+    def families(self, prefix: str, buckets: tuple[float, ...], registry: CollectorRegistry | None) -> Families:
+        """Return the metrics of `prefix`, made at the first call.
+
+        :raises ConfigError: if they were made with other buckets or another registry, or their names are taken.
+        """
+        with self._state.lock:
+            self._settle(registry)
+            found = self._families.get(prefix) or Families(self._client, prefix, buckets)
+            if found.buckets != buckets:
+                raise ConfigError(
+                    f"metrics(buckets=…) of one prefix must be the same everywhere in an app, and {prefix!r} is counted"
+                    f" by {found.buckets} already. Give these a prefix of their own: metrics(prefix=…)"
+                )
+            self._families[prefix] = found
+            for each in self._families.values():
+                self._claim_names(each)
+            return found
+
+    def _settle(self, registry: CollectorRegistry | None) -> None:
+        if registry is not None and self._registry not in (None, registry):
+            raise ConfigError("metrics(registry=…) must be the same registry everywhere in an app")
+        self._registry = registry if registry is not None else self._registry
+
+    def _claim_names(self, families: Families) -> None:
+        """Have the names refused to any other app that would count under them in the same place."""
+        registry = self._client.REGISTRY if is_multiprocess(self._client) else self._registry
+        what = f"metrics {families.prefix} in {id(registry)}"
+        if registry is not None and what not in self._state.said:
+            _link(self._state.app, families, registry)
+            self._state.once(what)
+
+    def _count_store_error(self, _app: Flask, **_: Any) -> None:
+        for families in self._families.values():
+            families.store_errors.inc()
+
+    def registry(self) -> CollectorRegistry:
+        """Return what the app's page of metrics shows."""
+        if self._registry is not None and not is_multiprocess(self._client):
+            return self._registry
+        registry: CollectorRegistry = self._client.CollectorRegistry()
+        registry.register(_Workers(self) if is_multiprocess(self._client) else self)
+        return registry
+
+    def collect(self, prefix: str | None = None) -> Iterator[Metric]:
+        """Yield the metrics with their values."""
+        for families in list(self._families.values()):
+            if prefix in (None, families.prefix):
+                yield from families.collect()
+
+    def describe(self) -> list[Metric]:
+        """Return the metrics without values."""
+        return [metric for families in self._families.values() for metric in families.describe()]
+
+
+class _Workers:
+    """What all workers of a server have counted, an app's metrics and any others."""
+
+    def __init__(self, metrics: AppMetrics) -> None:
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        self._collector = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+        self.describe = metrics.describe
+
+    def collect(self) -> Iterable[Metric]:
+        collected: Iterable[Metric] = self._collector.collect()  # type: ignore[no-untyped-call]
+        return collected
+
+
+class _Link:
+    """An app's metrics in a registry that others share. It does not keep the app alive."""
+
+    def __init__(self, app: Flask, families: Families) -> None:
+        self._app = weakref.ref(app)
+        self._prefix = families.prefix
+        self._described = families.describe()
+
+    def collect(self) -> Iterable[Metric]:
+        app = self._app()
+        return AppState.of(app).service(AppMetrics).collect(self._prefix) if app is not None else ()
+
+    def describe(self) -> Iterable[Metric]:
+        return self._described
+
+
+def _link(app: Flask, families: Families, registry: CollectorRegistry) -> None:
+    link = _Link(app, families)
+    try:
+        registry.register(link)
+    except ValueError:
+        gc.collect()  # the name may be that of an app that has gone, as in tests
+        try:
+            registry.register(link)
+        except ValueError:
+            raise ConfigError(
+                f"metrics(prefix={families.prefix!r}): something else in this process counts under these names already."
+                " Give this app a prefix of its own, such as metrics(prefix='shop')"
+            ) from None
+    weakref.finalize(app, registry.unregister, link).atexit = False
+
+
+def is_multiprocess(client: ModuleType) -> bool:
+    """Return whether values are kept in files that several processes share."""
+    return client.values.ValueClass is not client.values.MutexValue
+
+
+def _client() -> ModuleType:
+    try:
+        import prometheus_client
+        import prometheus_client.values
+    except ImportError:
+        raise ConfigError(
+            "metrics needs prometheus_client. Install it with: pip install 'flask-guard-kit[metrics]'"
+        ) from None
+    folder = os.environ.get(MULTIPROC_DIR)
+    if is_multiprocess(prometheus_client) and not (folder and Path(folder).is_dir()):
+        raise ConfigError(f"{MULTIPROC_DIR} must name a directory that exists, and is empty when the server starts")
+    if folder and not is_multiprocess(prometheus_client):
+        raise ConfigError(
+            f"{MULTIPROC_DIR} must be set before prometheus_client is imported: set it in the environment"
+        )
+    return prometheus_client

@@ -1,0 +1,204 @@
+"""What tools that administer limits need: what is held for a client, as plain values, and how to forget it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from urllib.parse import unquote
+
+from ..errors import ConfigError, without_credentials
+from ..support.addresses import client_network
+from .identity import short
+from .storage import Backend, Charge, Counter, StoreDown
+from .storage.algorithms import BANS, LEASES
+from .storage.budgets import ALGORITHMS, Budget, Held
+from .storage.counter import StrategyCounter
+
+LOOKED_AT_ONCE = 100
+"""Budgets that one call asks for: a store serves nobody else meanwhile."""
+
+_MARKS = ("key:", "principal:", "by:")
+"""What the parts of a client's identity that are no address begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What is counted against one budget for one client.
+
+    :ivar identity: the client, as the store has it.
+    :ivar scope: the name of the budget: of one endpoint (``view:orders``), shared (``shared:search``), or a ban's.
+    :ivar remaining: what is left of the budget.
+    :ivar wait: the seconds until more is available; of a ban, until it ends.
+    """
+
+    budget: Budget
+    identity: str
+    scope: str
+    remaining: int
+    wait: int
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of policy that this is held for."""
+        algorithm = self.budget.algorithm
+        return "ban" if algorithm is BANS else "limit.concurrent" if algorithm is LEASES else "limit"
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as values that JSON can hold.
+
+        ``seconds`` is the window, the lease or how long a ban lasts; ``available_in`` the seconds until there is more
+        than ``remaining``, or until a ban ends: None for places, which are free as soon as a response has been sent.
+        """
+        budget = self.budget
+        return {
+            "client": self.identity,
+            "scope": self.scope,
+            "kind": self.kind,
+            "rate": None if self.kind == "ban" else budget.text,
+            "algorithm": next((name for name, each in ALGORITHMS.items() if each is budget.algorithm), None),
+            "remaining": self.remaining,
+            "seconds": budget.seconds,
+            "available_in": None if self.kind == "limit.concurrent" else self.wait,
+        }
+
+
+def check_visible(backend: Backend) -> None:
+    """Raise ConfigError if other processes than the one that counts cannot see what is counted."""
+    if not backend.enabled:
+        raise ConfigError("RATELIMIT_ENABLED is False: nothing is counted")
+    if backend.in_process:
+        raise ConfigError(
+            "limits are counted in memory, where each worker has its own that no other process sees: set"
+            " RATELIMIT_STORAGE_URI to sqlite:////var/lib/shop/limits.db or redis://localhost:6379/0"
+        )
+    _store(backend)
+
+
+def holdings(
+    backend: Backend,
+    client: str | None = None,
+    *,
+    scopes: Iterable[str] = (),
+    unit: str | None = None,
+    most: int | None = None,
+) -> list[Holding]:
+    """Return what is held for a client, or for all, as the store has it now. It walks through all that is stored.
+
+    :param client: what people call the client: see :func:`identities_of`.
+    :param scopes: only these; see :func:`is_in_scope`.
+    :param unit: only this sort, such as ``ban``.
+    :param most: how many to return at most, in no particular choice.
+    :raises ConfigError: if the storage cannot tell.
+    :raises StoreDown: if it cannot be asked.
+    """
+    wanted = identities_of(client) if client is not None else frozenset[str]()
+    names = frozenset(scopes)
+    held: list[Holding] = []
+    with _asking(backend) as store:
+        found = (
+            each
+            for each in store.find(unit=unit)
+            if (scope := _scope(backend, each[0])) is not None
+            and (client is None or is_client(each[1], wanted))
+            and (not names or is_in_scope(scope, names))
+        )
+        while (most is None or len(held) < most) and (batch := list(islice(found, LOOKED_AT_ONCE))):
+            held += _look(backend, store, batch)
+    return sorted(held[:most], key=_order)
+
+
+def forget(backend: Backend, held: Iterable[Holding]) -> None:
+    """Forget what is held: the clients have the whole of these budgets again, and are no longer banned.
+
+    :raises StoreDown: if the store cannot be asked. Some may have been forgotten then.
+    """
+    with _asking(backend) as store:
+        for each in held:
+            store.clear(each.budget, each.identity)
+
+
+def lift(backend: Backend, bans: Iterable[Holding]) -> None:
+    """Lift bans, and forget what led to them: else the next refusal would be one too many again.
+
+    :raises StoreDown: if the store cannot be asked. Some may have been lifted then.
+    """
+    banned = {(each.identity, each.scope) for each in bans}
+    if banned:
+        with _asking(backend) as store:
+            found = [each for each in store.find() if (each[1], _scope(backend, each[0])) in banned]
+            for budget, identity in sorted(found, key=lambda each: each[0].algorithm is BANS):  # the ban itself last
+                store.clear(budget, identity)
+
+
+# Who and what is meant --------------------------------------------------------------------------------------------
+
+
+def identities_of(client: str) -> frozenset[str]:
+    """Return what a client may be called in a store.
+
+    :param client: an address, the id of an API key or of a principal, what a callable of the app's returned, or what
+        :class:`Holding` says.
+    """
+    text = short(client)
+    return frozenset(
+        (client, client_network(client.removesuffix("/64")), f"key:{client}", f"principal:{text}", f"by:{text}")
+    )
+
+
+def is_client(identity: str, wanted: frozenset[str]) -> bool:
+    """Return whether `identity`, or a part of it if several things together identify a client, is one of `wanted`."""
+    return identity in wanted or ("+" in identity and not wanted.isdisjoint(identity.split("+")))
+
+
+def is_in_scope(scope: str, names: frozenset[str]) -> bool:
+    """Return whether a scope is among `names`: as it is, or without its kind and number (``orders``)."""
+    plain = scope.partition("#")[0]
+    return not names.isdisjoint((scope, plain, plain.partition(":")[2]))
+
+
+# The store --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _asking(backend: Backend) -> Iterator[Counter]:
+    """Give what counts in the store itself, whose errors are a StoreDown that shows no password."""
+    known = backend.storage.base_exceptions
+    errors: tuple[type[Exception], ...] = (*known, OSError) if isinstance(known, tuple) else (known, OSError)
+    try:
+        yield _store(backend)
+    except errors as error:
+        raise StoreDown(f"{type(error).__name__}: {without_credentials(str(error))}") from error
+
+
+def _store(backend: Backend) -> Counter:
+    """Return what counts in the store itself: what this process counts while the store is down is no answer here.
+
+    :raises ConfigError: if the storage cannot list what it holds.
+    """
+    if isinstance(backend.store, StrategyCounter):
+        raise ConfigError("this storage cannot list what it holds; SQLite and Redis can: set RATELIMIT_STORAGE_URI")
+    return backend.store
+
+
+def _look(backend: Backend, store: Counter, held: Sequence[Held]) -> list[Holding]:
+    """Return where the clients stand, without those for whom nothing counts any more."""
+    charges: list[Charge] = [(budget, identity, 0, 0) for budget, identity in held]
+    _, standings = store.take(charges)
+    return [
+        Holding(each.budget, each.identity, _scope(backend, each.budget) or "", each.remaining, each.wait)
+        for each in standings
+        if each.remaining < each.budget.amount
+    ]
+
+
+def _scope(backend: Backend, budget: Budget) -> str | None:
+    """Return the scope of a budget as this app calls it; None if it is of an app with another key prefix."""
+    scope, prefix = unquote(budget.scope), backend.key_prefix
+    return scope.removeprefix(prefix) if scope.startswith(prefix) else None
+
+
+def _order(held: Holding) -> tuple[str, str, bool, int, int]:
+    return held.identity, held.scope, held.kind != "ban", held.budget.seconds, held.budget.amount

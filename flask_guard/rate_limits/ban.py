@@ -1,0 +1,242 @@
+"""`ban`: who is denied often is denied everything for a while."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
+
+from flask import current_app
+from werkzeug.exceptions import HTTPException
+
+from ..errors import ConfigError, printable
+from ..signals import client_banned
+from ..support.callables import takes_request
+from ..support.durations import seconds_of
+from ..typing import Leave, Response
+from .identity import identifier
+from .metered import Meter, Metered
+from .storage import Backend, Budget, Charge, StoreDown, ban_budget, parse_rates, rate_budget
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ..core.plan import Place
+    from ..core.request_run import Run
+    from ..typing import Mode, OnStoreError, TargetT
+    from .identity import By
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+Allow: TypeAlias = "Iterable[str] | Callable[..., object]"
+_Network: TypeAlias = "IPv4Network | IPv6Network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Ban(Metered):
+    """Bans who is denied often: ``ban(after="5/minute", on=[429, 401], lasting="1h")``.
+
+    Each response with one of the statuses `on` counts against the client. Who uses `after` up is denied everything
+    under the scope of the ban, with a 429 (``abnormal-usage-detected``) and ``Retry-After``, until it has lasted; what
+    is denied by the ban itself does not count. Kept where limits are counted, and asked for together with them.
+    A ban stays in force whatever bans are nearer. ``flask guard bans`` lists and lifts them.
+
+    :param after: how many such responses in which time, such as ``"5/minute"``.
+    :param on: the statuses that count.
+    :param by: who is banned, as for :class:`Limit`.
+    :param lasting: for how long: seconds, a timedelta, or a span such as ``"1h"`` or ``"1d12h"``.
+    :param allow: who is never banned: addresses and networks, or a callable that returns true for them.
+    :param shared: a name: scopes that have it share their bans.
+    :param methods: the methods to which it applies; by default all.
+    :param when: a callable; it applies to requests for which that returns true.
+    :param on_store_error: as for :class:`Limit`.
+    :param mode: ``"report"`` to log what would be denied instead of denying it.
+    :raises ConfigError: for options that cannot be meant.
+    """
+
+    kind: ClassVar[str] = "ban"
+    repeatable: ClassVar[bool] = True
+
+    after: str = ""
+    on: frozenset[int] = frozenset((429, 401, 403))
+    lasting: int = 3600
+    allow: tuple[_Network, ...] | Callable[..., object] = ()
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, target: TargetT, /) -> TargetT: ...
+        @overload
+        def __call__(
+            self,
+            *,
+            after: str = ...,
+            on: int | Iterable[int] = ...,
+            by: By = ...,
+            lasting: int | str | timedelta = ...,
+            allow: Allow = ...,
+            shared: str | None = ...,
+            methods: Iterable[str] | None = ...,
+            when: Callable[..., object] | None = ...,
+            on_store_error: OnStoreError | None = ...,
+            mode: Mode | None = ...,
+        ) -> Ban: ...
+        def __call__(self, *args: Any, **options: Any) -> Any: ...
+
+    def __post_init__(self) -> None:
+        if self.after:
+            parse_rates(self.after, "ban(after=…)")
+        object.__setattr__(self, "on", _statuses(self.on))
+        object.__setattr__(self, "lasting", seconds_of(self.lasting, "ban(lasting=…)"))
+        if callable(self.allow):
+            takes_request(self.allow, "ban(allow=…)")
+        else:
+            object.__setattr__(self, "allow", _networks(self.allow))
+        Metered.__post_init__(self)
+
+    @property
+    def keeps(self) -> bool:
+        return True
+
+    def applies(self, place: Place) -> bool:
+        if self.methods is not None and self.methods.isdisjoint((_counted_as(place), place.method)):
+            return False
+        return not place.preflight
+
+    def check_target(self, target: object) -> None:
+        if not self.after:
+            raise ConfigError("ban needs to know after what: @ban(after='5/minute', on=[429, 401], lasting='1h')")
+
+    def refine(self, *args: Any, **options: Any) -> Self:
+        return super(Ban, self).refine(*args, **options)
+
+    def meter(self, place: Place, backend: Backend) -> Meter:
+        self.check_target(None)
+        scope = f"{backend.key_prefix}ban:{self.shared or self._scope(place)}"
+        on_error = self.on_store_error or backend.on_store_error
+        banned = ban_budget(self.lasting, scope, on_error=on_error)
+        algorithm = backend.algorithm(None)
+        strikes = [
+            rate_budget(item, scope, algorithm, shown=False, on_error="allow" if on_error == "allow" else "local")
+            for item in dict.fromkeys(parse_rates(self.after, "ban(after=…)"))
+        ]
+        identify = identifier(self.by, "ban(by=…)")
+        concerns = self._concerned()
+
+        def charge(run: Run, charges: list[Charge]) -> None:
+            client = identify(run) if concerns(run) else None
+            run.values.setdefault(_CLIENTS, {})[banned] = client
+            if client is not None:
+                charges.append((banned, client, 1, 0))
+
+        return Meter(charge, self._striking(banned, strikes, identify, concerns, backend))
+
+    def _scope(self, place: Place) -> str:
+        name = f"{place.scope.kind}:{place.scope.name}"
+        if place.scope.kind == "method":
+            name = f"method:{place.scope.name.rpartition('.')[0]}.{_counted_as(place).lower()}"
+        return f"{name}#{place.ordinal}" if place.ordinal else name
+
+    def _striking(
+        self,
+        banned: Budget,
+        strikes: list[Budget],
+        identify: Callable[[Run], str],
+        concerns: Callable[[Run], bool],
+        backend: Backend,
+    ) -> Leave:
+        statuses = self.on
+
+        def leave(run: Run, response: Response) -> None:
+            if response.status_code not in statuses or (run.denial is not None and run.denial.policy == Ban.kind):
+                return
+            client = _client_of(run, banned, identify, concerns)
+            if client is not None and _used_up(strikes, banned, client, backend):
+                backend.counter.ban(banned, client)
+                for strike in strikes:  # else the first one after the ban could be the last before the next
+                    backend.counter.clear(strike, client)
+                self._say(run, banned, client)
+
+        return leave
+
+    def _say(self, run: Run, banned: Budget, identity: str) -> None:
+        log.warning("%s is banned from %s for %s s", printable(identity), banned.scope, self.lasting)
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        client_banned.send(app, identity=identity, seconds=self.lasting, request=run.request)
+
+    def _concerned(self) -> Callable[[Run], bool]:
+        applies = takes_request(self.when, "ban(when=…)") if self.when else None
+        allowed = takes_request(self.allow, "ban(allow=…)") if callable(self.allow) else None
+        networks = () if callable(self.allow) else self.allow
+
+        def concerns(run: Run) -> bool:
+            if applies is not None and not applies(run.request):
+                return False
+            if allowed is not None:
+                return not allowed(run.request)
+            return not networks or not _within(run.request.remote_addr, networks)
+
+        return concerns
+
+
+_CLIENTS = "ban.clients"
+"""Where a run notes, for each ban, whom it concerns."""
+
+
+def _counted_as(place: Place) -> str:
+    return "GET" if place.method == "HEAD" else place.method
+
+
+def _client_of(run: Run, banned: Budget, identify: Callable[[Run], str], concerns: Callable[[Run], bool]) -> str | None:
+    """Return whom the ban concerns; None if nobody, or nobody who can be told."""
+    known: dict[Budget, str | None] = run.values.get(_CLIENTS, {})
+    if banned in known:
+        return known[banned]
+    try:  # the request was answered before the ban was asked
+        return identify(run) if concerns(run) else None
+    except HTTPException:
+        return None
+    except Exception:  # the response is finished, and must not be lost
+        log.exception("it cannot be told whom a ban concerns: the response does not count")
+        return None
+
+
+def _used_up(strikes: list[Budget], banned: Budget, client: str, backend: Backend) -> bool:
+    """Count a response, and return whether that was the last before a ban. Who is banned already is not banned anew."""
+    charges: list[Charge] = [(strike, client, 0, 1) for strike in strikes]
+    try:
+        _, standings = backend.counter.take([*charges, (banned, client, 0, 0)])
+    except StoreDown:
+        return False
+    used_up = {each.budget for each in standings if each.remaining <= 0}
+    return bool(used_up) and banned not in used_up
+
+
+def _within(address: str | None, networks: Iterable[_Network]) -> bool:
+    try:
+        ip = ip_address(address or "")
+    except ValueError:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None) or ip
+    return any(mapped in network for network in networks)
+
+
+def _networks(allow: object) -> tuple[_Network, ...]:
+    listed = (allow,) if isinstance(allow, str) else tuple(allow) if isinstance(allow, Iterable) else (allow,)
+    try:
+        return tuple(each if isinstance(each, (IPv4Network, IPv6Network)) else ip_network(str(each)) for each in listed)
+    except ValueError as error:
+        raise ConfigError(f"ban(allow=…) must list addresses and networks such as '192.0.2.0/24': {error}") from None
+
+
+def _statuses(on: object) -> frozenset[int]:
+    listed = (on,) if isinstance(on, int) else tuple(on) if isinstance(on, Iterable) else ()
+    if not listed or not all(isinstance(each, int) and 400 <= each <= 599 for each in listed):
+        raise ConfigError(f"ban(on=…) must list statuses from 400 to 599, such as [429, 401], not {on!r}")
+    return frozenset(listed)
+
+
+ban: Ban = Ban()

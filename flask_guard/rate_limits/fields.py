@@ -1,0 +1,109 @@
+"""The response fields of limits: draft-ietf-httpapi-ratelimit-headers-11, and the older ``X-RateLimit-*``.
+
+The former is a draft: all that knows its syntax is here and in :attr:`flask_guard.rate_limits.storage.Budget.field`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from time import time
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from ..support.header_fields import Pair, put
+from ..typing import Leave, Response
+from .storage import Standing
+
+if TYPE_CHECKING:
+    from ..core.app_state import AppState
+    from ..core.request_run import Run
+
+VALUE = "limit"
+"""Where a run keeps the standings that it met."""
+
+LEGACY = {
+    "RATELIMIT_HEADER_LIMIT": "X-RateLimit-Limit",
+    "RATELIMIT_HEADER_REMAINING": "X-RateLimit-Remaining",
+    "RATELIMIT_HEADER_RESET": "X-RateLimit-Reset",
+}
+"""The older names, by the config keys with which Flask-Limiter changes them."""
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A field name (RFC 9110, section 5.1)."""
+
+
+def check_field_names(state: AppState) -> None:
+    """Raise ConfigError if a field name in the app's configuration cannot be one."""
+    for key in LEGACY:
+        name = state.app.config.get(key)
+        if name and not (isinstance(name, str) and _NAME.fullmatch(name)):
+            raise ConfigError(f"{key} must be the name of a header field, not {name!r}")
+
+
+def field_names_in(state: AppState) -> tuple[str, ...]:
+    """Return the names of the fields that the app's responses carry."""
+    wanted = state.config.ratelimit_headers
+    draft = ("RateLimit-Policy", "RateLimit") if wanted != "legacy" else ()
+    return (*draft, *(_legacy_names(state) if wanted != "draft" else ()), "Retry-After")
+
+
+def field_writer(state: AppState) -> Leave:
+    """Return what writes where the client stands, for all limits that a request met."""
+    wanted = state.config.ratelimit_headers
+    if wanted == "draft":
+        return _write_draft
+    limit, remaining, reset = _legacy_names(state)
+
+    def legacy(standings: list[Standing]) -> list[Pair]:
+        tightest = min(standings, key=lambda each: (each.remaining, -each.wait))
+        moment = int(time()) + tightest.wait
+        return [
+            (limit, str(tightest.budget.amount)),
+            (remaining, str(tightest.remaining)),
+            (reset, str(moment)),
+        ]
+
+    def write(run: Run, response: Response) -> None:
+        standings = _shown(run)
+        if standings:
+            put(response.headers, *legacy(standings), *(_draft(standings) if wanted == "both" else ()))
+
+    return write
+
+
+def _legacy_names(state: AppState) -> tuple[str, ...]:
+    return tuple(str(state.app.config.get(key) or name) for key, name in LEGACY.items())
+
+
+def _write_draft(run: Run, response: Response) -> None:
+    standings = _shown(run)
+    if standings:
+        put(response.headers, *_draft(standings))
+
+
+def _shown(run: Run) -> list[Standing]:
+    met: list[Standing] = run.values.get(VALUE, [])
+    return [each for each in met if each[0].shown]
+
+
+def _draft(standings: list[Standing]) -> tuple[Pair, Pair]:
+    return (
+        ("RateLimit-Policy", ", ".join([f"{each.budget.field}{_partition(each)}" for each in standings])),
+        ("RateLimit", ", ".join([_item(each) for each in standings])),
+    )
+
+
+def _item(standing: Standing) -> str:
+    budget, remaining, wait, _, _ = standing
+    when = f";t={wait}" if budget.item is not None else ""  # nobody knows when one of those at work will be done
+    return f'"{budget.name}";r={remaining}{when}{_partition(standing)}'
+
+
+def _partition(standing: Standing) -> str:
+    """Return the partition key: a hash, so that it tells clients apart and says nothing else about them."""
+    if not standing.budget.partitioned:
+        return ""
+    digest = hashlib.sha256(standing.identity.encode("utf-8", "surrogatepass")).digest()
+    return f";pk=:{base64.b64encode(digest[:12]).decode()}:"

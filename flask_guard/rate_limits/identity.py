@@ -1,0 +1,98 @@
+"""Who is counted: from a request to the client's identity."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from werkzeug.exceptions import HTTPException
+
+from ..authentication.schemes import PRINCIPAL_ID
+from ..core.policy import Phase
+from ..errors import ConfigError
+from ..keys.require_api_key import VALUE as API_KEY
+from ..support.addresses import client_network
+from ..support.callables import takes_request
+
+if TYPE_CHECKING:
+    from ..core.request_run import Run
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+ByOne: TypeAlias = "Literal['address', 'api_key', 'principal'] | Callable[..., object]"
+By: TypeAlias = "ByOne | tuple[ByOne, ...]"
+
+NAMES = ("address", "api_key", "principal")
+LONGEST_IDENTITY = 128
+"""Characters of a client's identity beyond which its hash is stored instead."""
+
+
+def check_by(by: object, what: str) -> None:
+    """Raise ConfigError unless `by` says who is counted."""
+    several = by if isinstance(by, tuple) else (by,)
+    for each in several:
+        if not callable(each) and each not in NAMES:
+            raise ConfigError(f"{what} must be 'address', 'api_key', 'principal', a callable or a tuple, not {by!r}")
+        if callable(each):
+            takes_request(each, what)
+    if not several or len(set(several)) < len(several):
+        raise ConfigError(f"{what} must name each part once, not {by!r}")
+
+
+def phase_of(by: By) -> Phase:
+    """Return when it is known who a client is."""
+    return Phase.LIMIT if by in ("address", ("address",)) else Phase.QUOTA
+
+
+def identifier(by: By, what: str) -> Callable[[Run], str]:
+    """Return what identifies the client of a request. It never returns nothing: who cannot be told has an address."""
+    if isinstance(by, tuple):
+        parts = [identifier(each, what) for each in by]
+        return lambda run: "+".join([identify(run) for identify in parts])
+    if callable(by):
+        return _by_callable(by, what)
+    return {"address": address_of, "api_key": _api_key, "principal": _principal}[by]
+
+
+def address_of(run: Run) -> str:
+    """Return what stands for the client's address."""
+    return client_network(run.request.remote_addr)
+
+
+def _api_key(run: Run) -> str:
+    key = run.values.get(API_KEY)
+    return f"key:{key.id}" if key else address_of(run)
+
+
+def _principal(run: Run) -> str:
+    name = run.values.get(PRINCIPAL_ID)
+    return f"principal:{short(name)}" if name else address_of(run)
+
+
+def _by_callable(by: Callable[..., object], what: str) -> Callable[[Run], str]:
+    who = takes_request(by, what)
+
+    def identity(run: Run) -> str:
+        try:
+            value = who(run.request)
+            name = "" if value is None else str(value)
+        except HTTPException:
+            raise
+        except Exception:  # a limit that cannot tell clients apart must neither open nor take the site down
+            log.exception("%s failed: the request is counted by address", what)
+            name = ""
+        return f"by:{short(name)}" if name else address_of(run)
+
+    return identity
+
+
+def short(text: str) -> str:
+    """Return `text` as it can stand in a storage key: a hash of it if it is long, or unprintable.
+
+    A plus is escaped, because it joins the parts of a tuple.
+    """
+    if len(text) > LONGEST_IDENTITY or not text.isprintable():
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return text.replace("%", "%25").replace("+", "%2B") if "+" in text or "%" in text else text

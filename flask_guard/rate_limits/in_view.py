@@ -1,0 +1,186 @@
+"""Limits inside a view: counted where the view says so."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flask import after_this_request, current_app, has_request_context
+
+from ..core.app_state import AppState, installed_state
+from ..core.denials import Denied
+from ..core.report_mode import announce
+from ..core.request_run import Run, current_run
+from ..errors import NotGuarded
+from ..typing import Response
+from .charge import Lease, leases_of, release, take_leases, take_or_deny, unavailable
+from .fields import VALUE as STANDINGS
+from .fields import field_writer
+from .limit_meter import whole_cost
+from .metered import Meter
+from .storage import Backend, Charge, Standing, StoreDown
+
+if TYPE_CHECKING:
+    from .concurrent import ConcurrencyLimit
+    from .limit import Limit
+
+MOST_KEPT = 1000
+"""Policies made inside views that are kept compiled."""
+_WRITES = "limit.inline"
+"""Where a run notes that its response will be given the fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitStatus:
+    """Where the client of a request stands with a limit.
+
+    :ivar allowed: whether the request fits, or fitted.
+    :ivar remaining: how many requests are left, of the rate that has the fewest; None if none applies.
+    :ivar reset: in how many seconds more are available; if the request does not fit, in how many it may.
+    :ivar rate: the rate that this is about, such as ``10 per 1 minute``.
+    """
+
+    allowed: bool = True
+    remaining: int | None = None
+    reset: int = 0
+    rate: str = ""
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+
+class InlineMeters:
+    """The policies that an app's views use inside, compiled, by policy and endpoint."""
+
+    def __init__(self, state: AppState) -> None:
+        self._backend = state.service(Backend)
+        self._meters: dict[Hashable, Meter] = {}
+
+    def meter(self, policy: Limit | ConcurrencyLimit, endpoint: str | None) -> Meter:
+        """Return what `policy` charges in the view of `endpoint`."""
+        key = (policy, endpoint)
+        found = self._meters.get(key)
+        if found is None:
+            scope = f"shared:{policy.shared}" if policy.shared else f"inline:{endpoint or ''}"
+            found = policy.meter_in(scope, self._backend)
+            if len(self._meters) >= MOST_KEPT:
+                self._meters.clear()
+            self._meters[key] = found
+        return found
+
+
+def hit_now(policy: Limit | ConcurrencyLimit, cost: int | None = None) -> LimitStatus:
+    """Charge the current request, and deny it if there is no room."""
+    run = _run_of(policy, "hit()")
+    charges, leases = _charges(run, policy)
+    if cost is not None:
+        cost = whole_cost(cost, "limit.hit(cost=…)")
+        charges = [(budget, who, cost, cost) for budget, who, _, _ in charges]
+    if not charges:
+        return LimitStatus()
+    counter = run.state.service(Backend).counter
+    _write_fields_later(run)
+    try:
+        take = take_leases if leases else take_or_deny
+        return _status(take(run, counter, charges), taken=True)
+    except Denied as denial:
+        if policy.mode_in(run.state) == "report":
+            run.would_deny += (denial,)
+            announce(run, denial, would=True)
+            return LimitStatus(allowed=False, remaining=0)
+        denial.error_format = run.state.config.error_format
+        run.denial = denial
+        announce(run, denial)
+        raise
+    finally:
+        _forget_earlier(run)
+
+
+def peek_now(policy: Limit | ConcurrencyLimit) -> LimitStatus:
+    """Return where the client of the current request stands."""
+    run = _run_of(policy, "peek()")
+    charges = [(budget, who, need, 0) for budget, who, need, _ in _charges(run, policy)[0]]
+    if not charges:
+        return LimitStatus()
+    try:
+        _, standings = run.state.service(Backend).counter.take(charges)
+    except StoreDown as error:
+        raise unavailable(charges) from error
+    return _status(standings)
+
+
+def _run_of(policy: Limit | ConcurrencyLimit, what: str) -> Run:
+    if not has_request_context():
+        raise RuntimeError(f"{policy!r}: {what} is about the current request, and there is none")
+    run = current_run()
+    if installed_state(current_app) is None:
+        raise NotGuarded(f"{policy!r} was not counted, because this app has no Guard: call Guard(app) where it is made")
+    if run is None:
+        raise NotGuarded(f"{policy!r} was not counted, because the request is over: count before its body is streamed")
+    return run
+
+
+def _charges(run: Run, policy: Limit | ConcurrencyLimit) -> tuple[list[Charge], bool]:
+    """Return what the request is to be charged, and whether that is leases."""
+    policy.check_inline()
+    state, charges = run.state, list[Charge]()
+    backend = state.service(Backend)
+    method = run.request.method
+    if not backend.enabled or not state.config.enabled or state.disabled:
+        return [], False
+    if policy.methods is not None and policy.methods.isdisjoint((method, "GET" if method == "HEAD" else method)):
+        return [], False
+    meter = state.service(InlineMeters).meter(policy, run.request.endpoint)
+    meter.charge(run, charges)
+    return charges, meter.leases
+
+
+def _forget_earlier(run: Run) -> None:
+    """Leave in the fields only where the client stands now with budgets that the request has met before."""
+    met: list[Standing] = run.values.get(STANDINGS, [])
+    if len(met) > 1:
+        latest = {each.budget.key_for(each.identity): each for each in met}
+        run.values[STANDINGS] = list(latest.values())
+
+
+_BLOCKS = "limit.blocks"
+
+
+def enter_block(policy: ConcurrencyLimit) -> LimitStatus:
+    """Take a place for a ``with`` block."""
+    run = _run_of(policy, "with")
+    before = len(leases_of(run))
+    status = hit_now(policy)
+    taken: list[Lease] = leases_of(run)[before:]
+    run.values.setdefault(_BLOCKS, {}).setdefault(policy, []).append(taken)
+    return status
+
+
+def leave_block(policy: ConcurrencyLimit) -> None:
+    """Give back what `enter_block` took, if it took any."""
+    run = current_run()
+    if run is not None:
+        taken = run.values[_BLOCKS][policy].pop()
+        held = leases_of(run)
+        held[:] = [each for each in held if each not in taken]
+        release(taken)
+
+
+def _status(standings: list[Standing], *, taken: bool = False) -> LimitStatus:
+    if not standings:  # the store is down, and lets everybody through then
+        return LimitStatus()
+    tightest = min(standings, key=lambda each: (each.remaining, -each.wait))
+    allowed = taken or all(each.remaining >= each.need for each in standings)
+    return LimitStatus(allowed, tightest.remaining, tightest.wait, tightest.budget.text)
+
+
+def _write_fields_later(run: Run) -> None:
+    if _WRITES not in run.values:
+        run.values[_WRITES] = True
+        write = run.state.service(field_writer)
+
+        def write_fields(response: Response) -> Response:
+            return write(run, response) or response
+
+        after_this_request(write_fields)

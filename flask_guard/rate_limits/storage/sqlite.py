@@ -1,0 +1,284 @@
+"""Limits counted in a file, for one machine with many workers: exact among them, and with no server to run.
+
+``RATELIMIT_STORAGE_URI = "sqlite:////var/lib/shop/limits.db"``
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from time import monotonic, sleep
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+from ...errors import ConfigError, did_you_mean
+from .algorithms import Algorithm, State
+from .budgets import Held
+from .counter import Charge, Standing, settle
+from .sqlite_file import Execute, SQLiteFile
+from .table import TableStorage, algorithm_of, cleared_with, held_in_table, matches
+
+T = TypeVar("T")
+SCHEME = "sqlite"
+EXAMPLE = "sqlite:////var/lib/shop/limits.db, or sqlite:///limits.db in the working directory"
+
+TIMEOUT = 2.0
+"""Seconds that a request waits for the file by default: several times what 64 busy threads on two cores make of it."""
+
+LONGEST_TIMEOUT = 60.0
+
+TIDY_EVERY = 60.0
+TIDY_AFTER = 1000
+"""Seconds of use, and charges, after which a process tidies up."""
+
+BATCH = 200
+"""Rows looked at in one step of tidying up."""
+
+PAUSE = 0.001
+"""Seconds between those steps, for others to write in."""
+
+ATTEMPTS = 50
+"""Of copying the end of the log while others write."""
+
+SETUP = (
+    "PRAGMA page_size = 1024",  # of a new file: a charge writes one page
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",  # waits for the disk now and then, in an order that a power cut does not corrupt
+    "PRAGMA wal_autocheckpoint = 32768",  # should tidying up not be possible
+    "CREATE TABLE IF NOT EXISTS guard_limits_1 (key TEXT PRIMARY KEY, state, ends REAL NOT NULL) WITHOUT ROWID",
+)
+SELECT = "SELECT state FROM guard_limits_1 WHERE key = ?"
+SET = (
+    "INSERT INTO guard_limits_1 VALUES (?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET state = excluded.state, ends = excluded.ends"
+)
+DELETE = "DELETE FROM guard_limits_1 WHERE key = ?"
+DELETE_ENDED = "DELETE FROM guard_limits_1 WHERE key = ? AND ends <= ?"
+DELETE_ALL = "DELETE FROM guard_limits_1 WHERE key != ''"
+PAGE = "SELECT key, ends FROM guard_limits_1 WHERE key > ? ORDER BY key LIMIT ?"
+ENDS = "SELECT ends FROM guard_limits_1 WHERE key = ?"
+TURN = ""
+"""The key whose end is when the rows are next swept, by whichever process comes first."""
+
+
+class SQLiteStorage(TableStorage):
+    """A storage of ``limits`` that counts in an SQLite file of its own.
+
+    Exact among all threads and processes of one machine; not for a network file system. Counts survive a restart; a
+    power cut may lose those of the last moments. The files (there are two beside it, ``-wal`` and ``-shm``) are made
+    readable to their owner only. Delete all three to begin anew, as when one is corrupt: workers notice within a
+    second. The moving window stores 8 bytes for each request in it, and writes them again with each.
+
+    :param uri: ``sqlite:///`` and a path, relative to the working directory unless it begins with another slash.
+        ``?timeout=0.5`` may follow.
+    :param options: ``timeout``, the seconds that a request waits while others write, by default 2; then the storage
+        counts as down.
+    :ivar path: where the file is.
+    :raises ConfigError: for a database in memory, where each worker would count alone, and for unknown options.
+    """
+
+    STORAGE_SCHEME: list[str] | None = [SCHEME]  # noqa: RUF012  # as limits declares it
+
+    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: float | str | bool) -> None:
+        super().__init__(uri, wrap_exceptions=wrap_exceptions)
+        self.path: str
+        self.path, in_uri = _parsed(uri or "")
+        options = {"timeout": TIMEOUT, **in_uri, **options}
+        seconds = _seconds(options.pop("timeout"))
+        if options:
+            name = min(options)
+            raise ConfigError(f"{name!r} is no option of SQLite limits{did_you_mean(name, ['timeout'])}")
+        self._file = SQLiteFile(self.path, seconds, SETUP)
+        self._tidier_file = SQLiteFile(self.path, seconds, SETUP)
+        self._tidier: threading.Thread | None = None
+        self._charges = 0
+        self._next_tidying = monotonic() + TIDY_EVERY
+
+    @property
+    def base_exceptions(self) -> tuple[type[Exception], ...]:
+        """Return the errors of a file that cannot be used."""
+        return (sqlite3.Error,)
+
+    def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
+        """Make all charges, or none.
+
+        :raises sqlite3.Error: if the file cannot be used, or was not free in time.
+        """
+        keys = [_storable(f"{budget.head}{identity}{budget.table_tail}") for budget, identity, _, _ in charges]
+
+        def work(execute: Execute, now: float) -> tuple[bool, list[Standing], bool]:
+            states = [_state(execute, key, charge[0].algorithm) for key, charge in zip(keys, charges, strict=True)]
+            taken, standings, changed = settle(charges, states, now, token)
+            for index, state, ends in changed:
+                execute(SET, (keys[index], charges[index][0].algorithm.pack(state), ends))
+            return taken, standings, self._is_time_to_tidy()
+
+        taken, standings, due = self._file.write(work)
+        if due:
+            self._start_tidying()
+        return taken, standings
+
+    def change(self, key: str, change: Callable[[State, float], tuple[State, float, T]], *, write: bool = True) -> T:
+        """Change the state of one key.
+
+        :raises sqlite3.Error: if the file cannot be used, or was not free in time.
+        """
+        stored, algorithm = _storable(key), algorithm_of(key)
+        if not write:
+            return self._file.read(lambda execute, now: change(_state(execute, stored, algorithm), now)[2])
+
+        def work(execute: Execute, now: float) -> tuple[T, bool]:
+            state, ends, result = change(_state(execute, stored, algorithm), now)
+            if state is None:
+                execute(DELETE, (stored,))
+            else:
+                execute(SET, (stored, algorithm.pack(state), ends))
+            return result, self._is_time_to_tidy()
+
+        result, due = self._file.write(work)
+        if due:
+            self._start_tidying()
+        return result
+
+    def clear(self, key: str) -> None:
+        """Forget a key."""
+        keys = [(_storable(each),) for each in cleared_with(key)]
+        self._file.write(lambda execute, _now: [execute(DELETE, each) for each in keys])
+
+    def reset(self) -> int | None:
+        """Forget everything; return how many keys that were."""
+        return self._file.write(lambda execute, _now: execute(DELETE_ALL).rowcount)
+
+    def check(self) -> bool:
+        """Return whether the file can be used."""
+        try:
+            self._file.write(lambda _execute, _now: None)
+        except sqlite3.Error:
+            return False
+        return True
+
+    def find(self, identity: str | None = None, unit: str | None = None) -> Iterable[Held]:
+        """Return what is held in the file."""
+        for page, now in self._pages(self._file):
+            for key, ends in page:
+                held = held_in_table(key) if ends > now else None
+                if held is not None and matches(held, identity, unit):
+                    yield held
+
+    # Tidying up, in a thread of its own ----------------------------------------------------------------------------
+
+    def sweep(self) -> int:
+        """Drop what has ended, a little at a time; return how many rows that were.
+
+        Processes do this themselves, in the background, one of them every minute.
+        """
+        dropped = 0
+        for page, now in self._pages(self._tidier_file):
+            ended = [(key, now) for key, ends in page if ends <= now]
+            if ended:
+                dropped += self._tidier_file.write(partial(_delete_ended, ended))
+            sleep(PAUSE)
+        return dropped
+
+    def _pages(self, file: SQLiteFile) -> Iterator[tuple[list[tuple[str, float]], float]]:
+        """Walk through the keys and their ends, and what the time is."""
+        last = TURN
+        while True:
+            page, now = file.read(partial(_page, last))
+            if not page:
+                return
+            yield page, now
+            last = page[-1][0]
+
+    def _is_time_to_tidy(self) -> bool:
+        """Count a charge, and return whether it is the one that starts a thread. Called by one thread at a time."""
+        self._charges += 1
+        if self._charges < TIDY_AFTER and monotonic() < self._next_tidying:
+            return False
+        if self._tidier is not None and self._tidier.is_alive():
+            return False
+        self._charges, self._next_tidying = 0, monotonic() + TIDY_EVERY
+        return True
+
+    def _start_tidying(self) -> None:
+        self._tidier = threading.Thread(target=self._tidy, name="flask-guard-sqlite", daemon=True)
+        with contextlib.suppress(RuntimeError):  # no thread can be started: as the interpreter ends, for one
+            self._tidier.start()
+
+    def _tidy(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # a request that meets the same will say so
+            if self._tidier_file.write(_takes_turn):
+                self.sweep()
+            self._tidier_file.read(_copy_log)
+        self._tidier_file.close()
+
+
+def _state(execute: Execute, key: str, algorithm: Algorithm) -> State:
+    """Return the state of `key`. A value that is not of the algorithm's writing counts as none."""
+    row = execute(SELECT, (key,)).fetchall()
+    try:
+        return algorithm.unpack(row[0][0]) if row else None
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _page(last: str, execute: Execute, now: float) -> tuple[list[tuple[str, float]], float]:
+    return execute(PAGE, (last, BATCH)).fetchall(), now
+
+
+def _delete_ended(ended: list[tuple[str, float]], execute: Execute, _now: float) -> int:
+    return sum(execute(DELETE_ENDED, each).rowcount for each in ended)
+
+
+def _takes_turn(execute: Execute, now: float) -> bool:
+    """Return whether no process has swept for long enough, and say that this one does."""
+    row = execute(ENDS, (TURN,)).fetchall()
+    if row and now < row[0][0] <= now + TIDY_EVERY:
+        return False
+    execute(SET, (TURN, None, now + TIDY_EVERY))
+    return True
+
+
+def _copy_log(execute: Execute, _now: float) -> None:
+    """Copy the write-ahead log into the database, so that it begins anew; hold writers up only for its last part."""
+    execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    for _ in range(ATTEMPTS):
+        busy, _, _ = execute("PRAGMA wal_checkpoint(RESTART)").fetchall()[0]
+        if not busy:
+            return
+        sleep(PAUSE)
+
+
+def _storable(key: str) -> str:
+    """Return `key` as text that has a UTF-8 form, which lone surrogates have not."""
+    return key if key.isascii() else key.encode("utf-8", "backslashreplace").decode()
+
+
+def _parsed(uri: str) -> tuple[str, dict[str, str]]:
+    """Return the absolute path of the file that a URI names, and its options.
+
+    :raises ConfigError: if it names none.
+    """
+    location, _, query = uri.removeprefix(f"{SCHEME}://").partition("?")
+    if not location.startswith("/"):
+        raise ConfigError(f"an SQLite URI has a path and no host: write {EXAMPLE}")
+    path = location[1:]
+    if not path or path.startswith(":memory:"):
+        raise ConfigError(f"each worker would count alone in an SQLite database in memory: write {EXAMPLE}")
+    if path.startswith("file:") or "\0" in path:
+        raise ConfigError(f"SQLite limits need the path of a file: write {EXAMPLE}")
+    return os.path.abspath(path), dict(parse_qsl(query, keep_blank_values=True))  # noqa: PTH100  # resolves no links
+
+
+def _seconds(timeout: float | str) -> float:
+    try:
+        seconds = float(timeout)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise ConfigError(f"timeout must be seconds, more than 0 and at most {LONGEST_TIMEOUT:g}, not {timeout!r}")
+    return seconds

@@ -1,0 +1,1 @@
+"""`secure_headers`: the response headers that tell browsers to be careful."""

@@ -1,0 +1,1 @@
+"""Small tools that several rooms share, and that know neither policies nor requests' runs."""

@@ -1,0 +1,79 @@
+"""Where a request presents its credentials, and how a challenge is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..core.request_run import Run
+
+Extract: TypeAlias = "Callable[[Run], str | None]"
+"""Finds a credential in a request; None if there is none, an empty string if it is malformed."""
+
+SEVERAL = "several credentials"
+"""Stands, by identity, for what a request presents that presents more than one."""
+
+
+def extract_from(places: tuple[str, ...]) -> Extract:
+    """Return what finds the one credential that a request presents."""
+    distinct = dict.fromkeys("header:X-API-Key" if place == "x-api-key" else place for place in places)
+    first, *others = [extractor(place) for place in distinct]
+
+    def extract(run: Run) -> str | None:
+        found = first(run)
+        for look in others:
+            value = look(run)
+            if value is not None:
+                if found is not None:
+                    return SEVERAL
+                found = value
+        return found
+
+    return extract
+
+
+def extractor(place: str) -> Extract:
+    if place == "bearer":
+        return _bearer
+    where, _, field = ("header:X-API-Key" if place == "x-api-key" else place).partition(":")
+    if where == "header" and field.replace("-", "").isalnum() and field.isascii():
+        variable = f"HTTP_{field.upper().replace('-', '_')}"
+        return lambda run: cast("str | None", run.request.environ.get(variable))
+    if where == "query" and field:
+        return lambda run: _in_query(run, field)
+    raise ConfigError(f"require_api_key(in_=…): {place!r} is not 'bearer', 'x-api-key', 'header:NAME' or 'query:NAME'")
+
+
+def _bearer(run: Run) -> str | None:
+    """Return the bearer token, an empty string if there is none after the scheme, or None for another scheme."""
+    value: str | None = run.request.environ.get("HTTP_AUTHORIZATION")
+    if value is None or value[:6].lower() != "bearer" or value[6:7] not in ("", " "):
+        return None
+    return value[7:].strip(" ")
+
+
+def _in_query(run: Run, field: str) -> str | None:
+    try:
+        values = run.request.args.getlist(field)
+    except UnicodeDecodeError:  # Werkzeug does not look after a query string that is not UTF-8
+        return ""
+    return SEVERAL if len(values) > 1 else next(iter(values), None)
+
+
+def text_of(presented: str) -> str:
+    """Return what a header field holds as text: WSGI hands its bytes over as Latin-1."""
+    if presented.isascii():
+        return presented
+    try:
+        return presented.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return presented
+
+
+def quoted(text: str) -> str:
+    """Return `text`, which is printable ASCII, as a quoted-string (RFC 9110, section 5.6.4)."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,142 @@
+"""`examples/keys.py` keeps its promises: its commands and a real server, from a key's making to its end."""
+
+from __future__ import annotations
+
+import ast
+import http.client
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_guard.keys.leak_report import sign
+
+from ..conftest import free_port, is_listening, stop, wait_for
+from ..readme import ROOT
+
+SCANNER_SECRET = "what the scanner signs with"
+EXAMPLE = ROOT / "examples" / "keys.py"
+BOUND = 5
+"""Seconds within which a revocation reaches a running server."""
+
+
+class Example:
+    """A copy of the example in a folder of its own, where its instance folder is too, and a server that runs it."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "examples").mkdir()
+        for name in ("__init__.py", "keys.py"):
+            shutil.copy(EXAMPLE.parent / name, folder / "examples")
+        self.folder = folder
+        self.port = free_port()
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(("FLASK_", "WERKZEUG_"))}
+        self.environ = {**environ, "FLASK_SCANNER_SECRET": SCANNER_SECRET}
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Return the running server."""
+        command = [sys.executable, "-m", "flask", "--app", "examples.keys", "run", "--port", str(self.port)]
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=self.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for(lambda: is_listening(self.port), process)
+        return process
+
+    def run(self, command: str, **variables: str) -> tuple[int, Any]:
+        """Run the line of the docstring that has `command`. Return its exit code and what it printed as JSON."""
+        line = next(each for each in documented() if f"guard keys {command}" in each)
+        yes = " --yes" if command == "revoke" else ""
+        shell = line.replace("flask ", f"{shlex.quote(sys.executable)} -m flask ", 1) + f"{yes} --json"
+        environ = {**self.environ, **variables}
+        done = subprocess.run(shell, shell=True, cwd=self.folder, env=environ, capture_output=True, text=True)  # noqa: S602
+        assert "Traceback" not in done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+        """Send a request; return the status and the body of the answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def status_with(self, secret: str) -> int:
+        """Return how the server answers to a key."""
+        return self.request("GET", "/orders", Authorization=f"Bearer {secret}")[0]
+
+    def seconds_until_refused(self, *secrets: str) -> float:
+        """Return the seconds from now on for which the server answers to one of `secrets`."""
+        start = time.monotonic()
+        while [self.status_with(each) for each in secrets] != [401] * len(secrets):
+            assert time.monotonic() < start + 2 * BOUND
+            time.sleep(0.5)
+        return time.monotonic() - start
+
+
+def documented() -> list[str]:
+    """Return the commands of the example's docstring."""
+    text = ast.get_docstring(ast.parse(EXAMPLE.read_text(encoding="utf-8"))) or ""
+    return [line.partition("  #")[0].strip() for line in text.splitlines() if line.startswith("    ")]
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
+    """Return the running example."""
+    example = Example(tmp_path_factory.mktemp("example"))
+    process = example.start()
+    try:
+        yield example
+    finally:
+        stop(process)
+
+
+def test_a_key_lives_as_the_docstring_tells(example: Example) -> None:
+    _, made = example.run("create")
+    key_id, secret = made["id"], made["secret"]
+    order = {"Authorization": f"Bearer {secret}", "Content_Type": "application/json"}
+
+    assert example.request("GET", "/orders")[0] == 401
+    status, answer = example.request("GET", "/orders", Authorization=f"Bearer {secret}")
+    assert (status, json.loads(answer)["for"]) == (200, "shop")
+    assert example.request("POST", "/orders", b'{"item": "tea"}', **order)[0] == 403
+
+    _, rotated = example.run("rotate", ID=key_id)
+    assert rotated["secret"] != secret
+    assert [example.status_with(each) for each in (secret, rotated["secret"])] == [200, 200]
+    assert example.run("verify", KEY=secret)[0] == 0
+
+    assert example.run("revoke", ID=key_id)[0] == 0
+    assert example.run("verify", KEY=secret)[0] == 1
+    assert example.run("verify", KEY=rotated["secret"])[0] == 1
+    assert example.seconds_until_refused(secret, rotated["secret"]) <= BOUND
+    assert [(each["id"], each["status"]) for each in example.run("list")[1] if each["id"] == key_id] == [
+        (key_id, "revoked")
+    ]
+
+
+def test_a_key_that_a_scanner_reports_is_refused_at_once(example: Example) -> None:
+    secret = example.run("create")[1]["secret"]
+    report = json.dumps([{"token": secret, "url": "https://git.example/.env"}]).encode()
+    before = example.status_with(secret)
+
+    answer = example.request("POST", "/leaked-keys", report, X_Signature=sign(report, SCANNER_SECRET))
+
+    assert (before, answer, example.status_with(secret)) == (200, (204, b""), 401)
+
+
+def test_its_database_is_in_the_instance_folder_and_holds_no_secret(example: Example) -> None:
+    secret = example.run("create")[1]["secret"]
+
+    files = list((example.folder / "instance").iterdir())
+
+    assert "api_keys.sqlite" in [file.name for file in files]
+    assert not any(secret[-20:].encode() in file.read_bytes() for file in files)

@@ -1,0 +1,163 @@
+"""A Redis that hangs, is gone or writes nothing: what that costs, and which options decide it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from limits import parse
+from limits.storage import RedisStorage
+
+from flask_guard.rate_limits.storage import Charge, rate_budget
+from flask_guard.rate_limits.storage.redis import RedisCounter, default_options
+from tests.conftest import free_port, stop
+from tests.rate_limits.storage.redis_servers import (
+    RunServer,
+    cluster,
+    hanging,
+    running,
+    sentinel_for,
+    storage_at,
+    valkey,
+)
+
+ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+CLIENT = "127.0.0.1"
+
+
+@pytest.fixture
+def run_server(tmp_path: Path) -> Iterator[RunServer]:
+    """Return what runs servers until the end of the test."""
+    with ExitStack() as stack:
+        yield lambda port, *options: stack.enter_context(running(port, tmp_path, *options))
+
+
+def seconds_to_fail(counter: RedisCounter, storage: RedisStorage) -> float:
+    began = time.perf_counter()
+    with pytest.raises((storage.base_exceptions, OSError)):  # type: ignore[arg-type]
+        counter.take([(rate_budget(parse("2/minute"), "scope"), CLIENT, 1, 1)])
+    return time.perf_counter() - began
+
+
+@pytest.mark.parametrize("library", ["redis", "valkey"])
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize("form", ["one server", "unix socket", "sentinel"])
+def test_a_server_that_hangs_costs_a_quarter_of_a_second(
+    run_server: RunServer, tmp_path: Path, form: str, library: str, connected: bool
+) -> None:
+    port, path = free_port(), tmp_path / "socket"
+    process = run_server(port, "--save", "", "--unixsocket", str(path))
+    uri = {"one server": f"redis://127.0.0.1:{port}/0", "unix socket": f"redis+unix://{path}"}.get(form)
+    uri = uri or sentinel_for(run_server, tmp_path, port)
+    storage = storage_at(valkey(uri) if library == "valkey" else uri)
+    counter = RedisCounter(storage)
+    charges: list[Charge] = [(rate_budget(parse("9/minute"), "scope"), CLIENT, 1, 1)]
+    if connected:
+        counter.take(charges)
+
+    with hanging(process):
+        spent = seconds_to_fail(counter, storage)
+    again = counter.take(charges)
+
+    assert 0.2 < spent < 0.4
+    assert again[0]
+
+
+def test_a_server_that_is_gone_costs_no_time(run_server: RunServer) -> None:
+    port = free_port()
+    process = run_server(port, "--save", "")
+    storage = storage_at(f"redis://127.0.0.1:{port}/0")
+    counter = RedisCounter(storage)
+    counter.take([(rate_budget(parse("2/minute"), "scope"), CLIENT, 1, 1)])
+    stop(process)
+
+    assert seconds_to_fail(counter, storage) < 0.2
+
+
+@pytest.mark.parametrize("fault", ["out of memory", "read only"])
+def test_a_server_that_writes_nothing_fails_and_charges_none(run_server: RunServer, fault: str) -> None:
+    port = free_port()
+    run_server(port, "--save", "")
+    storage = storage_at(f"redis://127.0.0.1:{port}/0")
+    counter, client = RedisCounter(storage), storage.get_connection()
+    budgets = [rate_budget(parse("9/minute"), "scope", name) for name in ALGORITHMS]
+    charges: list[Charge] = [(budget, f"{CLIENT} {budget.algorithm.code}", 1, 1) for budget in budgets]
+    counter.take(charges)
+    run: Any = client.execute_command  # type: ignore[attr-defined]
+    run(*("CONFIG SET maxmemory 1" if fault == "out of memory" else f"REPLICAOF 127.0.0.1 {free_port()}").split())
+
+    seconds_to_fail(counter, storage)
+    run(*("CONFIG SET maxmemory 0" if fault == "out of memory" else "REPLICAOF NO ONE").split())
+
+    assert [each.remaining for each in counter.take([(*each[:3], 0) for each in charges])[1]] == [8, 8, 8]
+
+
+@pytest.mark.parametrize("library", ["redis", "valkey"])
+def test_a_cluster_that_hangs_costs_twice_the_time_and_one_without_slots_no_more(tmp_path: Path, library: str) -> None:
+    import redis
+
+    with cluster(tmp_path) as (uri, process):
+        storage = storage_at(uri if library == "redis" else valkey(uri))
+        counter, charges = RedisCounter(storage), [(rate_budget(parse("9/minute"), "scope"), CLIENT, 1, 1)]
+        counter.take(charges)
+
+        with hanging(process):
+            hangs = seconds_to_fail(counter, storage)
+        again = counter.take(charges)[0]
+        with redis.Redis.from_url(uri.replace("redis+cluster", "redis")) as node:
+            node.execute_command("CLUSTER", "DELSLOTSRANGE", 0, 16383)
+        has_no_slots = seconds_to_fail(counter, storage)
+
+    assert again
+    assert 0.2 < hangs < 0.7  # redis-py also asks the nodes anew which slots they have
+    assert has_no_slots < 0.4
+
+
+# The options -------------------------------------------------------------------------------------------------------
+
+
+def test_other_storages_have_no_defaults() -> None:
+    for uri in ("memory://", "memcached://127.0.0.1:1", "mongodb://127.0.0.1", "sqlite:///limits.db", "nonsense"):
+        assert default_options(uri) == {}
+
+
+@pytest.mark.parametrize("library", ["redis", "valkey"])
+def test_what_the_uri_says_comes_before_the_defaults(library: str) -> None:
+    storage = storage_at(f"{library}://127.0.0.1:1/0?socket_timeout=1.5")
+
+    connection = storage.get_connection().connection_pool.make_connection()  # type: ignore[attr-defined]
+
+    assert (connection.socket_timeout, connection.socket_connect_timeout) == (1.5, 0.25)
+
+
+@pytest.mark.parametrize("library", ["redis", "valkey"])
+@pytest.mark.parametrize("where", ["uri", "options"])
+def test_what_is_said_about_trying_again_is_done(run_server: RunServer, where: str, library: str) -> None:
+    port = free_port()
+    process = run_server(port, "--save", "")
+    uri = f"{library}://127.0.0.1:{port}/0"
+    storage = storage_at(f"{uri}?retry_on_timeout=yes") if where == "uri" else storage_at(uri, retry_on_timeout=True)
+    counter = RedisCounter(storage)
+    counter.take([(rate_budget(parse("2/minute"), "scope"), CLIENT, 1, 1)])
+
+    with hanging(process):
+        spent = seconds_to_fail(counter, storage)
+
+    assert 0.45 < spent < 0.8
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+sentinel", "redis+cluster", "valkey+sentinel", "valkey+cluster"])
+def test_without_the_client_library_it_is_up_to_limits_to_say_so(scheme: str) -> None:
+    code = (
+        "import sys; sys.modules.update(redis=None, valkey=None)\n"
+        "from flask_guard.rate_limits.storage.redis import default_options\n"
+        f"assert default_options({scheme!r} + '://127.0.0.1:1')['socket_timeout'] == 0.25"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
