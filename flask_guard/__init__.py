@@ -31,9 +31,9 @@ from .core.denials import (
     StoreUnavailable,
     Unauthenticated,
 )
-from .core.plan import Place, Placed, Plan
-from .core.policy import DenyingPolicy, Phase, Policy, Step
-from .core.protect import Composition, Exemption, compose, exempt, protect
+from .core.plan import Plan
+from .core.policy import DenyingPolicy, Exemption, Phase, Placed, Policy, Step, Target
+from .core.protect import Composition, compose, exempt, protect
 from .core.request_run import Run
 from .cross_origin.cors import Cors, cors
 from .defer import defer
@@ -89,7 +89,6 @@ __all__ = [  # noqa: RUF022
     "Middleware",
     "NotGuarded",
     "Phase",
-    "Place",
     "Placed",
     "Plan",
     "Policy",
@@ -101,6 +100,7 @@ __all__ = [  # noqa: RUF022
     "SecureHeaders",
     "Step",
     "StoreUnavailable",
+    "Target",
     "Unauthenticated",
     "ban",
     "client_banned",

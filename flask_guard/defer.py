@@ -9,33 +9,44 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import Any, ParamSpec
 
 from flask import Request, current_app, request, request_finished, request_tearing_down
-from flask.ctx import AppContext, RequestContext
-from flask.globals import request_ctx
 from werkzeug.local import LocalProxy
 
-from .core.app_state import AppState, installed_state
+from .core.app_state import AppState
+from .core.concern import Concern
+from .core.config import GuardConfig, Setting
+from .core.flask_versions import CONTEXTS, current_context, current_flask
 from .core.request_run import this_request
 from .signals import defer_queue_full
+from .support.options import number, one_of, whole_number
 from .support.response_body import watch_body
 from .typing import Flask, Response
-
-if TYPE_CHECKING:
-    from .core.config import GuardConfig
 
 P = ParamSpec("P")
 log: logging.Logger = logging.getLogger("flask_guard")
 
 ATTRIBUTE = "_flask_guard_deferred"
 """Where a request carries what it has deferred."""
+WORKERS: Setting[int] = Setting("GUARD_DEFER_WORKERS", 4, whole_number(at_least=1))
+"""The largest number of threads that `defer` uses in each process."""
+QUEUE: Setting[int] = Setting("GUARD_DEFER_QUEUE", 1000, whole_number(at_least=1))
+"""The largest number of deferred calls that wait for a thread."""
+FULL: Setting[str] = Setting("GUARD_DEFER_FULL", "run", one_of("run", "drop"))
+"""Whether one more call runs in line, or is dropped."""
+DRAIN: Setting[float] = Setting("GUARD_DEFER_DRAIN", 5.0, number(0, sys.float_info.max, "seconds"))
+"""The seconds that deferred calls have to end when the process does."""
+
+CONCERN: Concern = Concern(settings=(WORKERS, QUEUE, FULL, DRAIN))
+
 IDLE = 0.25
 """Seconds for which a thread waits for more work before it ends. Another is made in a tenth of a millisecond."""
 NO_REQUEST = "a deferred function has no request: read what it needs before, and pass that"
@@ -73,13 +84,13 @@ def defer(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -
     """
     if not current_app:
         raise RuntimeError("defer() needs an app context: call it in a request, or inside 'with app.app_context():'")
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    state = installed_state(app)
-    if state is None:
+    app: Flask = current_flask()
+    state = AppState.of(app)
+    if state.guard is None:
         raise RuntimeError(f"defer() needs a Guard on the app {app.name!r}: call Guard(app) where the app is made")
-    deferred = state.service(Deferred)
+    deferred = state.resource(Deferred)
     job = Job(app, function, tuple(map(_settled, args)), {name: _settled(value) for name, value in kwargs.items()})
-    if request and request_ctx.app is app:
+    if request and current_context().app is app:
         vars(this_request._get_current_object()).setdefault(ATTRIBUTE, Batch(deferred)).add(job)
     else:
         deferred.run(job)
@@ -133,7 +144,7 @@ def _context_without_request() -> Context:
     """Return a copy of this context, but for Flask's own: the request will be over, and its app context with it."""
     copied = Context()
     for variable, value in copy_context().items():
-        if not isinstance(value, (AppContext, RequestContext)):
+        if not isinstance(value, CONTEXTS):
             copied.run(variable.set, value)
     return copied
 
@@ -183,7 +194,7 @@ class Deferred:
         return self._pools.get(process) or self._pools.setdefault(process, Pool(self._config))
 
     def _overflow(self, job: Job) -> None:
-        dropped = self._config.defer_full == "drop"
+        dropped = self._config[FULL] == "drop"
         try:
             defer_queue_full.send(self._app, function=job.function, dropped=dropped)
         except Exception:
@@ -218,8 +229,8 @@ class Pool:
     """A few threads, and a bounded queue before them."""
 
     def __init__(self, config: GuardConfig) -> None:
-        self._most_threads = config.defer_workers
-        self._most_jobs = config.defer_workers + config.defer_queue
+        self._most_threads = config[WORKERS]
+        self._most_jobs = config[WORKERS] + config[QUEUE]
         lock = threading.Lock()
         self._has_work = threading.Condition(lock)
         self._is_done = threading.Condition(lock)
@@ -228,7 +239,7 @@ class Pool:
         self._threads = 0
         self._idle = 0
         self._overflowing = False
-        atexit.register(_drain_at_exit, weakref.ref(self), os.getpid(), config.defer_drain)
+        atexit.register(_drain_at_exit, weakref.ref(self), os.getpid(), config[DRAIN])
 
     def submit(self, job: Job) -> bool:
         """Run `job` soon. Return False if there is no room for it."""

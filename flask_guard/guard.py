@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app
 
+from .access_log import concern as access_log
+from .authentication import concern as authentication
 from .cli import guard_group
-from .core.app_state import AppState, installed_state
-from .core.attach import attach, check_mark
-from .core.config import read_config
+from .core.app_state import AppState
+from .core.attach import attach
+from .core.concern import Concern
+from .core.config import CORE_SETTINGS, ENABLED, MODES, Setting, check_kinds, read_config
+from .core.flask_versions import current_flask
 from .core.hooks import install_hooks
-from .core.marks import Mark, calling_site, scaffold_marks
-from .core.plan import Place, Plan, collect
+from .core.marks import Mark, calling_site
+from .core.plan import Plan
 from .core.plan_lookup import endpoint_plan
-from .core.policy import DenyingPolicy, Policy, kinds_of_policy
+from .core.policy import Policy
 from .core.protect import Composition, flatten
+from .core.start import check_app, check_view
+from .core.views import Views
+from .cross_origin import concern as cross_origin
+from .defer import CONCERN as DEFER
 from .errors import ConfigError
-from .keys import ApiKey, KeySource, KeyStore, key_store
+from .keys import concern as keys_concern
+from .keys.concern import API_KEYS
+from .prometheus import concern as prometheus
+from .rate_limits import concern as rate_limits
+from .security_headers import concern as security_headers
+from .typing import Mode, ViewFunction
+
+if TYPE_CHECKING:
+    from .keys import ApiKey, KeySource, KeyStore
 
 log: logging.Logger = logging.getLogger("flask_guard")
+
+CONCERNS: tuple[Concern, ...] = (
+    access_log.CONCERN,
+    prometheus.CONCERN,
+    cross_origin.CONCERN,
+    security_headers.CONCERN,
+    rate_limits.CONCERN,
+    authentication.CONCERN,
+    keys_concern.CONCERN,
+    DEFER,
+)
+
+ALL_SETTINGS: tuple[Setting[Any], ...] = (*CORE_SETTINGS, *(each for concern in CONCERNS for each in concern.settings))
 
 
 class Guard:
@@ -39,7 +69,7 @@ class Guard:
     :param policies: policies for every endpoint of the app.
     :param keys: where API keys are looked up, in place of ``GUARD_API_KEYS``: a store, a mapping of the same form, or
         a callable that takes the presented key and returns an :class:`~flask_guard.ApiKey` or None.
-    :raises ConfigError: if the configuration or a policy cannot be meant.
+    :raises ConfigError: if the configuration or a policy is invalid.
     """
 
     def __init__(
@@ -51,42 +81,51 @@ class Guard:
     ) -> None:
         self._policies = [Mark(policy, calling_site()) for policy in flatten(policies)]
         self._keys = keys
-        self._app: Flask | None = None
+        self._installed = 0
+        self._first: weakref.ref[Flask] | None = None
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
         """Guard `app`. Blueprints and views may be registered before or after.
 
-        :raises ConfigError: if the app has a Guard already, or its configuration cannot be meant.
+        :raises ConfigError: if the app has a Guard already, or its configuration is invalid.
         """
         state = AppState.of(app)
         if state.guard is not None:
             raise ConfigError(f"{app.name!r} has a Guard already; give all app-wide policies to that one")
-        kinds = kinds_of_policy()
-        denying = frozenset(kind for kind, policy in kinds.items() if issubclass(policy, DenyingPolicy))
-        state.config = read_config(app.config, denying)
-        for policy in kinds.values():
-            policy.check_config(state)
-        state.key_store = key_store(self._keys if self._keys is not None else state.config.api_keys, app)
+        self._read_config(state)
         state.guard = self
-        self._app = app if self._app is None else self._app
+        self._installed += 1
+        self._first = self._first or weakref.ref(app)
         install_hooks(app, state)
         app.cli.add_command(guard_group)
         for mark in self._policies:
             mark.what.check_target(app)
-            attach(mark, app)
-        _check_what_is_there(state)
-        if not state.config.enabled:
+            attach(Mark(mark.what, mark.site), app)
+        check_app(state)
+        app.view_functions = Views(app.view_functions, _watch_views(state))
+        if not state.config[ENABLED]:
             log.warning("GUARD_ENABLED is False: nothing on %r is guarded", app.name)
+
+    def _read_config(self, state: AppState) -> None:
+        given = {API_KEYS: self._keys} if self._keys is not None else {}
+        state.config = read_config(state.app.config, ALL_SETTINGS, given)
+        denying = {kind for concern in CONCERNS for kind in concern.denying}
+        modes: Mapping[str, Mode] = state.config[MODES]
+        check_kinds(modes, denying, {kind for concern in CONCERNS for kind in concern.others})
+        state.unknown_kinds = frozenset(modes) - denying
+        for concern in CONCERNS:
+            concern.check(state)
 
     def plan_for(self, endpoint: str, method: str = "GET") -> Plan:
         """Return the plan that requests to `endpoint` with `method` run.
 
-        From the first request on it is the very object; before that, more may yet be registered that changes it.
+        From the first request on it is the very object. Before that, more may be registered that changes it.
 
         :raises KeyError: if the app has no such endpoint.
         :raises ValueError: if the endpoint does not take the method.
+        :raises RuntimeError: if the Guard has several apps, and none of them is the current one.
         """
         state = self._state()
         rules = list(state.app.url_map.iter_rules(endpoint)) if endpoint in state.app.view_functions else []
@@ -98,39 +137,33 @@ class Guard:
             raise ValueError(f"endpoint {endpoint!r} does not take {method}")
         return endpoint_plan(state, rule, method)
 
-    @contextmanager
-    def disabled(self) -> Iterator[None]:
-        """Switch every policy of the app off for a ``with`` block. For tests of what lies behind them."""
-        state = self._state()
-        with state.lock:
-            state.disabled += 1
-        try:
-            yield
-        finally:
-            with state.lock:
-                state.disabled -= 1
+    def disabled(self, *kinds: Policy) -> AbstractContextManager[None]:
+        """Switch policies of the app off for a ``with`` block, for tests of the views behind them.
+
+        It holds for requests that are made in the same context: other threads are not concerned.
+
+        :param kinds: the policies to switch off; they stand for their kind. By default all.
+        :raises RuntimeError: if the Guard has several apps, and none of them is the current one.
+        """
+        keys = frozenset(policy.key for policy in flatten(kinds)) if kinds else None
+        return self._state().switched_off(keys)
 
     def _state(self) -> AppState:
-        app = current_app._get_current_object() if current_app else self._app  # type: ignore[attr-defined]
-        state = installed_state(app) if app is not None else None
-        if state is None or state.guard is not self:
-            state = installed_state(self._app) if self._app is not None else None
-        if state is None:
+        if current_app and (state := AppState.of(current_flask())).guard is self:
+            return state
+        app = self._first() if self._first is not None else None
+        if app is None:
             raise RuntimeError("this Guard is not installed on an app: call guard.init_app(app)")
-        return state
+        if self._installed > 1:
+            raise RuntimeError(
+                "this Guard is installed on several apps: say which one is meant by 'with app.app_context():'"
+            )
+        return AppState.of(app)
 
 
-def _check_what_is_there(state: AppState) -> None:
-    """Let every policy that the app has so far say whether it can work with the app's configuration."""
-    app = state.app
-    marks = [mark for target in (app, *app.blueprints.values()) for mark in scaffold_marks(target)]
-    marks += [mark for endpoint in app.view_functions for mark in _marks(state, endpoint)]
-    for mark in dict.fromkeys(marks):
-        check_mark(mark, state)
+def _watch_views(state: AppState) -> Callable[[ViewFunction], None]:
+    def registered(view: ViewFunction) -> None:
+        state.forget_compiled()
+        check_view(state, view)
 
-
-def _marks(state: AppState, endpoint: str) -> Iterator[Mark]:
-    methods = {method for rule in state.app.url_map.iter_rules(endpoint) for method in rule.methods or ()}
-    for method in methods:
-        for scope in collect(Place(state, endpoint, method)):
-            yield from scope.marks
+    return registered

@@ -23,21 +23,32 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
-from .core.policy import Phase, Policy, Step
-from .errors import ConfigError, did_you_mean
-from .typing import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from .core.denials import Denied
+from .core.flask_versions import handle_user_exception
+from .core.policy import DenyingPolicy, Phase, Step
+from .core.report_mode import note_denial, note_report
+from .core.request_run import Enter, Slot
+from .errors import ConfigError
+from .support.text import did_you_mean
+from .typing import Flask, Mode, Response
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .core.plan import Place
+    from .core.policy import Target
     from .core.request_run import Run
     from .typing import TargetT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Middleware(Policy):
-    """A policy made from a function by :func:`middleware`. Its options are the function's keyword-only parameters."""
+class Middleware(DenyingPolicy):
+    """A policy made from a function by :func:`middleware`. Its options are the function's keyword-only parameters.
+
+    It refuses a request by answering with a status from 400 to 499, or by ``abort`` with one. With ``mode="report"``
+    that is logged, and the request goes on.
+    """
 
     kind: ClassVar[str] = "middleware"
 
@@ -62,7 +73,7 @@ class Middleware(Policy):
         return self.function
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> Phase:  # type: ignore[override]  # it depends on an option
         return self.when
 
     def refine(self, *args: Any, **options: Any) -> Self:
@@ -71,10 +82,11 @@ class Middleware(Policy):
                 f"{self.name}() takes options by keyword, or one view, View class, blueprint or app: {args!r}"
             )
         known = _options(self.function)
+        mode = options.pop("mode", self.mode)
         for name in options:
             if name not in known:
-                raise TypeError(f"{self.name}() has no option {name!r}{did_you_mean(name, known)}")
-        return replace(self, options=tuple({**dict(self.options), **options}.items()))
+                raise TypeError(f"{self.name}() has no option {name!r}{did_you_mean(name, [*known, 'mode'])}")
+        return replace(self, options=tuple({**dict(self.options), **options}.items()), mode=mode)
 
     def check_target(self, target: object) -> None:
         required = _options(self.function)
@@ -82,15 +94,18 @@ class Middleware(Policy):
         if missing:
             raise ConfigError(f"{self.name} needs the option {missing[0]!r}: @{self.name}({missing[0]}=…)")
 
-    def compile(self, place: Place) -> Step:
+    def compile(self, target: Target) -> Step:
         options = dict(self.options)
+        refusing = _Refusing(self.name, target.app, self.mode_in(target.state))
         if _yields(self.function):
-            return _Around(self.name, self.function, options, place.app).step()
-        call = place.app.ensure_sync(_written(self.function))
-        return Step(lambda run: call(run.request, **options))
+            around = _Around(self.name, self.function, options, target.app)
+            return Step(refusing(around.enter), around.leave, around.teardown)
+        call = target.app.ensure_sync(_written(self.function))
+        return Step(refusing(lambda run: call(run.request, **options)))
 
     def __repr__(self) -> str:
-        options = ", ".join(f"{name}={value!r}" for name, value in self.options)
+        mode = {"mode": self.mode} if self.mode is not None else {}
+        options = ", ".join(f"{name}={value!r}" for name, value in {**dict(self.options), **mode}.items())
         return f"{self.name}({options})" if options else self.name
 
 
@@ -148,6 +163,8 @@ def _options(function: Callable[..., Any]) -> dict[str, bool]:
             f"middleware {name} must take the request, and options as keyword-only parameters:"
             f" def {name}(request, *, option=default)"
         )
+    if any(each.name == "mode" for each in parameters):
+        raise ConfigError(f"middleware {function!r} has a parameter named mode, which is an option of every middleware")
     return {each.name: each.default is each.empty for each in parameters if each.kind is each.KEYWORD_ONLY}
 
 
@@ -164,21 +181,54 @@ def _written(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
+class _Refusing:
+    """Sees to it that a refusal of one middleware is logged, signalled and named in verdicts; or only reported."""
+
+    def __init__(self, name: str, app: Flask, mode: Mode) -> None:
+        self._name = name
+        self._app = app
+        self._mode = mode
+
+    def __call__(self, enter: Enter) -> Enter:
+        def enter_or_refuse(run: Run) -> Response | None:
+            try:
+                answer = enter(run)
+            except Denied:
+                raise
+            except HTTPException as error:
+                if self._goes_on(run, error.get_response(run.request.environ).status_code, "aborted"):
+                    return None
+                raise
+            if answer is None:
+                return None
+            response = self._app.make_response(answer)
+            return None if self._goes_on(run, response.status_code, "answered") else response
+
+        return enter_or_refuse
+
+    def _goes_on(self, run: Run, status: int, reason: str) -> bool:
+        """Note a refusal. Return whether the request goes on all the same."""
+        if not 400 <= status < 500:  # a middleware that is closed for maintenance refuses nobody
+            return False
+        denial = Denied("A middleware refused the request.", policy=self._name, reason=reason)
+        denial.code = status
+        (note_report if self._mode == "report" else note_denial)(run, denial)
+        return self._mode == "report"
+
+
 class _Around:
     """Runs one middleware's generator around the rest of each request."""
 
     def __init__(self, name: str, function: Callable[..., Any], options: dict[str, Any], app: Flask) -> None:
         self._name = name
+        self._generator: Slot[Any] = Slot(f"middleware.{name}")
         self._function = function
         self._options = options
         self._app = app
         self._is_async = inspect.isasyncgenfunction(inspect.unwrap(_written(function)))
 
-    def step(self) -> Step:
-        """Return the middleware's step. Its generator is kept among the run's values under this object's id."""
-        return Step(self._enter, self._leave, self._teardown)
-
-    def _enter(self, run: Run) -> Any:
+    def enter(self, run: Run) -> Any:
+        """Run the part before the ``yield``."""
         made = self._function(run.request, **self._options)
         generator = _Synchronous(made, self._app) if self._is_async else made
         try:
@@ -192,17 +242,18 @@ class _Around:
             raise TypeError(
                 f"middleware {self._name} must yield nothing; to answer without the view, return a response"
             )
-        run.values[self._key] = generator
+        self._generator.put(run, generator)
         return None
 
-    def _leave(self, run: Run, response: Response) -> Response | None:
-        generator = run.values.pop(self._key, None)
+    def leave(self, run: Run, response: Response) -> Response | None:
+        """Run the part after the ``yield``."""
+        generator = self._generator.take(run)
         if generator is None:
             return None
         try:
             replaced = self._send(generator, response)
         except Exception as error:  # noqa: BLE001  # handled as the view's are, or Flask would make a 500 of abort(403)
-            replaced = self._app.handle_user_exception(error)
+            replaced = handle_user_exception(self._app, error)
         return None if replaced is None else self._app.make_response(replaced)
 
     def _send(self, generator: Any, response: Response) -> Any:
@@ -216,14 +267,11 @@ class _Around:
             return yielded
         raise RuntimeError(f"middleware {self._name} yielded twice; it must yield once")
 
-    def _teardown(self, run: Run, error: BaseException | None) -> None:
-        generator = run.values.pop(self._key, None)
+    def teardown(self, run: Run, error: BaseException | None) -> None:
+        """End a generator that has not ended."""
+        generator = self._generator.take(run)
         if generator is not None:
             generator.close()
-
-    @property
-    def _key(self) -> str:
-        return f"middleware.{id(self)}"
 
 
 class _Synchronous:

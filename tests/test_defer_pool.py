@@ -183,9 +183,9 @@ def test_apps_have_pools_of_their_own(make_app: MakeApp) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"GUARD_DEFER_WORKERS": 0}, "GUARD_DEFER_WORKERS must be a number of at least 1, not 0"),
-        ({"GUARD_DEFER_WORKERS": True}, "GUARD_DEFER_WORKERS must be a number"),
-        ({"GUARD_DEFER_QUEUE": "many"}, "GUARD_DEFER_QUEUE must be a number of at least 1, not 'many'"),
+        ({"GUARD_DEFER_WORKERS": 0}, "GUARD_DEFER_WORKERS must be a whole number of at least 1, not 0"),
+        ({"GUARD_DEFER_WORKERS": True}, "GUARD_DEFER_WORKERS must be a whole number"),
+        ({"GUARD_DEFER_QUEUE": "many"}, "GUARD_DEFER_QUEUE must be a whole number of at least 1, not 'many'"),
         ({"GUARD_DEFER_FULL": "wait"}, "GUARD_DEFER_FULL must be one of 'run', 'drop', not 'wait'"),
         ({"GUARD_DEFER_FULL": None}, "GUARD_DEFER_FULL must be one of"),
         ({"GUARD_DEFER_DRAIN": -1}, "GUARD_DEFER_DRAIN must be seconds from 0 up, not -1"),

@@ -24,6 +24,7 @@ from flask_guard import (
 )
 from flask_guard.authentication.jwt import JWT
 from flask_guard.keys import RedisKeys, SignedKeys, SQLKeys, StaticKeys, chain
+from flask_guard.keys.concern import key_store_of
 from tests.conftest import MakeApp, free_port
 
 SECRET = "sesame-" + "x" * 40
@@ -38,7 +39,7 @@ def everything(app: Flask, guard: Guard) -> dict[str, Any]:
         "guard": guard,
         "state": state,
         "config": state.config,
-        "key store": state.key_store,
+        "key store": key_store_of(state),
         "services": state.services,
         "plans": state.plans,
         "plan": plan,

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import parse_qs
 
-from ..errors import ConfigError, printable
+from ..errors import ConfigError
 from ..support.callables import takes_request
+from ..support.text import printable
 
 if TYPE_CHECKING:
     from flask import Request

@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from ..errors import ConfigError, printable
+from ..errors import ConfigError
+from ..support.text import printable
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _RESET = "\x1b[0m"

@@ -17,7 +17,7 @@ from .telemetry import span_reader
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
-    from ..core.plan import Place
+    from ..core.policy import Target
     from ..typing import TargetT
 
 
@@ -59,6 +59,7 @@ class LogTiming(Policy):
     """
 
     kind: ClassVar[str] = "log_timing"
+    phase: ClassVar[Phase] = Phase.OBSERVE
 
     logger: str = "flask_guard.access"
     level: int = logging.INFO
@@ -104,18 +105,14 @@ class LogTiming(Policy):
         object.__setattr__(self, "fields", check_fields(self.fields, FIELDS))
 
     @property
-    def phase(self) -> Phase:
-        return Phase.OBSERVE
-
-    @property
     def measures(self) -> bool:
         return self.costs
 
     def check_app(self, state: AppState) -> None:
         span_reader()  # OpenTelemetry is imported now, so that no request has to wait for it
 
-    def compile(self, place: Place) -> Step:
-        return Recorder(self, place).step()
+    def compile(self, target: Target) -> Step:
+        return Recorder(self, target).step()
 
 
 def _is_number(value: object) -> bool:

@@ -6,27 +6,25 @@ import logging
 import sys
 from random import random
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from ..authentication.schemes import PRINCIPAL_ID
 from ..core.policy import Step
+from ..core.request_run import Slot
 from ..core.step_costs import COSTS
-from ..errors import printable
-from ..keys.require_api_key import VALUE as API_KEY
 from ..support.header_fields import put
 from ..support.response_body import size_if_complete, watch_body
+from ..support.text import printable
 from ..wsgi.request_ids import CURRENT, LOGGED_KEY
 from .fields import check_fields, compile_fields
 from .log_records import Records
 from .request_id import request_ids
-from .server_timing import VALUE as METRICS
-from .server_timing import Metrics, ServerTiming
+from .server_timing import METRICS, Metrics, ServerTiming
 from .telemetry import NO_SPAN, SpanIds, span_reader
 
 if TYPE_CHECKING:
     from flask import Request
 
-    from ..core.plan import Place
+    from ..core.policy import Target
     from ..core.request_run import Run
     from ..typing import Response
     from .log_timing import LogTiming
@@ -41,8 +39,6 @@ FIELDS = frozenset({
     "principal", "verdicts", "aborted", "exception", "trace_id", "span_id", "costs",
 })  # fmt: skip
 """The attributes that `log_timing` gives its records."""
-VALUE = "log_timing"
-"""Where a run keeps its :class:`Outcome`."""
 
 
 class Outcome:
@@ -74,11 +70,14 @@ class Outcome:
         self.request_id = request_id
 
 
+OUTCOME: Slot[Outcome] = Slot("log_timing.outcome")
+
+
 class Recorder:
     """Makes the records of one compiled policy."""
 
-    def __init__(self, policy: LogTiming, place: Place) -> None:
-        self._ids = place.state.service(request_ids)
+    def __init__(self, policy: LogTiming, target: Target) -> None:
+        self._ids = target.state.service(request_ids)
         self._logger = logging.getLogger(policy.logger)
         self._records = Records(policy.logger, MESSAGE)
         self._level = policy.level
@@ -96,19 +95,22 @@ class Recorder:
         return Step(self._enter, self._leave, self._teardown)
 
     def _enter(self, run: Run) -> None:
-        outcome = run.values[VALUE] = Outcome(self._ids.of(run.request.environ))
-        outcome.before = CURRENT.get()
-        CURRENT.set(outcome.request_id)
-        if self._server_timing is not None:
-            run.values[METRICS] = Metrics()
+        self._outcome_of(run)
 
-    def _enter_late(self, run: Run) -> Outcome:
-        """Return the outcome of a request that a hook answered before any policy entered."""
-        self._enter(run)
-        return cast(Outcome, run.values[VALUE])
+    def _outcome_of(self, run: Run) -> Outcome:
+        """Return the outcome of a request: made on entering, or later if a hook answered before any policy entered."""
+        outcome = OUTCOME.get(run)
+        if outcome is None:
+            outcome = Outcome(self._ids.of(run.request.environ))
+            OUTCOME.put(run, outcome)
+            outcome.before = CURRENT.get()
+            CURRENT.set(outcome.request_id)
+            if self._server_timing is not None:
+                METRICS.put(run, Metrics())
+        return outcome
 
     def _leave(self, run: Run, response: Response) -> None:
-        outcome: Outcome = run.values.get(VALUE) or self._enter_late(run)
+        outcome = self._outcome_of(run)
         put(response.headers, ("X-Request-ID", outcome.request_id))
         if self._server_timing is not None:
             self._server_timing.send(run, response)
@@ -117,7 +119,7 @@ class Recorder:
 
     def _see_out(self, run: Run, response: Response) -> None:
         """Note what goes out, after every hook has had its say. It may yet fail: at saving the session, for one."""
-        outcome: Outcome = run.values[VALUE]
+        outcome = self._outcome_of(run)
         outcome.going = response
         self._note(run, outcome, response)
         run.request.environ[LOGGED_KEY] = True
@@ -155,7 +157,7 @@ class Recorder:
 
     def _teardown(self, run: Run, error: BaseException | None) -> None:
         """Make the record, unless a body is still being sent."""
-        outcome: Outcome = run.values.get(VALUE) or self._enter_late(run)
+        outcome = self._outcome_of(run)
         try:
             if not outcome.is_recorded:
                 self._end(run, outcome, error)
@@ -191,7 +193,7 @@ class Recorder:
             return
         fields = _fields(run, run.request, outcome, duration_ms)
         if self._costs:
-            fields["costs"] = dict(run.values.get(COSTS, {}))
+            fields["costs"] = dict(COSTS.get(run) or {})
         if outcome.added is not None:
             fields.update(outcome.added)
         self._logger.handle(self._records.make(level, fields))
@@ -221,9 +223,8 @@ def _refusal(outcome: Outcome) -> BaseException | None:
 
 
 def _fields(run: Run, request: Request, outcome: Outcome, duration_ms: float) -> dict[str, Any]:
-    values, rule = run.values, request.url_rule
-    key = values.get(API_KEY)
-    principal = values.get(PRINCIPAL_ID)
+    rule, identities = request.url_rule, run.identities
+    principal = identities.get("principal")
     trace_id, span_id = outcome.span
     return {
         "request_id": outcome.request_id,
@@ -235,7 +236,7 @@ def _fields(run: Run, request: Request, outcome: Outcome, duration_ms: float) ->
         "first_byte_ms": duration_ms if outcome.first_byte is None else (outcome.first_byte - run.started) * 1000,
         "bytes": outcome.size,
         "address": _safe(request.remote_addr or "", 64),
-        "api_key": key.id if key is not None else None,
+        "api_key": identities.get("api_key"),
         "principal": _safe(principal, LONGEST_PRINCIPAL) if principal is not None else None,
         "verdicts": verdicts(run),
         "aborted": outcome.aborted,

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import logging
 
-from flask import current_app, has_request_context
+from flask import has_request_context
 from werkzeug.local import LocalProxy
 
-from ..core.app_state import AppState, installed_state
+from ..core.app_state import AppState
+from ..core.flask_versions import current_flask
 from ..core.request_run import this_request
 from ..wsgi.request_ids import CURRENT, ENVIRON_KEY, RequestIds
+from .concern import configured_ids
 from .telemetry import span_reader
 
 NO_REQUEST = "-"
 
 
 def request_ids(state: AppState) -> RequestIds:
-    """Make what gives the requests of an app their ids; kept as a service of `state`."""
-    config, spans = state.config, span_reader()
-    return RequestIds(
-        trust=config.request_id_trust,
-        longest=config.request_id_length,
-        alphabet=config.request_id_alphabet,
-        trace=spans.trace_id if spans is not None else None,
-    )
+    """Make the source of an app's request ids; kept as a service of `state`."""
+    spans = span_reader()
+    return configured_ids(state, trace=spans.trace_id if spans is not None else None)
 
 
 def _current_id() -> str | None:
@@ -32,8 +29,8 @@ def _current_id() -> str | None:
         found: str | None = environ.get(ENVIRON_KEY)
         if found is not None:
             return found
-        state = installed_state(current_app)
-        if state is not None:
+        state = AppState.of(current_flask())
+        if state.guard is not None:
             return state.service(request_ids).of(environ)
     return CURRENT.get()
 

@@ -15,10 +15,11 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
-from ..core.request_run import Run, current_run
-from ..errors import ConfigError, printable
+from ..core.request_run import Run, Slot, current_run
+from ..errors import ConfigError
 from ..support.callables import takes_request
 from ..support.header_fields import append
+from ..support.text import printable
 
 if TYPE_CHECKING:
     from ..typing import Response
@@ -29,8 +30,6 @@ T = TypeVar("T")
 log: logging.Logger = logging.getLogger("flask_guard")
 
 WHAT = "log_timing(server_timing=…)"
-VALUE = "log_timing.server_timing"
-"""Where a run keeps its :class:`Metrics`."""
 MOST_METRICS = 32
 """Metrics of one response: servers and proxies limit what a header may hold."""
 LONGEST_DESCRIPTION = 128
@@ -63,6 +62,9 @@ class Metrics:
         return metric(name, seconds) + (f";desc={_quoted(description)}" if description is not None else "")
 
 
+METRICS: Slot[Metrics] = Slot("log_timing.server_timing")
+
+
 def metric(name: str, seconds: float) -> str:
     """Return one metric as the header has it, in milliseconds."""
     return f"{name};dur={seconds * 1000:.1f}"
@@ -87,7 +89,7 @@ class Timed:
 
     def __enter__(self) -> None:
         run = current_run()
-        self._metrics = run.values.get(VALUE) if run is not None else None
+        self._metrics = METRICS.get(run) if run is not None else None
         self._started = perf_counter()
 
     def __exit__(
@@ -154,7 +156,7 @@ class ServerTiming:
     def send(self, run: Run, response: Response) -> None:
         """Add the header to `response`."""
         if self._allows(run):
-            metrics: Metrics | None = run.values.get(VALUE)
+            metrics = METRICS.get(run)
             fields = [metric("total", perf_counter() - run.started), *(metrics.fields() if metrics else ())]
             append(response.headers, [("Server-Timing", ", ".join(fields))])
 

@@ -10,7 +10,8 @@ from time import monotonic
 from types import ModuleType
 from typing import Any, Protocol, TypeAlias
 
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError
+from ..support.text import did_you_mean
 
 KeyMaterial: TypeAlias = "str | bytes | Mapping[str, Any]"
 """A secret, a key in PEM, a JWK or a JWK Set (RFC 7517)."""

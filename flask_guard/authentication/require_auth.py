@@ -30,20 +30,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from werkzeug.local import LocalProxy
 
-from ..core.config import check_realm
 from ..core.denials import Denied, InsufficientScope, InvalidRequest, LimitExceeded, Unauthenticated
-from ..core.policy import DenyingPolicy, Phase, Step
-from ..core.request_run import Run, current_run
+from ..core.policy import DenyingPolicy, Phase, Scope, Step
+from ..core.request_run import Run, Slot, current_run
 from ..errors import ConfigError
 from ..rate_limits.storage import FailureLimit, failure_limit
+from ..support.options import realm as check_realm
 from . import schemes as schemes
-from .schemes import PRINCIPAL, PRINCIPAL_ID, CheckBasic, CheckBearer, FindSession
+from .concern import REALM
+from .schemes import CheckBasic, CheckBearer, FindSession
 
 if TYPE_CHECKING:
-    from ..core.plan import Place
+    from ..core.policy import Target
     from ..typing import Mode, TargetT
 
 FAILURES = "require_auth(failures=…)"
+PRINCIPAL: Slot[Any] = Slot("require_auth.principal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -81,6 +83,7 @@ class RequireAuth(DenyingPolicy):
     """
 
     kind: ClassVar[str] = "require_auth"
+    phase: ClassVar[Phase] = Phase.AUTHENTICATE
 
     basic: CheckBasic | None = None
     bearer: CheckBearer | None = None
@@ -128,10 +131,6 @@ class RequireAuth(DenyingPolicy):
             raise ConfigError(f"require_auth(optional=…) must be True or False, not {self.optional!r}")
         DenyingPolicy.__post_init__(self)
 
-    @property
-    def phase(self) -> Phase:
-        return Phase.AUTHENTICATE
-
     def check_target(self, target: object) -> None:
         if self.basic is None and self.bearer is None and self.session is None:
             raise ConfigError(
@@ -139,16 +138,19 @@ class RequireAuth(DenyingPolicy):
                 " as in @require_auth(bearer=JWT(keys))"
             )
 
-    def compile(self, place: Place) -> Step:
-        app = place.app
+    def applies(self, target: Target, scope: Scope) -> bool:
+        return not target.automatic
+
+    def compile(self, target: Target) -> Step:
+        app = target.app
         checks: dict[str, schemes.Check] = {}
         if self.basic is not None:
             checks["basic"] = schemes.basic(self.basic, app)
         if self.bearer is not None:
             checks["bearer"] = schemes.bearer(self.bearer, app)
         logged_in = schemes.session(self.session, app) if self.session is not None else None
-        refusals = _Refusals(tuple(checks), place.state.config.realm if self.realm is None else self.realm)
-        failures = FailureLimit(place.state, self.failures, "auth", FAILURES) if self.failures else None
+        refusals = _Refusals(tuple(checks), target.state.config[REALM] if self.realm is None else self.realm)
+        failures = FailureLimit(target.state, self.failures, "auth", FAILURES) if self.failures else None
         may_pass = _roles_check(frozenset(self.roles), frozenset(self.any_role))
         optional = self.optional
 
@@ -168,8 +170,10 @@ class RequireAuth(DenyingPolicy):
                     if optional:
                         return
                     raise refusals.nothing_presented()
-            run.values[PRINCIPAL] = principal
-            run.values[PRINCIPAL_ID] = schemes.id_of(principal)
+            PRINCIPAL.put(run, principal)
+            name = schemes.id_of(principal)
+            if name is not None:
+                run.identities["principal"] = name
             if not may_pass(principal):
                 raise refusals.lacks_role()
 
@@ -239,7 +243,7 @@ def _current() -> Any:
     run = current_run()
     if run is None:
         raise RuntimeError("current_principal is only there while a guarded request is handled")
-    return run.values.get(PRINCIPAL)
+    return PRINCIPAL.get(run)
 
 
 current_principal: Any = LocalProxy(_current)

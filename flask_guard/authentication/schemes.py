@@ -21,10 +21,6 @@ from ..support.http_credentials import quoted, text_of
 if TYPE_CHECKING:
     from flask import Flask, Request
 
-PRINCIPAL = "principal"
-PRINCIPAL_ID = "principal_id"
-"""Where a run keeps who was authenticated, and what names them in limits and logs."""
-
 LONGEST = 16384
 """Characters of credentials beyond which they are refused without being looked at (bytes, for what is in ASCII)."""
 

@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import click
-from flask import current_app
 
 from ..core.app_state import AppState
-from ..errors import ConfigError, printable
+from ..core.flask_versions import current_flask
+from ..errors import ConfigError
 from ..keys import KeyStore, SignedKeys, StaticKeys, StoredKeys
 from ..keys.chain import ChainedKeys
+from ..support.text import printable
 
 T = TypeVar("T")
 LONGEST_CELL = 1000
@@ -66,7 +67,7 @@ def check_can_ask(yes: bool, what: str) -> None:
 
 def app_state() -> AppState:
     """Return what flask_guard keeps for the app of the command."""
-    return AppState.of(current_app._get_current_object())  # type: ignore[attr-defined]
+    return AppState.of(current_flask())
 
 
 def refuse_whole_key(key_id: str | None) -> None:

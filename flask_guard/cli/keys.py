@@ -12,11 +12,13 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from ..errors import ConfigError, printable
+from ..errors import ConfigError
 from ..keys import ApiKey, KeyStoreUnavailable, NewKey, StoredKeys, admin
+from ..keys.concern import key_store_of
 from ..keys.require_api_key import LONGEST_KEY
 from ..support.durations import parse_span
 from ..support.http_credentials import text_of
+from ..support.text import printable
 from .common import (
     Failure,
     app_state,
@@ -65,7 +67,7 @@ _id_argument = click.argument("key_id", type=reading(str), metavar="ID")
 
 def _stored() -> StoredKeys:
     """Return the keys of the app that can be changed, or end the command."""
-    store = admin.stored_keys(app_state().key_store)
+    store = admin.stored_keys(key_store_of(app_state()))
     if store is None:
         raise Failure(
             NOT_STORED,
@@ -94,7 +96,7 @@ def _failures() -> Iterator[None]:
 
 def _look_up(presented: str) -> ApiKey | None:
     """Return what a request with `presented` would find."""
-    store = app_state().key_store
+    store = key_store_of(app_state())
     if store is None or len(presented) > LONGEST_KEY:
         return None
     try:

@@ -12,6 +12,7 @@ from flask.cli import AppGroup
 
 from ..errors import ConfigError
 from ..keys import KeyStoreUnavailable
+from ..keys.concern import key_store_of
 from ..rate_limits.admin import Holding, check_visible, forget, holdings, lift
 from ..rate_limits.storage import Backend, StoreDown
 from ..rate_limits.storage.budgets import BAN
@@ -186,7 +187,7 @@ def _backend(client: str | None) -> Backend:
     if client is not None:
         if not client.strip():
             raise click.UsageError("--key is empty")
-        refuse_whole_key(id_of_whole_key(state.key_store, client))
+        refuse_whole_key(id_of_whole_key(key_store_of(state), client))
     backend = state.service(Backend)
     check_visible(backend)
     return backend

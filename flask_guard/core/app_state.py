@@ -2,83 +2,56 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from flask import Flask
 
+from ..errors import ConfigError
 from .config import GuardConfig
-
-if TYPE_CHECKING:
-    from flask.sansio.blueprints import BlueprintSetupState
-
-    from ..guard import Guard
-    from ..keys import KeyStore
-    from .plan import Plan
+from .mounts import Mount
 
 T = TypeVar("T")
 EXTENSION = "guard"
-_VARIABLE = re.compile(r"<[^>]+>")
 
 
 @dataclass(frozen=True, slots=True)
-class Mount:
-    """Where a guarded blueprint was registered, for the requests below it that no rule matches.
+class SwitchedOff:
+    """Policies that are switched off in a context, for tests.
 
-    :ivar rank: orders mounts by how closely they say where they are: by depth, then by how little of it is variable.
+    :ivar keys: the keys of the kinds of policy; None for every policy.
     """
 
-    blueprint: str
-    subdomain: re.Pattern[str] | None
-    prefix: re.Pattern[str]
-    rank: tuple[int, int]
-
-    @classmethod
-    def of(cls, setup: BlueprintSetupState) -> Mount | None:
-        """Return where `setup` puts its blueprint; None if nothing tells its paths from the app's."""
-        prefix = (setup.url_prefix or "").rstrip("/")
-        if not prefix and not setup.subdomain:
-            return None
-        where = f"{setup.subdomain or ''}{prefix}"
-        return cls(
-            f"{setup.name_prefix}.{setup.name}".lstrip("."),
-            re.compile(_pattern(setup.subdomain, "[^.]+") + r"\Z") if setup.subdomain else None,
-            re.compile(_pattern(prefix, "[^/]+") + r"(?:/|\Z)"),
-            (prefix.count("/"), -len(_VARIABLE.findall(where))),
-        )
-
-    def covers(self, path: str, subdomain: str) -> bool:
-        """Return whether `path` at `subdomain` lies below it."""
-        return (self.subdomain is None or bool(self.subdomain.match(subdomain))) and bool(self.prefix.match(path))
-
-
-def _pattern(text: str, variable: str) -> str:
-    """Return `text` as a regular expression in which each variable part matches `variable`."""
-    return variable.join(re.escape(part) for part in _VARIABLE.split(text))
+    keys: frozenset[Hashable] | None
 
 
 @dataclass(slots=True, repr=False, eq=False)
 class AppState:
     """The state of one app.
 
-    It exists from the first policy or Guard that meets the app; ``guard`` is None until a Guard is installed.
+    It exists from the first policy or Guard that meets the app. ``guard`` is None until a Guard is installed.
+
+    :ivar unknown_kinds: what ``GUARD_MODES`` names that is not a built-in kind of policy.
+    :ivar error: why the app serves nothing: a mistake that was found before the first request.
     """
 
     app: Flask
-    guard: Guard | None = None
+    guard: object | None = None
     config: GuardConfig = field(default_factory=GuardConfig)
-    key_store: KeyStore | None = None
-    disabled: int = 0
+    unknown_kinds: frozenset[str] = frozenset()
     serving: bool = False
+    error: ConfigError | None = None
     mounts: list[Mount] = field(default_factory=list)
-    plans: dict[tuple[str | None, str], Plan] = field(default_factory=dict)
-    unusual_plans: dict[Hashable, Plan] = field(default_factory=dict)
-    services: dict[Hashable, Any] = field(default_factory=dict)
-    said: set[str] = field(default_factory=set)
+    plans: dict[Hashable, Any] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    blocks: int = 0
+    services: dict[Hashable, Any] = field(default_factory=dict)
+    resources: dict[Hashable, Any] = field(default_factory=dict)
+    _said: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, app: Flask) -> AppState:
@@ -89,30 +62,59 @@ class AppState:
         return f"<state of {self.app.name!r}>"
 
     def service(self, make: Callable[[AppState], T]) -> T:
-        """Return this app's one `make(state)`, such as the storage that every limit counts in."""
+        """Return this app's one `make(state)`, such as the storage that every limit counts in.
+
+        Made anew when the app starts to serve: what it was made from may have changed until then.
+        """
+        return self._made(self.services, make)
+
+    def resource(self, make: Callable[[AppState], T]) -> T:
+        """Return this app's one `make(state)`, kept for the life of the app: it holds connections, or listens."""
+        return self._made(self.resources, make)
+
+    def _made(self, kept: dict[Hashable, Any], make: Callable[[AppState], T]) -> T:
         with self.lock:
-            if make not in self.services:
-                self.services[make] = make(self)
-            return cast(T, self.services[make])
+            if make not in kept:
+                kept[make] = make(self)
+            return cast(T, kept[make])
 
     def once(self, what: str) -> bool:
-        """Return True at the first call with `what`, for what is worth saying once."""
+        """Return True at the first call with `what`, for messages that are worth one line."""
         with self.lock:
-            first = what not in self.said
-            self.said.add(what)
+            first = what not in self._said
+            self._said.add(what)
             return first
 
-    def start_serving(self) -> None:
-        """Forget what was compiled while the app was still being put together: more may have been registered since."""
+    def forget_compiled(self) -> None:
+        """Forget plans and services: something was registered that may change them."""
         with self.lock:
-            if not self.serving:
-                self.plans.clear()
-                self.unusual_plans.clear()
-                self.services.clear()
-                self.serving = True
+            self.plans.clear()
+            self.services.clear()
+
+    # Switching policies off ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def switched_off(self, keys: frozenset[Hashable] | None) -> Iterator[None]:
+        """Switch policies off for a ``with`` block, in this context only: other threads are not concerned.
+
+        :param keys: the keys of the kinds of policy; None for every policy.
+        """
+        token = _SWITCHED_OFF.set((*_SWITCHED_OFF.get(), (self, SwitchedOff(keys))))
+        with self.lock:
+            self.blocks += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.blocks -= 1
+            _SWITCHED_OFF.reset(token)
+
+    def off_here(self) -> SwitchedOff | None:
+        """Return the policies that are switched off in this context, or None."""
+        mine = [off.keys for state, off in _SWITCHED_OFF.get() if state is self] if self.blocks else []
+        if not mine:
+            return None
+        return SwitchedOff(None if None in mine else frozenset().union(*filter(None, mine)))
 
 
-def installed_state(app: Flask) -> AppState | None:
-    """Return the state of `app` if a Guard is installed on it."""
-    state = cast("AppState | None", app.extensions.get(EXTENSION))
-    return state if state is not None and state.guard is not None else None
+_SWITCHED_OFF: ContextVar[tuple[tuple[AppState, SwitchedOff], ...]] = ContextVar("flask_guard.switched_off", default=())

@@ -1,8 +1,7 @@
 """How a policy gets onto a view, a class, a blueprint or an app, and why it cannot fall off unnoticed.
 
-A decorator returns a *shim* that carries *marks* and leaves the same marks on the function that it was given. Marks
-are what plans are made from. The shim is the safety net: when it is called, it refuses unless the plan that ran for
-this request was made from its marks.
+A decorator returns a *shim* that carries *marks*. Plans are made from marks. The shim is the safety net: when it is
+called, it refuses unless the plan that ran for this request was made from its marks.
 """
 
 from __future__ import annotations
@@ -11,7 +10,9 @@ import asyncio
 import functools
 import inspect
 import logging
+import weakref
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import Blueprint, Flask, current_app
@@ -20,26 +21,34 @@ from flask.views import MethodView, View
 
 from ..errors import ConfigError, NotGuarded
 from ..typing import TargetT, ViewFunction
-from .app_state import AppState, Mount, installed_state
+from .app_state import AppState
+from .config import ENABLED
+from .flask_versions import current_flask
 from .marks import (
     APPLIED,
-    LEFT,
+    FALLBACKS,
     MARKS,
     Applied,
+    Fallback,
     Mark,
     applied_to,
     carried_marks,
-    leave,
+    fallbacks_on,
+    note_in_module,
     own_class_marks,
     scaffold_marks,
 )
+from .mounts import Mount
 from .request_run import ATTRIBUTE, this_request
+from .wrappers import inside, stands_among_decorators
 
 if TYPE_CHECKING:
     from flask.sansio.blueprints import BlueprintSetupState
 
-
 log: logging.Logger = logging.getLogger("flask_guard")
+
+SERVED = "__guard_served__"
+"""Marks a class of which some app has served views."""
 
 
 def attach(mark: Mark, target: TargetT) -> TargetT:
@@ -97,18 +106,19 @@ def _watch_blueprint(mark: Mark, blueprint: Blueprint, *, first: bool) -> None:
 
 def _watch_app(mark: Mark, app: Flask) -> None:
     """Have `app` refuse to serve without a Guard."""
-    state = installed_state(app)
-    if state is None:
-        app.before_request(_refusal(mark, app))
-    elif state.serving:
+    state = AppState.of(app)
+    if state.serving:
         raise AssertionError
+    if state.guard is None:
+        app.before_request(_refusal(mark, app))
     else:
+        state.forget_compiled()
         check_mark(mark, state)
 
 
 def _refusal(mark: Mark, target: Scaffold) -> Callable[[], None]:
     def refuse_without_guard() -> None:
-        if installed_state(current_app) is None:
+        if _current_state().guard is None:
             raise not_guarded(f"{target.name!r}", (mark,))
 
     return refuse_without_guard
@@ -128,6 +138,8 @@ def check_mark(mark: Mark, state: AppState) -> None:
 def _mark_class(mark: Mark, cls: type[View]) -> None:
     if cls in (View, MethodView):
         raise ConfigError(f"{mark}: that would reach every class-based view there is; apply it to a class of your own")
+    if SERVED in cls.__dict__:
+        raise ConfigError(f"{mark}: {cls.__qualname__} has served requests already. Apply policies to it before that")
     marks = own_class_marks(cls)
     _refuse_conflict(mark, marks)
     if not marks:
@@ -141,7 +153,7 @@ def _check_in_as_view(owner: type[View]) -> None:
     def as_view(cls: type[View], name: str, *args: Any, **kwargs: Any) -> ViewFunction:
         make = original.__get__(None, cls) if original else super(owner, cls).as_view  # type: ignore[misc]
         view = make(name, *args, **kwargs)
-        return _shim(view, carried_marks(view), _policies(own_class_marks(owner)), call=view)
+        return _shim(view, carried_marks(view), _guarding(own_class_marks(owner)), call=view)
 
     owner.as_view = classmethod(as_view)  # type: ignore[assignment, method-assign]
 
@@ -154,11 +166,29 @@ def _mark_function(mark: Mark, function: ViewFunction) -> ViewFunction:
     _refuse_conflict(mark, marks)
     applied = applied_to(function)
     genuine = applied is not None and applied.shim is function
-    checked = _policies((mark,)) | (applied.checked if applied and genuine else frozenset())
+    checked = _guarding((mark,)) | (applied.checked if applied and genuine else frozenset())
     shim = _shim(function, (mark, *marks), checked, call=applied.inner if applied and genuine else function)
-    if mark.what.is_policy:
-        leave(mark, function)
+    mark.shim = weakref.ref(shim)
+    if mark.what.is_guarding:
+        _leave_fallbacks(mark, function)
+        note_in_module(mark)
     return shim
+
+
+def _leave_fallbacks(mark: Mark, function: ViewFunction) -> None:
+    """Leave `mark` on the function that was decorated, and on all that can be found inside."""
+    for found in inside(function, is_view=lambda _: False):
+        if found.through is not None and not isinstance(found.function, FunctionType):
+            continue
+        owner = getattr(found.function, "__func__", found.function)  # a bound method keeps no attributes of its own
+        others = tuple(each for each in fallbacks_on(owner) if each.mark.written != mark.written)
+        fallback = Fallback(mark, stands_among_decorators(mark.site, owner), found.through)
+        try:
+            setattr(owner, FALLBACKS, (*others, fallback))
+        except (AttributeError, TypeError):
+            raise ConfigError(
+                f"{mark}: {found.function!r} cannot carry a policy. Write a function that calls it, and decorate that"
+            ) from None
 
 
 def _shim(
@@ -174,10 +204,10 @@ def _shim(
         except (RuntimeError, KeyError):
             run = None
         if checked and (run is None or not run.entered or not checked <= run.plan.covers):
-            _refuse_unless_disabled(function, checked)
+            _refuse_unless_switched_off(function, checked)
         return _call_async(call)(*args, **kwargs) if is_async else call(*args, **kwargs)
 
-    vars(guarded).pop(LEFT, None)
+    vars(guarded).pop(FALLBACKS, None)
     setattr(guarded, APPLIED, Applied(guarded, call, marks, checked))
     return guarded
 
@@ -191,18 +221,24 @@ def _call_async(view: ViewFunction) -> ViewFunction:
     return view
 
 
-def _refuse_unless_disabled(function: ViewFunction, checked: frozenset[Mark]) -> None:
-    state = installed_state(current_app) if current_app else None
-    if state is None or not (state.disabled or not state.config.enabled):
-        name = getattr(function, "__qualname__", type(function).__qualname__)
-        raise not_guarded(f"{function.__module__}.{name}", tuple(checked))
+def _current_state() -> AppState:
+    return AppState.of(current_flask())
+
+
+def _refuse_unless_switched_off(function: ViewFunction, checked: frozenset[Mark]) -> None:
+    if current_app and (state := _current_state()).guard is not None:
+        off = state.off_here()
+        if not state.config[ENABLED] or (off is not None and off.keys is None):
+            return
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    raise not_guarded(f"{function.__module__}.{name}", tuple(checked))
 
 
 # Both ------------------------------------------------------------------------------------------------------------
 
 
-def _policies(marks: Iterable[Mark]) -> frozenset[Mark]:
-    return frozenset(mark for mark in marks if mark.what.is_policy)
+def _guarding(marks: Iterable[Mark]) -> frozenset[Mark]:
+    return frozenset(mark for mark in marks if mark.what.is_guarding)
 
 
 def _refuse_conflict(mark: Mark, others: Iterable[Mark]) -> None:
@@ -216,12 +252,18 @@ def not_guarded(what: str, marks: tuple[Mark, ...]) -> NotGuarded:
     policies = "; ".join(sorted(str(mark) for mark in marks))
     if not current_app:
         fix = "It was called outside a request: tests may call it inside 'with app.app_context(), guard.disabled():'"
-    elif installed_state(current_app) is None:
+    elif _current_state().guard is None:
         fix = "This app has no Guard: call Guard(app) (or guard.init_app(app)) where the app is made"
+    elif not any(mark.carried or mark.reached for mark in marks):
+        fix = (
+            "It is not the view of any endpoint. If it is a function that a view calls, use the policy inside the"
+            " view: limit(…).hit() or 'with limit(…):'. If it is a view, the decorator between the policy and the"
+            " route hides it: give that decorator's wrapper @functools.wraps(view), or write the policy above it"
+        )
     else:
         fix = (
-            "The decorator between the policy and the route hides it: give that decorator's wrapper"
-            " @functools.wraps(view), or write the policy above it"
+            "It was called by another view or hook, or the decorator between the policy and the route hides it: give"
+            " that decorator's wrapper @functools.wraps(view), or write the policy above it"
         )
     message = f"{what} was not served, because its policies did not run for this request ({policies}). {fix}"
     log.error(message)

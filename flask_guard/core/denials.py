@@ -1,13 +1,13 @@
 """Denials: what a client gets when a policy refuses its request.
 
-Each is a :class:`werkzeug.exceptions.HTTPException`, so ``@app.errorhandler(429)`` works as for any other. Left alone,
-it renders as ``application/problem+json`` (RFC 9457), or as HTML for a client that prefers HTML.
+Each is a :class:`werkzeug.exceptions.HTTPException`, so ``@app.errorhandler(429)`` works as for any other. Without a
+handler it renders as ``application/problem+json`` (RFC 9457), or as HTML for a client that prefers HTML.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from werkzeug import exceptions
@@ -29,7 +29,7 @@ LONGEST_ACCEPT = 1024
 
 
 class Denied(exceptions.HTTPException):
-    """A policy refused the request.
+    """A policy refused the request: 403, unless a subclass says otherwise.
 
     :param detail: a sentence for the person who reads the response.
     :param policy: the kind of policy that refused, such as ``"limit"``.
@@ -42,6 +42,10 @@ class Denied(exceptions.HTTPException):
     error_format: str = "auto"
     www_authenticate: ClassVar[Any] = None
     retry_after: ClassVar[Any] = None
+
+    def __new__(cls, *args: Any, **options: Any) -> Denied:  # noqa: ARG004  # __init__ takes them
+        """Make a 403 of what has no status of its own. Flask finds error handlers by the status of the class."""
+        return super().__new__(_Forbidden if cls.code is None else cls)
 
     def __init__(
         self,
@@ -91,36 +95,54 @@ class Denied(exceptions.HTTPException):
         return parse_accept_header(accept, MIMEAccept).best_match(offered) == "text/html"
 
 
+class _Forbidden(Denied):
+    """403: the status of a denial that has none of its own."""
+
+    code = 403
+
+
 class InvalidRequest(Denied, exceptions.BadRequest):
-    """400: the credentials are not even well-formed (RFC 6750, section 3.1, ``invalid_request``)."""
+    """400: the credentials are malformed (RFC 6750, section 3.1, ``invalid_request``)."""
+
+    code = 400
 
 
 class Unauthenticated(Denied, exceptions.Unauthorized):
-    """401: no credentials, or none that hold. Carries ``WWW-Authenticate`` (RFC 9110, section 11.6.1)."""
+    """401: no credentials, or invalid ones. Carries ``WWW-Authenticate`` (RFC 9110, section 11.6.1)."""
+
+    code = 401
 
 
 class InsufficientScope(Denied, exceptions.Forbidden):
-    """403: the credentials hold but do not reach this far (RFC 6750, section 3.1, ``insufficient_scope``)."""
+    """403: the credentials are valid and lack a scope or role (RFC 6750, section 3.1, ``insufficient_scope``)."""
+
+    code = 403
 
 
 class LimitExceeded(Denied, exceptions.TooManyRequests):
     """429: a quota is used up. Carries ``Retry-After`` (RFC 6585, section 4)."""
 
+    code = 429
     problem_type = QUOTA_EXCEEDED
 
 
 class Banned(Denied, exceptions.TooManyRequests):
-    """429: the client was denied so often that it is denied everything for a while. Carries ``Retry-After``."""
+    """429: the client is banned for a while, because it was denied too often. Carries ``Retry-After``."""
 
+    code = 429
     problem_type = ABNORMAL_USAGE
 
 
 class StoreUnavailable(Denied, exceptions.ServiceUnavailable):
-    """503: what the decision depends on cannot be asked just now, so the request is refused."""
+    """503: a store that the decision needs is unreachable. Carries ``Retry-After``."""
 
+    code = 503
     problem_type = REDUCED_CAPACITY
 
 
-def names(values: Iterable[str]) -> str:
-    """Return ``'a', 'b'`` for messages."""
-    return ", ".join(repr(value) for value in values)
+def store_unavailable(detail: str, policy: str, *, retry_after: int) -> StoreUnavailable:
+    """Return the denial of a request that cannot be decided, because a store is unreachable.
+
+    :param retry_after: seconds that the client is told to wait.
+    """
+    return StoreUnavailable(detail, policy=policy, reason="store", headers=[("Retry-After", str(retry_after))])

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request
+from flask import Flask
 
 from ..support.header_fields import field_names
-from ..typing import Response, Teardown
+from ..typing import Response
 from .app_state import AppState
+from .config import ENABLED
 from .denials import Denied
-from .plan import Plan
-from .plan_lookup import plan_and_rule
-from .report_mode import announce
-from .request_run import ATTRIBUTE, Run, this_request
+from .flask_versions import current_context
+from .plan_lookup import find_plan
+from .report_mode import note_denial
+from .request_run import ATTRIBUTE, Run, Steps, Teardown
+from .start import start_serving
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
 log: logging.Logger = logging.getLogger("flask_guard")
 
-NOTHING = Plan(None, "")
+NOTHING = Steps()
 """The plan of a request while the app's policies are switched off, or while its own cannot be made."""
 
 
@@ -42,46 +44,55 @@ def install_hooks(app: Flask, state: AppState) -> None:
 
 # The hooks are plain functions, and as flat as they are, because every request goes through them.
 
-current_request: Callable[[], Request] = this_request._get_current_object
-
 
 def _begin(state: AppState) -> Callable[[str | None, object], None]:
     plans = state.plans
 
     def begin(endpoint: str | None, _values: object) -> None:
         """Find the plan, and start the clock."""
-        request = current_request()
-        plan = plans.get((endpoint, request.method)) if state.serving and not state.disabled else None
-        if plan is not None:
-            Run(state, plan, request, request.url_rule)
+        context = current_context()
+        request = context.request
+        plan = plans.get((endpoint, request.method)) if not state.blocks else None
+        if plan is not None and state.serving and state.error is None:
+            request.__dict__[ATTRIBUTE] = Run(state, plan, request, request.url_rule, context)
         else:
-            _begin_slowly(state, request)
+            _begin_slowly(state, context)
 
     return begin
 
 
-def _begin_slowly(state: AppState, request: Request) -> Run:
-    run = Run(state, NOTHING, request, request.url_rule)
-    if state.config.enabled and not state.disabled:
-        state.start_serving()
-        run.plan, run.rule = plan_and_rule(state, request)
+def _begin_slowly(state: AppState, context: Any) -> Run:
+    """Begin a request whose plan is not at hand.
+
+    :raises ConfigError: if a mistake keeps the app from serving; the same one for every request.
+    """
+    request = context.request
+    run = request.__dict__[ATTRIBUTE] = Run(state, NOTHING, request, request.url_rule, context)
+    off = state.off_here()
+    if state.config[ENABLED] and not (off is not None and off.keys is None):
+        start_serving(state)
+        if state.error is not None:
+            raise state.error
+        run.plan, run.rule = find_plan(state, request, context.url_adapter)
     return run
+
+
+def _run_of(state: AppState, context: Any) -> Run:
+    """Return the run of a request, begun now if a hook that ran earlier has ended the request before it could be."""
+    return context.request.__dict__.get(ATTRIBUTE) or _begin_slowly(state, context)
 
 
 def _enter(state: AppState) -> Callable[[], ResponseReturnValue | None]:
     def enter() -> ResponseReturnValue | None:
-        """Run what comes before the view."""
-        request = current_request()
-        run: Run = request.__dict__.get(ATTRIBUTE) or _begin_slowly(state, request)
+        """Run the part of the plan before the view."""
+        run = _run_of(state, current_context())
         try:
             for step in run.plan.enter:
                 answer = step(run)
                 if answer is not None:
                     return answer
         except Denied as denial:
-            denial.error_format = state.config.error_format
-            run.denial = denial
-            announce(run, denial)
+            note_denial(run, denial)
             raise
         run.entered = True
         return None
@@ -91,9 +102,8 @@ def _enter(state: AppState) -> Callable[[], ResponseReturnValue | None]:
 
 def _leave(state: AppState) -> Callable[[Response], Response]:
     def leave(response: Response) -> Response:
-        """Run what acts on the response."""
-        request = current_request()
-        run: Run = request.__dict__.get(ATTRIBUTE) or _begin_slowly(state, request)
+        """Run the part of the plan on the response."""
+        run = _run_of(state, current_context())
         run.outgoing = ()  # it may be the second time: a hook that fails here is answered with a 500, which leaves too
         if run.denial is not None:
             _keep_fields(run.denial, response)
@@ -106,7 +116,7 @@ def _leave(state: AppState) -> Callable[[Response], Response]:
 
 def _see_out(response: Response) -> Response:
     """Show the response as it goes out to those that asked for it."""
-    run: Run | None = current_request().__dict__.get(ATTRIBUTE)
+    run: Run | None = current_context().request.__dict__.get(ATTRIBUTE)
     if run is not None:
         for call in run.outgoing:
             call(run, response)
@@ -114,9 +124,16 @@ def _see_out(response: Response) -> Response:
 
 
 def _teardown(error: BaseException | None) -> None:
-    """Run what must run whatever happened, and let go of the run: else it and the request would be a cycle."""
-    run: Run | None = current_request().__dict__.pop(ATTRIBUTE, None)
-    if run is not None:
+    """Run the teardowns whatever happened, and let go of the run: else it and the request would be a cycle.
+
+    A copy of the request context, as `flask.copy_current_request_context` makes one for a thread, ends nothing.
+    """
+    context = current_context()
+    kept = context.request.__dict__
+    run: Run | None = kept.get(ATTRIBUTE)
+    if run is not None and run.context is context:
+        del kept[ATTRIBUTE]
+        run.context = None
         for step in run.plan.teardown:
             _run_teardown(step, run, error)
 
@@ -129,7 +146,7 @@ def _run_teardown(step: Teardown, run: Run, error: BaseException | None) -> None
 
 
 def _keep_fields(denial: Denied, response: Response) -> None:
-    """Put back what a denial must carry, such as its challenge, if the app's own error handler has rendered it."""
+    """Put back the fields that a denial carries, such as its challenge, if an error handler of the app rendered it."""
     if response.status_code == denial.code:
         present = field_names(response.headers)
         for name, value in denial.headers:

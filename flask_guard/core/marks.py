@@ -1,39 +1,92 @@
-"""Marks: the traces that policies leave on what they are applied to, and how they are found again."""
+"""Marks: the traces that policies leave on what they are applied to.
+
+A decorator returns a *shim* that carries marks. It also leaves each mark on the functions that it was given, as a
+*fallback* for the case that one of those is registered and the shim is not.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import sys
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+import weakref
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from flask.sansio.scaffold import Scaffold
-
-from ..errors import ConfigError
-from ..typing import ViewFunction
+from ..typing import Scaffold, ViewFunction
 
 if TYPE_CHECKING:
-    from .policy import Policy
-    from .protect import Exemption
+    from .app_state import AppState
 
 APPLIED = "__guard_applied__"
-LEFT = "__guard_left__"
+FALLBACKS = "__guard_fallbacks__"
 MARKS = "__guard_marks__"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Mark:
-    """One application of a policy (or an exemption), and where it was written. Compared by identity."""
+class Applicable:
+    """What a mark stands for: a policy, or an exemption from some."""
 
-    what: Policy | Exemption
-    site: str
+    __slots__ = ()
+
+    is_guarding: ClassVar[bool] = True
+    """Whether a view must not be called without it. An exemption is not: without it, a view is guarded more."""
 
     @property
-    def written(self) -> tuple[str, Hashable]:
-        """Return what tells where it was written, and which kind of policy: the same each time an app is made."""
-        return (self.site, self.what.key)
+    def name(self) -> str:
+        """Return its name in plans, logs and messages."""
+        raise NotImplementedError
+
+    @property
+    def key(self) -> Hashable:
+        """Return what tells one kind from another."""
+        raise NotImplementedError
+
+    def conflict_with(self, other: Applicable) -> str:
+        """Return why it cannot share a target with `other`, or an empty string."""
+        raise NotImplementedError
+
+    def check_target(self, target: object) -> None:
+        """Raise ConfigError if it cannot be applied to `target` as it stands."""
+
+    def check_app(self, state: AppState) -> None:
+        """Raise ConfigError if it cannot work with the app's configuration. Called as early as the app is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place in the source.
+
+    :ivar namespace: the global names of the module there.
+    """
+
+    file: str
+    line: int
+    namespace: dict[str, Any] = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(slots=True, eq=False)
+class Mark:
+    """One application of a policy (or an exemption), and where it was written. Compared by identity.
+
+    :ivar carried: whether a view that carries it is known to be registered.
+    :ivar reached: whether it is known to hold for an endpoint of some app.
+    :ivar reported: whether the log says that it holds for no endpoint.
+    :ivar shim: what the decorator returned, where it was applied to a function.
+    """
+
+    what: Applicable
+    site: Site
+    carried: bool = False
+    reached: bool = False
+    reported: bool = False
+    shim: weakref.ref[Any] | None = None
+
+    @property
+    def written(self) -> tuple[str, int, Hashable]:
+        """Return where it was written and which kind it is: the same each time that an app factory runs."""
+        return (self.site.file, self.site.line, self.what.key)
 
     def __repr__(self) -> str:
         return f"{self.what!r} at {self.site}"
@@ -41,7 +94,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Applied:
-    """What a shim carries. `functools.wraps` copies the reference, so other people's wrappers carry it too."""
+    """What a shim carries. `functools.wraps` copies the reference, so other people's wrappers carry it too.
+
+    :ivar inner: what the shim calls.
+    :ivar marks: the marks in force where it is registered, outermost first.
+    :ivar checked: those of which the shim makes sure that they are in force.
+    """
 
     shim: ViewFunction
     inner: ViewFunction
@@ -50,44 +108,46 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Left:
-    """A mark left on a decorated function, for the case that the function is registered and its shim is not.
+class Fallback:
+    """A mark left on a function that was decorated, or that lies inside what was.
 
-    ``through`` is the wrapper that was decorated, where that does not say what it wraps and this was found inside.
+    :ivar own: whether it stands among the function's own decorators: then it is meant for every endpoint of it.
+    :ivar through: the opaque wrapper that was decorated, where the function was found inside one.
     """
 
     mark: Mark
-    through: ViewFunction | None = None
-
-    def applies(self, function: ViewFunction, in_use: InUse) -> bool:
-        """Return whether it has a say where `function` is registered."""
-        registered_itself = self.mark.written in in_use.get(id(function), frozenset())
-        return not registered_itself and (self.through is None or id(self.through) not in in_use)
+    own: bool
+    through: object | None = None
 
 
-InUse: TypeAlias = Mapping[int, frozenset["tuple[str, Hashable]"]]
-"""By the id of each function that is registered, or called by one that is: the marks that shims of it carry there."""
+# Where marks are written --------------------------------------------------------------------------------------------
 
 
-def functions_in_use(registered: Iterable[ViewFunction]) -> InUse:
-    """Return what is in use where the functions `registered` are."""
-    in_use: dict[int, frozenset[tuple[str, Hashable]]] = {}
-    for outermost in registered:
-        carried: frozenset[tuple[str, Hashable]] = frozenset(mark.written for mark in carried_marks(outermost))
-        for function in unwrapped(outermost):
-            in_use[id(function)] = in_use.get(id(function), frozenset()) | carried
-    return in_use
-
-
-def calling_site() -> str:
-    """Return ``file:line`` of the nearest caller outside this package, and outside Flask (for ``View.decorators``)."""
+def calling_site() -> Site:
+    """Return the place of the nearest caller outside this package, and outside Flask (for ``View.decorators``)."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in (
         "flask_guard",
         "flask",
     ):
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_globals)
+
+
+def note_in_module(mark: Mark) -> None:
+    """Note `mark` in the module where it was written, so that one which reaches no endpoint can be reported.
+
+    The latest one of a line and kind is kept: each run of an app factory makes another.
+    """
+    mark.site.namespace.setdefault(MARKS, {})[mark.written] = mark
+
+
+def marks_in_module(namespace: dict[str, Any]) -> Iterable[Mark]:
+    """Return the marks on functions that are written in a module."""
+    return tuple(cast("dict[Any, Mark]", namespace.get(MARKS, {})).values())
+
+
+# Finding them again ---------------------------------------------------------------------------------------------------
 
 
 def scaffold_marks(target: Scaffold) -> tuple[Mark, ...]:
@@ -100,63 +160,18 @@ def own_class_marks(cls: type) -> tuple[Mark, ...]:
     return cast("tuple[Mark, ...]", cls.__dict__.get(MARKS, ()))
 
 
-def carried_marks(function: ViewFunction) -> tuple[Mark, ...]:
-    """Return the marks that `function` carries as a shim, or as a wrapper of one, outermost first."""
+def applied_to(function: object) -> Applied | None:
+    """Return what `function` carries as a shim, or as a wrapper of one that was made with `functools.wraps`."""
+    found = getattr(function, APPLIED, None)
+    return found if isinstance(found, Applied) else None
+
+
+def carried_marks(function: object) -> tuple[Mark, ...]:
+    """Return the marks that `function` carries, outermost first."""
     applied = applied_to(function)
     return applied.marks if applied else ()
 
 
-def view_marks(function: ViewFunction, in_use: InUse) -> tuple[Mark, ...]:
-    """Return the marks in force where `function` is registered, outermost first.
-
-    A mark that was left on it applies unless a shim of it that carries the mark is registered too.
-    """
-    left: tuple[Left, ...] = getattr(function, LEFT, ())
-    return (*(each.mark for each in reversed(left) if each.applies(function, in_use)), *carried_marks(function))
-
-
-def unwrapped(function: ViewFunction) -> Iterator[ViewFunction]:
-    """Yield `function` and what it wraps, outside in."""
-    seen: set[int] = set()
-    while id(function) not in seen:
-        seen.add(id(function))
-        yield function
-        function = getattr(function, "__wrapped__", function)
-
-
-def applied_to(function: ViewFunction) -> Applied | None:
-    """Return what `function` carries as a shim, or as a wrapper of one."""
-    return cast("Applied | None", getattr(function, APPLIED, None))
-
-
-def leave(mark: Mark, function: ViewFunction) -> None:
-    """Leave `mark` on `function`, and on all that it wraps."""
-    last = function
-    for last in unwrapped(function):
-        _leave(Left(mark), last)
-    for hidden in _held_by_wrapper(last):
-        for below in unwrapped(hidden):
-            _leave(Left(mark, through=last), below)
-
-
-def _leave(left: Left, function: ViewFunction) -> None:
-    owner = getattr(function, "__func__", function)  # a bound method keeps no attributes of its own
-    others = tuple(each for each in getattr(owner, LEFT, ()) if each.mark.written != left.mark.written)
-    try:
-        setattr(owner, LEFT, (*others, left))
-    except (AttributeError, TypeError):
-        raise ConfigError(
-            f"{left.mark}: {function!r} cannot carry a policy; write a function that calls it, and decorate that"
-        ) from None
-
-
-def _held_by_wrapper(function: ViewFunction) -> Iterator[ViewFunction]:
-    """Yield the functions in the closure of what looks like a decorator's wrapper without `functools.wraps`."""
-    code = getattr(function, "__code__", None)
-    passes_all = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
-    if code is None or code.co_flags & passes_all != passes_all:
-        return
-    for cell in function.__closure__ or ():
-        with contextlib.suppress(ValueError):  # an empty cell
-            if inspect.isroutine(cell.cell_contents):
-                yield cell.cell_contents
+def fallbacks_on(function: object) -> tuple[Fallback, ...]:
+    """Return the fallback marks on `function`, in the order in which they were left: innermost first."""
+    return cast("tuple[Fallback, ...]", getattr(function, FALLBACKS, ()))

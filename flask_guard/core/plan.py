@@ -1,8 +1,8 @@
 """From the marks on an app, its blueprints and its views to the calls of one request.
 
 Four steps, none of which sees a request: *collect* the scopes around an endpoint, *merge* them so that the nearest
-policy of a kind wins, *order* what is left by phase, and *compile* it into flat tuples of callables. A plan is made
-once for each endpoint and method; it is what requests run, and what every report reads.
+policy of a kind wins, *order* the rest by phase, and *compile* it into flat tuples of callables. A plan is made once
+for each endpoint and method. It is what requests run, and what every report reads.
 """
 
 from __future__ import annotations
@@ -11,168 +11,88 @@ import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
-from flask.views import http_method_funcs
-
-from ..typing import Enter, Flask, Leave, Mode, Teardown, ViewFunction
-from .marks import Mark, functions_in_use, own_class_marks, scaffold_marks, view_marks
-from .policy import DenyingPolicy, Phase, Policy, Step
-from .protect import Exemption
-from .report_mode import in_shadow
+from ..errors import ConfigError
+from ..typing import Mode
+from .marks import scaffold_marks
+from .policy import Exemption, Phase, Placed, Policy, Scope, Step, Target
+from .report_mode import reporting
+from .request_run import Steps
 from .step_costs import timed
-
-if TYPE_CHECKING:
-    from .app_state import AppState
+from .views import ViewMarks, class_marks, method_functions
 
 T = TypeVar("T")
-ScopeKind: TypeAlias = Literal["app", "blueprint", "class", "view", "method"]
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """One of the places around an endpoint where policies can be written. ``depth`` counts from the outermost."""
-
-    kind: ScopeKind
-    name: str
-    marks: tuple[Mark, ...] = field(default=(), repr=False)
-    depth: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a policy is compiled for: what the request reaches, and the scope that brought the policy there.
-
-    :ivar endpoint: the endpoint, or None for paths that no rule matches.
-    :ivar blueprint: the blueprint below whose prefix an unmatched path lies.
-    :ivar preflight: whether this is for the CORS preflight of a `method` request.
-    :ivar automatic: whether Flask answers itself, as it does an OPTIONS request.
-    :ivar scope: where the policy was written.
-    :ivar ordinal: how many policies of its kind stand before it in that scope.
-    :ivar earlier: the policies of its kind that act before it.
-    :ivar neighbours: the policies that act next to it, where those are compiled into one step with it.
-    """
-
-    state: AppState = field(repr=False)
-    endpoint: str | None
-    method: str
-    blueprint: str | None = None
-    preflight: bool = False
-    automatic: bool = False
-    scope: Scope = Scope("app", "")
-    ordinal: int = 0
-    earlier: tuple[Policy, ...] = field(default=(), repr=False)
-    neighbours: tuple[tuple[Policy, Place], ...] = field(default=(), repr=False)
-
-    @property
-    def app(self) -> Flask:
-        """Return the app."""
-        return self.state.app
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Placed:
-    """A policy in force at a place. ``site`` is the ``file:line`` where it was written, ``position`` its rank there."""
-
-    policy: Policy
-    site: str
-    place: Place
-    position: int
-
-    @property
-    def scope(self) -> str:
-        """Return the scope it comes from, such as ``blueprint api``."""
-        return str(self.place.scope)
-
-    def __repr__(self) -> str:
-        return f"{self.policy!r} from {self.scope} at {self.site}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class Plan(Steps):
     """What reaches one endpoint and method. ``policies`` are in the order in which they act."""
 
     endpoint: str | None
     method: str
     policies: tuple[Placed, ...] = ()
-    names: tuple[str, ...] = field(default=(), repr=False)
-    enter: tuple[Enter, ...] = field(default=(), repr=False)
-    leave: tuple[Leave, ...] = field(default=(), repr=False)
-    teardown: tuple[Teardown, ...] = field(default=(), repr=False)
-    covers: frozenset[Mark] = field(default=frozenset(), repr=False)
 
 
-def make_plan(place: Place) -> Plan:
-    """Return the plan of `place`.
+def make_plan(target: Target) -> Plan:
+    """Return the plan of `target`.
 
     :raises ConfigError: if a policy in force there cannot be compiled.
     """
-    scopes = list(collect(place))
-    placed = order(merge(scopes, place))
-    groups = list(_groups(placed))
-    steps = [_compile(group) for group in groups]
+    scopes = list(collect(target))
+    placed = order(merge(scopes, target))
+    groups = list(_groups(placed, target))
+    steps = [_compile(group, target) for group in groups]
     if any(each.policy.measures for each in placed):
         steps = [timed(group[0].policy.name, step) for group, step in zip(groups, steps, strict=True)]
     return Plan(
-        place.endpoint,
-        place.method,
+        target.endpoint,
+        target.method,
         tuple(placed),
-        tuple(each.policy.name for each in placed),
+        names=tuple(each.policy.name for each in placed),
         enter=tuple(step.enter for step in steps if step.enter),
         leave=_once_each([step.leave for step in reversed(steps) if step.leave]),
         teardown=tuple(step.teardown for step in reversed(steps) if step.teardown),
-        covers=frozenset(mark for scope in scopes for mark in scope.marks if mark.what.is_policy),
+        covers=frozenset(mark for scope in scopes for mark in scope.marks if mark.what.is_guarding),
     )
 
 
 # Collect ---------------------------------------------------------------------------------------------------------
 
 
-def collect(place: Place) -> Iterator[Scope]:
-    """Yield the scopes around `place`, outermost first."""
-    app = place.app
+def collect(target: Target) -> Iterator[Scope]:
+    """Yield the scopes around `target`, outermost first."""
+    app = target.app
     yield Scope("app", app.name, scaffold_marks(app))
-    for name in _blueprint_names(place):
+    for name in _blueprint_names(target):
         if name in app.blueprints:
             yield Scope("blueprint", name, scaffold_marks(app.blueprints[name]))
-    if place.endpoint is not None and place.endpoint in app.view_functions:
-        yield from _view_scopes(place.endpoint, app.view_functions[place.endpoint], place)
+    view = app.view_functions.get(target.endpoint) if target.endpoint is not None else None
+    if target.endpoint is None or view is None:
+        return
+    for cls, marks in class_marks(view):
+        yield Scope("class", cls.__qualname__, marks)
+    view_marks = target.state.service(ViewMarks)
+    yield Scope("view", target.endpoint, view_marks.of(view))
+    functions = method_functions(view, target.method)
+    if functions:
+        cls = vars(view)["view_class"]
+        name = f"{cls.__qualname__}.{target.method.lower()}"
+        yield Scope("method", name, tuple(mark for function in functions for mark in view_marks.of(function)))
 
 
-def _blueprint_names(place: Place) -> Iterator[str]:
-    dotted = place.endpoint.rpartition(".")[0] if place.endpoint is not None else place.blueprint
+def _blueprint_names(target: Target) -> Iterator[str]:
+    dotted = target.endpoint.rpartition(".")[0] if target.endpoint is not None else target.blueprint
     parts = dotted.split(".") if dotted else []
     for end in range(1, len(parts) + 1):
         yield ".".join(parts[:end])
 
 
-def _view_scopes(endpoint: str, view: ViewFunction, place: Place) -> Iterator[Scope]:
-    cls: type | None = getattr(view, "view_class", None)
-    for base in reversed(cls.__mro__ if cls else ()):
-        yield Scope("class", base.__qualname__, own_class_marks(base))
-    yield Scope("view", endpoint, view_marks(view, functions_in_use(place.app.view_functions.values())))
-    if cls is not None:
-        yield Scope("method", f"{cls.__qualname__}.{place.method.lower()}", _method_marks(cls, place.method))
-
-
-def _method_marks(cls: type, method: str) -> tuple[Mark, ...]:
-    functions = [getattr(cls, name, None) for name in ("dispatch_request", *http_method_funcs)]
-    in_use = functions_in_use(function for function in functions if function)
-    handler = getattr(cls, method.lower(), None)
-    if handler is None and method == "HEAD":
-        handler = getattr(cls, "get", None)
-    dispatcher = getattr(cls, "dispatch_request", None)
-    return tuple(mark for function in (dispatcher, handler) if function for mark in view_marks(function, in_use))
-
-
 # Merge and order -------------------------------------------------------------------------------------------------
 
 
-def merge(scopes: list[Scope], place: Place) -> list[Placed]:
+def merge(scopes: list[Scope], target: Target) -> list[Placed]:
     """Return the policies in force: of each kind the nearest, and those that stay in force whatever is nearer."""
     in_force: dict[Hashable, list[Placed]] = {}
     for depth, scope in enumerate(scopes):
@@ -180,26 +100,25 @@ def merge(scopes: list[Scope], place: Place) -> list[Placed]:
             if isinstance(mark.what, Exemption):
                 for policy in mark.what.policies:
                     in_force.pop(policy.key, None)
-        for key, here in _by_kind(dataclasses.replace(scope, depth=depth), place).items():
+        for key, here in _by_kind(dataclasses.replace(scope, depth=depth), target).items():
             outer = in_force.get(key, [])
             kept = [each for each in outer if each.policy.keeps]
             replaced = [each for each in outer if not each.policy.keeps]
             if replaced:
                 here = [dataclasses.replace(each, policy=each.policy.over(replaced[-1].policy)) for each in here]
             in_force[key] = [*(each for each in kept if not _repeated(each, here)), *here]
-    return [placed for group in in_force.values() for placed in group]
+    return [placed for key, group in in_force.items() if key not in target.off for placed in group]
 
 
-def _by_kind(scope: Scope, place: Place) -> dict[Hashable, list[Placed]]:
+def _by_kind(scope: Scope, target: Target) -> dict[Hashable, list[Placed]]:
     seen: Counter[Hashable] = Counter()
     groups: dict[Hashable, list[Placed]] = {}
     for position, mark in enumerate(scope.marks):
         if isinstance(mark.what, Policy):
             key = mark.what.key
-            here = dataclasses.replace(place, scope=scope, ordinal=seen[key])
+            if mark.what.applies(target, scope):
+                groups.setdefault(key, []).append(Placed(mark.what, mark, scope, position, seen[key]))
             seen[key] += 1
-            if mark.what.applies(here):
-                groups.setdefault(key, []).append(Placed(mark.what, mark.site, here, position))
     return groups
 
 
@@ -211,14 +130,14 @@ def order(placed: list[Placed]) -> list[Placed]:
     """Return the policies by phase; within a phase the outer scope first, then as written."""
 
     def position(each: Placed) -> tuple[Phase, int, int]:
-        return (each.policy.phase, each.place.scope.depth, each.position)
+        return (each.policy.phase, each.place.depth, each.position)
 
     before: dict[Hashable, tuple[Policy, ...]] = {}
     ordered = []
     for each in sorted(placed, key=position):
         key = each.policy.key
         earlier = before.get(key, ())
-        ordered.append(dataclasses.replace(each, place=dataclasses.replace(each.place, earlier=earlier)))
+        ordered.append(dataclasses.replace(each, earlier=earlier) if earlier else each)
         before[key] = (*earlier, each.policy)
     return ordered
 
@@ -226,8 +145,8 @@ def order(placed: list[Placed]) -> list[Placed]:
 # Compile ---------------------------------------------------------------------------------------------------------
 
 
-def _groups(placed: list[Placed]) -> Iterator[list[Placed]]:
-    """Yield what is compiled into one step each: neighbours that join, those in shadow apart from the others."""
+def _groups(placed: list[Placed], target: Target) -> Iterator[tuple[Placed, ...]]:
+    """Yield what is compiled into one step each: neighbours that join, those in report mode apart from the others."""
 
     def together(each: Placed) -> object:
         return id(each) if each.policy.joins is None else each.policy.joins
@@ -235,21 +154,18 @@ def _groups(placed: list[Placed]) -> Iterator[list[Placed]]:
     for _, neighbours in itertools.groupby(placed, together):
         in_mode: dict[Mode, list[Placed]] = {"enforce": [], "report": []}
         for each in neighbours:
-            in_mode[_mode(each)].append(each)
-        yield from filter(None, in_mode.values())
+            in_mode[each.policy.mode_in(target.state)].append(each)
+        yield from map(tuple, filter(None, in_mode.values()))
 
 
-def _mode(placed: Placed) -> Mode:
-    policy = placed.policy
-    return policy.mode_in(placed.place.state) if isinstance(policy, DenyingPolicy) else "enforce"
-
-
-def _compile(group: list[Placed]) -> Step:
-    first = group[0]
-    others = tuple((each.policy, each.place) for each in group[1:])
-    step = first.policy.compile(dataclasses.replace(first.place, neighbours=others))
-    if step.enter and _mode(first) == "report":
-        step = dataclasses.replace(step, enter=in_shadow(step.enter))
+def _compile(group: tuple[Placed, ...], target: Target) -> Step:
+    policy = group[0].policy
+    try:
+        step = policy.compile_joined(target, group)
+    except ConfigError as error:
+        raise ConfigError(f"{policy.name} at {group[0].site}: {error}") from error
+    if step.enter and policy.mode_in(target.state) == "report":
+        step = dataclasses.replace(step, enter=reporting(step.enter))
     return step
 
 

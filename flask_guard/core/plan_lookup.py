@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
-from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from .plan import Place, Plan, make_plan
-from .policy import Phase
+from .app_state import AppState
+from .mounts import MountedPaths
+from .plan import Plan, make_plan
+from .policy import Target
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from flask import Request
     from werkzeug.routing import MapAdapter, Rule
 
-    from .app_state import AppState
-
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
-"""Methods with plans of their own; the first that a path has stands for it when a request names one that it lacks."""
+"""The first of these that a path has stands for it when a request names a method that it lacks."""
+MOST_INVENTED = 100
+"""Plans that are kept for methods outside `METHODS` of rules that take every method."""
 
 
-def plan_and_rule(state: AppState, request: Request) -> tuple[Plan, Rule | None]:
+def find_plan(state: AppState, request: Request, adapter: MapAdapter | None) -> tuple[Plan, Rule | None]:
     """Return the plan of `request` and the URL rule that serves it.
 
     A preflight gets the plan of the request that it announces, a 405 that of an endpoint that the path does have, a
     404 below a guarded blueprint's prefix that blueprint's, and any other the app's.
     """
-    adapter: MapAdapter | None = request_ctx.url_adapter
     if adapter is None:
-        return _unmatched(state, request, preflight=False), None
+        return _unmatched(state, request, adapter), None
     if is_preflight(request):
         return _preflight(state, request, adapter)
     if request.url_rule is not None:
@@ -36,7 +39,7 @@ def plan_and_rule(state: AppState, request: Request) -> tuple[Plan, Rule | None]
     rule = _other_rule(adapter)
     if rule is not None:
         return endpoint_plan(state, rule, _method_of(rule)), None
-    return _unmatched(state, request, preflight=False), None
+    return _unmatched(state, request, adapter), None
 
 
 def is_preflight(request: Request) -> bool:
@@ -45,27 +48,47 @@ def is_preflight(request: Request) -> bool:
 
 
 def endpoint_plan(state: AppState, rule: Rule, method: str) -> Plan:
-    """Return the plan of the endpoint of `rule`, made at the first call for each method that the rule has."""
+    """Return the plan of the endpoint of `rule`, made at the first call for each method."""
     automatic = method == "OPTIONS" and getattr(rule, "provide_automatic_options", False)
-    place = Place(state, rule.endpoint, method, automatic=automatic)
-    if method not in (rule.methods or METHODS):
-        return make_plan(place)
-    if method == "OPTIONS":  # two rules of one endpoint may differ in who answers it
-        return _kept_plan(place)
+    return kept_plan(Target(state, rule.endpoint, method, automatic=automatic))
+
+
+def kept_plan(target: Target) -> Plan:
+    """Return the plan of `target`, made at the first call."""
+    state = target.state
+    off = state.off_here()
+    if off is not None and off.keys:
+        target = dataclasses.replace(target, off=off.keys)
+    key = plan_key(target)
+    found: Plan | None = state.plans.get(key)
+    if found is not None:
+        return found
     with state.lock:
-        key = (rule.endpoint, method)
         if key not in state.plans:
-            state.plans[key] = make_plan(place)
-        return state.plans[key]
+            plan = make_plan(target)
+            if target.method not in METHODS and not _may_keep(target):
+                return plan
+            state.plans[key] = plan
+        kept: Plan = state.plans[key]
+        return kept
 
 
-def _kept_plan(place: Place) -> Plan:
-    key = (place.endpoint, place.method, place.blueprint, place.preflight, place.automatic)
-    plans = place.state.unusual_plans
-    with place.state.lock:
-        if key not in plans:
-            plans[key] = make_plan(place)
-        return plans[key]
+def plan_key(target: Target) -> Hashable:
+    """Return the key of a plan: short for the usual requests, whose plan is looked up with it at once.
+
+    OPTIONS is not usual: it may be a preflight, and two rules of one endpoint may differ in what answers it.
+    """
+    special = target.preflight or target.automatic or target.off or target.method == "OPTIONS"
+    usual = target.endpoint is not None and not special
+    return (target.endpoint, target.method) if usual else target
+
+
+def _may_keep(target: Target) -> bool:
+    """Return whether a plan for an unusual method may be kept. Clients can invent methods without end."""
+    rules = target.app.url_map.iter_rules(target.endpoint) if target.endpoint is not None else ()
+    if any(rule.methods is not None and target.method in rule.methods for rule in rules):
+        return True
+    return sum(1 for plan in target.state.plans.values() if plan.method not in METHODS) < MOST_INVENTED
 
 
 def _preflight(state: AppState, request: Request, adapter: MapAdapter) -> tuple[Plan, Rule | None]:
@@ -73,9 +96,9 @@ def _preflight(state: AppState, request: Request, adapter: MapAdapter) -> tuple[
     rule = _rule_for(adapter, method) if method else None
     served = rule or _other_rule(adapter)
     if served is None:
-        return _unmatched(state, request, preflight=True), None
+        return _unmatched(state, request, adapter, preflight=True), None
     announced = method if rule else _method_of(served)
-    plan = _kept_plan(Place(state, served.endpoint, announced, preflight=True))
+    plan = kept_plan(Target(state, served.endpoint, announced, preflight=True, automatic=True))
     own = request.url_rule
     if own is not None and not getattr(own, "provide_automatic_options", False) and not _answers_preflights(plan):
         return endpoint_plan(state, own, "OPTIONS"), own
@@ -83,7 +106,7 @@ def _preflight(state: AppState, request: Request, adapter: MapAdapter) -> tuple[
 
 
 def _answers_preflights(plan: Plan) -> bool:
-    return any(placed.policy.phase is Phase.CORS for placed in plan.policies)
+    return any(placed.policy.answers_preflights for placed in plan.policies)
 
 
 def _rule_for(adapter: MapAdapter, method: str) -> Rule | None:
@@ -109,13 +132,11 @@ def _method_of(rule: Rule) -> str:
     return next((each for each in METHODS if each in (rule.methods or METHODS)), "GET")
 
 
-def _unmatched(state: AppState, request: Request, *, preflight: bool) -> Plan:
+def _unmatched(state: AppState, request: Request, adapter: MapAdapter | None, *, preflight: bool = False) -> Plan:
     method = request.method if request.method in METHODS else "GET"
-    return _kept_plan(Place(state, None, method, blueprint=_blueprint_above(state, request), preflight=preflight))
+    above = state.service(_mounted_paths).blueprint_above(request.path, getattr(adapter, "subdomain", None) or "")
+    return kept_plan(Target(state, None, method, blueprint=above, preflight=preflight))
 
 
-def _blueprint_above(state: AppState, request: Request) -> str | None:
-    """Return the guarded blueprint that is mounted most closely above the request's path."""
-    subdomain = getattr(request_ctx.url_adapter, "subdomain", None) or ""
-    above = [mount for mount in state.mounts if mount.covers(request.path, subdomain)]
-    return max(above, key=lambda mount: mount.rank).blueprint if above else None
+def _mounted_paths(state: AppState) -> MountedPaths:
+    return MountedPaths(state.mounts, state.app.url_map)

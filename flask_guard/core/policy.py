@@ -1,7 +1,7 @@
 """The idea: each cross-cutting concern is a policy, and a policy goes on anything.
 
-A policy is an immutable value that knows no app and no request. Calling it with options returns a refined copy;
-calling it with a view, a class-based view, a blueprint or an app applies it there::
+A policy is an immutable value that knows no app and no request. Calling it with options returns a refined copy.
+Calling it with a view, a class-based view, a blueprint or an app applies it there::
 
     @app.get("/orders")
     @limit("10/minute")             # refined, then applied
@@ -16,23 +16,25 @@ is worked out by :mod:`flask_guard.core.plan`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-from ..errors import did_you_mean
-from ..typing import Enter, Leave, Mode, Scaffold, TargetT, Teardown
+from ..errors import ConfigError
+from ..support.options import check_options, option, optional
+from ..support.text import did_you_mean
+from ..typing import Flask, Mode, Scaffold, TargetT
+from .app_state import AppState
 from .attach import attach, is_target
-from .config import check_mode
-from .marks import Mark, calling_site
+from .config import MODES, check_mode
+from .marks import Applicable, Mark, Site, calling_site
+from .request_run import Enter, Leave, Teardown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .app_state import AppState
-    from .plan import Place
-    from .protect import Exemption
+ScopeKind: TypeAlias = Literal["app", "blueprint", "class", "view", "method"]
 
 
 class Phase(IntEnum):
@@ -50,158 +52,250 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a policy does at one place, compiled: up to three callables."""
+    """A policy compiled for one target: up to three callables."""
 
     enter: Enter | None = None
     leave: Leave | None = None
     teardown: Teardown | None = None
 
 
-class Applicable:
-    """Anything that can be applied to a target: a policy, an exemption, or several policies composed."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a plan is made for: the requests that reach one endpoint with one method.
 
-    __slots__ = ()
+    :ivar endpoint: the endpoint, or None for paths that no rule matches.
+    :ivar blueprint: the blueprint below whose prefix an unmatched path lies.
+    :ivar preflight: whether this is for the CORS preflight of a `method` request.
+    :ivar automatic: whether no view is called: Flask or a policy answers itself, as to OPTIONS.
+    :ivar off: the keys of the kinds of policy that are switched off, for tests.
+    """
 
-    def parts(self) -> tuple[Policy | Exemption, ...]:
-        """Return the policies or exemptions that applying this applies."""
-        raise NotImplementedError
+    state: AppState = field(repr=False, compare=False)
+    endpoint: str | None
+    method: str
+    blueprint: str | None = None
+    preflight: bool = False
+    automatic: bool = False
+    off: frozenset[Hashable] = frozenset()
 
-    def apply(self, target: TargetT, site: str) -> TargetT:
-        """Apply to `target` as written at `site` (``file:line``)."""
-        if not is_target(target):
-            raise TypeError(f"{self!r} applies to a view, a View class, a blueprint or an app, not to {target!r}")
-        parts = self.parts()
-        for part in parts if isinstance(target, Scaffold) else reversed(parts):  # a decorator goes in front
-            part.check_target(target)
-            target = attach(Mark(part, site), target)
-        return target
+    @property
+    def app(self) -> Flask:
+        """Return the app."""
+        return self.state.app
+
+    @property
+    def counted_method(self) -> str:
+        """Return the method, with HEAD as the GET that it is without a body (RFC 9110, section 9.3.2)."""
+        return "GET" if self.method == "HEAD" else self.method
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One of the places around an endpoint where policies can be written. ``depth`` counts from the outermost."""
+
+    kind: ScopeKind
+    name: str
+    marks: tuple[Mark, ...] = field(default=(), repr=False)
+    depth: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Placed:
+    """A policy in force for a target, and where it was written.
+
+    :ivar place: the scope that it comes from.
+    :ivar position: its rank among the policies of that scope.
+    :ivar ordinal: how many policies of its kind stand before it in that scope.
+    :ivar earlier: the policies of its kind that act before it.
+    """
+
+    policy: Policy
+    mark: Mark
+    place: Scope
+    position: int = 0
+    ordinal: int = 0
+    earlier: tuple[Policy, ...] = ()
+
+    @property
+    def scope(self) -> str:
+        """Return the scope that it comes from, such as ``blueprint api``."""
+        return str(self.place)
+
+    @property
+    def site(self) -> str:
+        """Return the ``file:line`` where it was written."""
+        return str(self.mark.site)
+
+    def __repr__(self) -> str:
+        return f"{self.policy!r} from {self.scope} at {self.site}"
 
 
 @dataclass(frozen=True, repr=False)
 class Policy(Applicable):
     """One concern, configured. Subclass it as a frozen dataclass to add a concern of your own to the kit.
 
-    A subclass says its ``kind`` and ``phase`` and implements :meth:`compile`. For most needs
-    :func:`flask_guard.middleware` is shorter.
+    A subclass has a ``kind``, declares its options with :func:`~flask_guard.support.options.option`, and implements
+    :meth:`compile`. For most needs :func:`flask_guard.middleware` is shorter.
+
+    :cvar kind: its name in ``GUARD_MODES``, plans, logs and reports.
+    :cvar phase: when it acts.
+    :cvar repeatable: whether one target may have several.
+    :cvar joins: equal for neighbours that are compiled into one step by the first of them; see :meth:`compile_joined`.
+    :cvar answers_preflights: whether it answers CORS preflights itself.
     """
 
     __slots__ = ()
 
     kind: ClassVar[str]
-    """What ``GUARD_MODES`` calls it."""
+    phase: ClassVar[Phase] = Phase.CUSTOM
     repeatable: ClassVar[bool] = False
-    """Whether one target may have several."""
-    is_policy: ClassVar[bool] = True
+    joins: ClassVar[Hashable | None] = None
+    answers_preflights: ClassVar[bool] = False
+
+    def __init_subclass__(cls, *, abstract: bool = False, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        kind = getattr(cls, "kind", None)
+        if not abstract and not (isinstance(kind, str) and kind):
+            raise ConfigError(f"{cls.__qualname__} needs a kind, such as kind: ClassVar[str] = 'require_json'")
+
+    def __post_init__(self) -> None:
+        check_options(self, self.name)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Apply it to the one target given, or return a refined copy. Each policy declares its own options."""
+        """Apply the policy to the one target given, or return a refined copy. Each policy declares its own options."""
         if len(args) == 1 and not options and is_target(args[0]) and not isinstance(args[0], Applicable):
-            return self.apply(args[0], calling_site())
+            return apply((self,), args[0], calling_site())
         return self.refine(*args, **options)
 
     @property
     def name(self) -> str:
-        """Return what plans, logs and reports call it."""
         return self.kind
 
     @property
     def key(self) -> Hashable:
-        """Return what tells one kind of policy from another."""
         return self.kind
 
     @property
-    def phase(self) -> Phase:
-        """Return when it acts."""
-        return Phase.CUSTOM
-
-    @property
-    def joins(self) -> Hashable | None:
-        """Return what is equal for neighbours that the first of them compiles into one step, or None."""
-        return None
-
-    @property
     def keeps(self) -> bool:
-        """Return whether it stays in force when a nearer policy of its kind appears."""
+        """Return whether it stays in force where a nearer policy of its kind appears."""
         return False
 
     @property
     def measures(self) -> bool:
-        """Return whether it wants to know what every policy of its plan costs: :mod:`flask_guard.core.step_costs`."""
+        """Return whether it wants to know the cost of every policy of its plan: :mod:`flask_guard.core.step_costs`."""
         return False
 
     def refine(self, *args: Any, **options: Any) -> Self:
-        """Return a copy with `options` changed."""
+        """Return a copy with `options` changed.
+
+        :raises TypeError: for an unknown option.
+        """
         if args:
             shown = ", ".join(repr(arg) for arg in args)
             raise TypeError(
                 f"{self.name}() takes options by keyword, or one view, View class, blueprint or app: {shown}"
             )
-        known = [field.name for field in dataclasses.fields(self)]
+        known = [each.name for each in dataclasses.fields(self)]
         for name in options:
             if name not in known:
-                raise TypeError(f"{self.name}() has no option {name!r}{did_you_mean(name, known)}")
+                raise TypeError(f"{self.name}() has no option {name!r}{self.hint(name) or did_you_mean(name, known)}")
         return dataclasses.replace(self, **options)
 
-    def compile(self, place: Place) -> Step:
-        """Return what it does at `place`. Called once for each place, before the first request there."""
+    def hint(self, option: str) -> str:
+        """Return what to write in place of an option that other packages have, or an empty string."""
+        return ""
+
+    def compile(self, target: Target) -> Step:
+        """Return the calls of the policy for `target`. Called once for each target, before the first request to it."""
         raise NotImplementedError
 
-    def applies(self, place: Place) -> bool:
-        """Return whether it has a say at `place` at all; if not, it replaces nothing there either."""
+    def compile_joined(self, target: Target, group: tuple[Placed, ...]) -> Step:
+        """Return the calls of this policy, the first of `group`, and of the neighbours that join with it."""
+        return self.compile(target)
+
+    def applies(self, target: Target, scope: Scope) -> bool:
+        """Return whether it concerns `target`, where `scope` is where it was written. If not, it replaces nothing."""
         return True
 
     def over(self, outer: Self) -> Self:
-        """Return what is in force where this one is nearer than `outer`."""
+        """Return the policy in force where this one is nearer than `outer`."""
         return self
 
-    def check_target(self, target: object) -> None:
-        """Raise ConfigError if it cannot be applied to `target` as it stands."""
+    def mode_in(self, state: AppState) -> Mode:
+        """Return the mode in force."""
+        return "enforce"
 
-    @classmethod
-    def check_config(cls, state: AppState) -> None:
-        """Raise ConfigError if what the app's configuration says to policies of this kind cannot be meant."""
-
-    def check_app(self, state: AppState) -> None:
-        """Raise ConfigError if it cannot work with the app's configuration. Called as early as the app is known."""
-
-    def conflict_with(self, other: Policy | Exemption) -> str:
-        """Return why it cannot share a target with `other`, or an empty string."""
-        if not other.is_policy:
+    def conflict_with(self, other: Applicable) -> str:
+        if isinstance(other, Exemption):
             return other.conflict_with(self)
         if self.repeatable or self.key != other.key:
             return ""
-        return f"one target takes one {self.name}. Write the one that is meant"
-
-    def parts(self) -> tuple[Policy | Exemption, ...]:
-        return (self,)
+        return f"one target takes one {self.name}. Write only the one that you mean"
 
     def __repr__(self) -> str:
         """Return the policy as it may be written, with the options that are not the defaults."""
-        values = {field: getattr(self, field.name) for field in dataclasses.fields(self)}
-        options = [f"{field.name}={value!r}" for field, value in values.items() if value != field.default]
+        values = {each: getattr(self, each.name) for each in dataclasses.fields(self)}
+        options = [f"{each.name}={value!r}" for each, value in values.items() if value != each.default]
         return f"{self.name}({', '.join(options)})" if options else self.name
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class DenyingPolicy(Policy):
-    """A policy that may refuse a request, and can be tried in shadow with ``mode="report"``."""
+class DenyingPolicy(Policy, abstract=True):
+    """A policy that may refuse a request, and can be tried out with ``mode="report"``."""
 
     __slots__ = ()
 
-    mode: Mode | None = None
-
-    def __post_init__(self) -> None:
-        if self.mode is not None:
-            check_mode(self.mode, f"{self.kind}(mode=…)")
+    mode: Mode | None = option(None, optional(check_mode))
 
     def mode_in(self, state: AppState) -> Mode:
         """Return the mode in force: its own, else that of ``GUARD_MODES``, else ``"enforce"``."""
-        return self.mode or state.config.modes.get(self.kind, "enforce")
+        return self.mode or state.config[MODES].get(self.name, "enforce")
 
 
-def kinds_of_policy(root: type[Policy] = Policy) -> dict[str, type[Policy]]:
-    """Return the classes of policy that there are, by kind."""
-    own = {root.kind: root} if hasattr(root, "kind") else {}
-    for each in root.__subclasses__():
-        own |= kinds_of_policy(each)
-    return own
+@dataclass(frozen=True, slots=True)
+class Exemption(Applicable):
+    """Removes kinds of policy, inherited from outer scopes, where it is applied."""
+
+    policies: tuple[Policy, ...]
+    is_guarding: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return "exempt"
+
+    @property
+    def key(self) -> Hashable:
+        return (self.name, *(policy.key for policy in self.policies))
+
+    def __call__(self, target: TargetT) -> TargetT:
+        return apply((self,), target, calling_site())
+
+    def check_target(self, target: object) -> None:
+        if isinstance(target, Flask):
+            raise ConfigError("exempt() goes on a view, a View class or a blueprint; on an app, leave the policy out")
+
+    def conflict_with(self, other: Applicable) -> str:
+        if isinstance(other, Policy) and any(other.key == each.key for each in self.policies):
+            return f"one target both applies and exempts {other.name}. Nearest wins, so the exemption is not needed"
+        return ""
+
+    def __repr__(self) -> str:
+        return f"exempt({', '.join(policy.name for policy in self.policies)})"
+
+
+def apply(parts: Sequence[Applicable], target: TargetT, site: Site) -> TargetT:
+    """Apply policies or exemptions to `target` as written at `site`; return it, or for a function its shim.
+
+    :raises TypeError: if `target` is nothing that a policy goes on.
+    :raises ConfigError: if one cannot be applied there, or conflicts with one that is there.
+    """
+    if not is_target(target):
+        shown = ", ".join(map(repr, parts))
+        raise TypeError(f"{shown} applies to a view, a View class, a blueprint or an app, not to {target!r}")
+    for part in parts if isinstance(target, Scaffold) else reversed(parts):  # a decorator goes in front
+        part.check_target(target)
+        target = attach(Mark(part, site), target)
+    return target

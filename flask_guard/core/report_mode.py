@@ -1,39 +1,50 @@
-"""Shadow mode: a denying policy that says what it would have denied, and lets it through."""
+"""Report mode: a denying policy that says what it would have denied, and lets it through."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-from flask import current_app
-from flask.typing import ResponseReturnValue
-
-from ..errors import printable
 from ..signals import request_denied, request_would_be_denied
-from ..typing import Enter
+from ..support.text import printable
+from .config import ERROR_FORMAT
 from .denials import Denied
+from .flask_versions import current_flask
+from .request_run import Enter, Run
 
 if TYPE_CHECKING:
-    from .request_run import Run
+    from flask.typing import ResponseReturnValue
 
 log: logging.Logger = logging.getLogger("flask_guard")
 
 
-def in_shadow(enter: Enter) -> Enter:
+def reporting(enter: Enter) -> Enter:
     """Return `enter` as it runs with ``mode="report"``."""
 
     def report(run: Run) -> ResponseReturnValue | None:
         try:
             return enter(run)
         except Denied as denial:
-            run.would_deny += (denial,)
-            announce(run, denial, would=True)
+            note_report(run, denial)
             return None
 
     return report
 
 
-def announce(run: Run, denial: Denied, *, would: bool = False) -> None:
+def note_report(run: Run, denial: Denied) -> None:
+    """Note that a policy in report mode would have denied the request."""
+    run.would_deny += (denial,)
+    _announce(run, denial, would=True)
+
+
+def note_denial(run: Run, denial: Denied) -> None:
+    """Note that a policy has denied the request."""
+    denial.error_format = run.state.config[ERROR_FORMAT]
+    run.denial = denial
+    _announce(run, denial)
+
+
+def _announce(run: Run, denial: Denied, *, would: bool = False) -> None:
     """Log a denial and send its signal."""
     log.log(
         logging.WARNING if would else logging.INFO,
@@ -45,4 +56,4 @@ def announce(run: Run, denial: Denied, *, would: bool = False) -> None:
         denial.reason,
     )
     signal = request_would_be_denied if would else request_denied
-    signal.send(current_app._get_current_object(), denial=denial, request=run.request)  # type: ignore[attr-defined]
+    signal.send(current_flask(), denial=denial, request=run.request)

@@ -1,52 +1,134 @@
-"""One request's passage through its plan, and the check that it happened."""
+"""One request's passage through its plan: what it has met so far, and what concerns keep for it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 from flask import Request, request
+from flask.wrappers import Response
+
+from .app_state import AppState
+from .denials import Denied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from flask.typing import ResponseReturnValue
     from werkzeug.local import LocalProxy
     from werkzeug.routing import Rule
 
-    from ..typing import Response
-    from .app_state import AppState
-    from .denials import Denied
-    from .plan import Plan
-
+T = TypeVar("T")
 ATTRIBUTE = "_flask_guard_run"
 """Where a request carries its run. On the request object: one app called inside another's view has its own."""
 
 this_request: LocalProxy[Request] = cast("LocalProxy[Request]", request)
 
+Enter: TypeAlias = "Callable[[Run], ResponseReturnValue | None]"
+"""Runs before the view. Returns a response to answer at once, raises ``Denied`` to refuse, or returns None."""
+
+Leave: TypeAlias = "Callable[[Run, Response], Response | None]"
+"""Runs on the response. Changes it in place, or returns another."""
+
+Teardown: TypeAlias = "Callable[[Run, BaseException | None], None]"
+"""Runs when the request context goes, whatever happened. Gets the exception that nobody handled, if there was one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Steps:
+    """What a request runs: flat tuples of callables.
+
+    :ivar names: the names of the policies, in the order in which they act.
+    :ivar covers: the marks that it was made from, exempted ones included.
+    """
+
+    names: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
+    enter: tuple[Enter, ...] = field(default=(), repr=False, kw_only=True)
+    leave: tuple[Leave, ...] = field(default=(), repr=False, kw_only=True)
+    teardown: tuple[Teardown, ...] = field(default=(), repr=False, kw_only=True)
+    covers: frozenset[Hashable] = field(default=frozenset(), repr=False, kw_only=True)
+
 
 class Run:
     """What happened to one request so far.
 
-    ``rule`` is the URL rule that serves the request; for a preflight, the one that would serve the announced request,
-    or None if the path lacks that method. ``values`` is the policies' own: each keeps what its ``leave`` needs there.
-    ``outgoing`` is called with the response as it goes out, after every ``after_request`` hook: a ``leave`` that has to
-    see that, and not only what the policies made of it, adds to it.
+    :ivar rule: the URL rule that serves the request; for a preflight, the one that would serve the announced request,
+        or None if the path lacks that method.
+    :ivar context: the request context that began it.
+    :ivar identities: what names the caller, by sort: ``api_key``, ``principal``. Set by what authenticates.
+    :ivar exposed: the response fields beyond a plan's own that pages of other origins may read.
+    :ivar outgoing: called with the response as it goes out, after every ``after_request`` hook: a ``leave`` that has to
+        see that, and not only what the policies made of it, adds to it.
+    :ivar kept: the values of :class:`Slot`.
     """
 
-    __slots__ = ("denial", "entered", "outgoing", "plan", "request", "rule", "started", "state", "values", "would_deny")
+    __slots__ = (
+        "context",
+        "denial",
+        "entered",
+        "exposed",
+        "identities",
+        "kept",
+        "outgoing",
+        "plan",
+        "request",
+        "rule",
+        "started",
+        "state",
+        "would_deny",
+    )
 
-    def __init__(self, state: AppState, plan: Plan, request: Request, rule: Rule | None) -> None:
+    def __init__(self, state: AppState, plan: Steps, request: Request, rule: Rule | None, context: object) -> None:
         self.state: AppState = state
-        self.plan: Plan = plan
+        self.plan: Steps = plan
         self.request: Request = request
         self.rule: Rule | None = rule
+        self.context: object = context
         self.started: float = perf_counter()
         self.entered: bool = False
         self.denial: Denied | None = None
         self.would_deny: tuple[Denied, ...] = ()
-        self.values: dict[str, Any] = {}
+        self.identities: dict[str, str] = {}
+        self.exposed: tuple[str, ...] = ()
         self.outgoing: tuple[Callable[[Run, Response], None], ...] = ()
-        request.__dict__[ATTRIBUTE] = self
+        self.kept: dict[Slot[Any], Any] = {}
+
+
+class Slot(Generic[T]):
+    """A place in every run for a value of one concern. Declared once, at module level.
+
+    ::
+
+        OUTCOME: Slot[Outcome] = Slot("log_timing.outcome")
+        OUTCOME.put(run, Outcome())
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name: str = name
+
+    def get(self, run: Run) -> T | None:
+        """Return the value, or None."""
+        return cast("T | None", run.kept.get(self))
+
+    def put(self, run: Run, value: T) -> None:
+        """Set the value."""
+        run.kept[self] = value
+
+    def take(self, run: Run) -> T | None:
+        """Return the value, or None, and forget it."""
+        return cast("T | None", run.kept.pop(self, None))
+
+    def made(self, run: Run, make: Callable[[], T]) -> T:
+        """Return the value, which is `make()` at the first call."""
+        kept = run.kept
+        if self not in kept:
+            kept[self] = make()
+        return cast(T, kept[self])
+
+    def __repr__(self) -> str:
+        return f"Slot({self.name!r})"
 
 
 def run_of(request: Request) -> Run | None:
@@ -57,3 +139,6 @@ def run_of(request: Request) -> Run | None:
 def current_run() -> Run | None:
     """Return the run of the current request, or None outside a guarded request."""
     return run_of(this_request._get_current_object()) if request else None
+
+
+__all__ = ["Enter", "Leave", "Run", "Slot", "Steps", "Teardown", "current_run", "run_of", "this_request"]

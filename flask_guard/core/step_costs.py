@@ -1,25 +1,26 @@
-"""What each policy of a plan costs, measured while requests run it, where a policy asks for that."""
+"""The cost of each policy of a plan, measured while requests run it, where a policy asks for that."""
 
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ..typing import Enter, Leave
 from .policy import Step
+from .request_run import Enter, Leave, Run, Slot
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from ..typing import Response
-    from .request_run import Run
 
-COSTS = "costs"
-"""Where a run keeps the microseconds by policy, and there by ``enter`` and ``leave``."""
+Costs: TypeAlias = "dict[str, dict[str, float]]"
+"""Microseconds by policy, and there by ``enter`` and ``leave``."""
+
+COSTS: Slot[Costs] = Slot("costs")
 
 
 def timed(name: str, step: Step) -> Step:
-    """Return `step` such that it adds what it costs to its run, under `name`."""
+    """Return `step` such that it adds its cost to its run, under `name`."""
     enter = _timed_enter(name, step.enter) if step.enter is not None else None
     leave = _TimedLeave(name, step.leave) if step.leave is not None else None
     return Step(enter, leave, step.teardown)
@@ -60,5 +61,5 @@ class _TimedLeave:
 
 
 def _add(run: Run, name: str, what: Literal["enter", "leave"], seconds: float) -> None:
-    costs = run.values.setdefault(COSTS, {}).setdefault(name, {})
+    costs = COSTS.made(run, dict).setdefault(name, {})
     costs[what] = round(costs.get(what, 0.0) + seconds * 1e6, 1)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
 from ..core.policy import Phase, Policy, Step
 from ..errors import ConfigError
-from ..rate_limits.fields import field_names_in
 from ..support.header_fields import check_value
+from .concern import ORIGINS
 from .origins import ANY, Origins, parse_origins
 from .response_headers import Engine
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
-    from ..core.plan import Place
+    from ..core.policy import Target
     from ..core.request_run import Run
     from ..typing import Response, TargetT
 
@@ -45,6 +45,8 @@ class Cors(Policy):
     """
 
     kind: ClassVar[str] = "cors"
+    phase: ClassVar[Phase] = Phase.CORS
+    answers_preflights: ClassVar[bool] = True
 
     origins: Any = None
     methods: tuple[str, ...] | None = None
@@ -93,10 +95,6 @@ class Cors(Policy):
                 " List the origins"
             )
 
-    @property
-    def phase(self) -> Phase:
-        return Phase.CORS
-
     def origins_in(self, state: AppState) -> Origins:
         """Return its own origins, or the app's.
 
@@ -104,36 +102,30 @@ class Cors(Policy):
         """
         if self.origins is not None:
             return self.origins  # type: ignore[no-any-return]
-        if state.config.cors_origins is None:
+        origins = state.config[ORIGINS]
+        if origins is None:
             raise ConfigError(
                 "cors has no origins: write cors(origins=['https://app.example.com']) or set GUARD_CORS_ORIGINS"
                 " (and '*' to let every site in)"
             )
-        origins = parse_origins(state.config.cors_origins, "GUARD_CORS_ORIGINS")
         self._check_credentials(origins)
         return origins
-
-    @classmethod
-    def check_config(cls, state: AppState) -> None:
-        if state.config.cors_origins is not None:
-            parse_origins(state.config.cors_origins, "GUARD_CORS_ORIGINS")
 
     def check_app(self, state: AppState) -> None:
         self.origins_in(state)
 
-    def compile(self, place: Place) -> Step:
+    def compile(self, target: Target) -> Step:
         engine = Engine(
-            self.origins_in(place.state),
+            self.origins_in(target.state),
             allow_headers=self.allow_headers,
             expose_headers=self.expose_headers,
-            limit_headers=field_names_in(place.state),
             credentials=self.credentials,
             max_age=self.max_age,
         )
-        if not place.preflight:
+        if not target.preflight:
             return Step(leave=engine.write)
-        methods, has_path = self.methods, place.endpoint is not None
-        response_class = place.app.response_class
+        methods, has_path = self.methods, target.endpoint is not None
+        response_class = target.app.response_class
 
         def answer(_run: Run) -> Response | None:
             if not has_path:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from flask_cors import core as flask_cors
 from werkzeug.datastructures import Headers
 
-from ..rate_limits.fields import VALUE as STANDINGS
 from ..support.header_fields import Pair, add_vary, append, drop, field_names
 from .origins import ANY, Origins
 
@@ -31,9 +30,8 @@ _OWN = frozenset(
 )
 
 
-Both: TypeAlias = tuple[list[Pair], list[Pair]]
-"""The headers of a response: of one without the fields of limits, and of one that has them."""
-NOTHING: Both = ([], [])
+ByExposed: TypeAlias = dict[tuple[str, ...], list[Pair]]
+"""The headers of a response, by the fields that it exposes beyond the policy's own."""
 
 
 class Engine:
@@ -45,7 +43,6 @@ class Engine:
         *,
         allow_headers: tuple[str, ...],
         expose_headers: tuple[str, ...],
-        limit_headers: tuple[str, ...],
         credentials: bool,
         max_age: int | None,
     ) -> None:
@@ -61,19 +58,19 @@ class Engine:
             "always_send": origins is ANY,
             "vary_header": False,
         }
-        self._expose_limits = {"expose_headers": list(dict.fromkeys((*expose_headers, *limit_headers)))}
-        self._any = self._both("*") if origins is ANY else None
-        self._exact = {origin: self._both(origin) for origin in origins.exact}
+        self._expose = expose_headers
+        self._any = self._for("*") if origins is ANY else None
+        self._exact = {origin: self._for(origin) for origin in origins.exact}
 
     def write(self, run: Run, response: Response) -> None:
-        """Write the headers of an ordinary response. One that says where the client stands shows that to the page."""
-        both = self._any
-        if both is None:
+        """Write the headers of an ordinary response. The page may also read the fields that the run says."""
+        allowed = self._any
+        if allowed is None:
             origin: str = run.request.environ.get("HTTP_ORIGIN", "")
-            both = self._exact.get(origin)
-            if both is None:
-                both = self._both(origin) if origin and self._origins.allow(origin) else NOTHING
-        self._set(response, both[STANDINGS in run.values])
+            allowed = self._exact.get(origin)
+            if allowed is None:
+                allowed = self._for(origin) if origin and self._origins.allow(origin) else {(): []}
+        self._set(response, allowed.get(run.exposed) or self._exposing(allowed, run.exposed))
 
     def write_preflight(self, run: Run, response: Response, methods: tuple[str, ...] | None) -> None:
         """Write the headers of the answer to a preflight.
@@ -106,9 +103,17 @@ class Engine:
             and (name.lower() in self._named_headers or (self._any_header and name.lower() != "authorization"))
         ]
 
-    def _both(self, origin: str) -> Both:
-        asked = Headers({"Origin": origin})
-        return self._compute(asked, "GET"), self._compute(asked, "GET", **self._expose_limits)
+    def _for(self, origin: str) -> ByExposed:
+        return {(): self._compute(Headers({"Origin": origin}), "GET")}
+
+    def _exposing(self, allowed: ByExposed, exposed: tuple[str, ...]) -> list[Pair]:
+        """Return the headers that expose further fields, computed at the first response that has those."""
+        origin = next((value for name, value in allowed[()] if name == "Access-Control-Allow-Origin"), None)
+        if origin is None:
+            return allowed[()]
+        names = list(dict.fromkeys((*self._expose, *exposed)))
+        pairs = allowed[exposed] = self._compute(Headers({"Origin": origin}), "GET", expose_headers=names)
+        return pairs
 
     def _compute(self, asked: Headers, method: str, **options: Any) -> list[Pair]:
         literal = "*" if self._origins is ANY else _literal(asked["Origin"])

@@ -18,14 +18,18 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, request
 
 from ..core.app_state import AppState
+from ..core.config import ERROR_FORMAT
 from ..core.denials import Denied, InvalidRequest, StoreUnavailable
+from ..core.flask_versions import current_flask
 from ..core.protect import exempt, protect
-from ..errors import ConfigError, printable
+from ..errors import ConfigError
 from ..signals import key_leaked
+from ..support.text import printable
 from .chain import ChainedKeys
+from .concern import key_store_of
 from .model import ApiKey, KeyStore, KeyStoreUnavailable
 from .report_signature import KIND, sign, signed_by
 from .sources import KeySource, key_store
@@ -97,19 +101,19 @@ class _Leak:
 
 def _receiver(store: KeyStore | KeySource | None) -> Callable[[], tuple[str, int]]:
     def stores_of(state: AppState) -> list[KeyStore]:
-        if store is None and state.key_store is None:
+        if store is None and key_store_of(state) is None:
             log.warning("%r takes reports of leaked keys, and has no keys", state.app.name)
-        return _single_stores(state.key_store if store is None else key_store(store, state.app))
+        return _single_stores(key_store_of(state) if store is None else key_store(store, state.app))
 
     def receive() -> tuple[str, int]:
-        state = AppState.of(current_app._get_current_object())  # type: ignore[attr-defined]
+        state = AppState.of(current_flask())
         try:
             leaks = _leaks(request.get_data())
             reached = [_revoke_leaked(each, leaks) for each in state.service(stores_of)]
             if not all(reached):
                 raise _unavailable()
         except Denied as denial:
-            denial.error_format = state.config.error_format
+            denial.error_format = state.config[ERROR_FORMAT]
             raise
         return "", 204
 

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
 from werkzeug.local import LocalProxy
 
-from ..core.config import check_realm
+from ..authentication.concern import REALM
 from ..core.denials import Denied, InsufficientScope, InvalidRequest, LimitExceeded, StoreUnavailable, Unauthenticated
-from ..core.policy import DenyingPolicy, Phase, Step
-from ..core.request_run import Run, current_run
+from ..core.policy import DenyingPolicy, Phase, Scope, Step
+from ..core.request_run import Run, Slot, current_run
 from ..errors import ConfigError
-from ..rate_limits.storage import FailureLimit, failure_limit
+from ..rate_limits.failures import FailureLimit, failure_limit
 from ..signals import key_used
 from ..support.http_credentials import SEVERAL, extract_from, extractor, quoted, text_of
+from ..support.options import realm as check_realm
 from . import ApiKey, KeyStore, KeyStoreUnavailable
+from .concern import key_store_of
 from .model import scope_tokens
 
 if TYPE_CHECKING:
-    from ..core.plan import Place
+    from ..core.policy import Target
     from ..typing import Mode, TargetT
 
 log: logging.Logger = logging.getLogger("flask_guard")
@@ -32,7 +34,7 @@ LONGEST_KEY = 8192
 RETRY_WHEN_DOWN = 5
 """Seconds that a client is told to wait when keys cannot be looked up."""
 
-VALUE = "api_key"
+KEY: Slot[ApiKey] = Slot("require_api_key.key")
 NO_KEYS = "%r has views that require an API key, and no keys: everybody is denied. Set GUARD_API_KEYS or Guard(keys=…)"
 
 
@@ -57,6 +59,7 @@ class RequireApiKey(DenyingPolicy):
     """
 
     kind: ClassVar[str] = "require_api_key"
+    phase: ClassVar[Phase] = Phase.AUTHENTICATE
 
     scopes: tuple[str, ...] = ()
     any_scope: tuple[str, ...] = ()
@@ -100,17 +103,16 @@ class RequireApiKey(DenyingPolicy):
             raise ConfigError(f"require_api_key(optional=…) must be True or False, not {self.optional!r}")
         DenyingPolicy.__post_init__(self)
 
-    @property
-    def phase(self) -> Phase:
-        return Phase.AUTHENTICATE
+    def applies(self, target: Target, scope: Scope) -> bool:
+        return not target.automatic
 
-    def compile(self, place: Place) -> Step:
-        state = place.state
-        store = state.key_store
+    def compile(self, target: Target) -> Step:
+        state = target.state
+        store = key_store_of(state)
         if store is None and state.once("no keys"):
             log.warning(NO_KEYS, state.app.name)
         extract = extract_from(self.in_)
-        verify = _Verifier(self, quoted(state.config.realm if self.realm is None else self.realm))
+        verify = _Verifier(self, quoted(state.config[REALM] if self.realm is None else self.realm))
         failures = FailureLimit(state, self.failures) if self.failures else None
         optional = self.optional
 
@@ -130,8 +132,10 @@ class RequireApiKey(DenyingPolicy):
                 if failures is not None and (wait := failures.wait_after_failure(run)):
                     raise _too_many(wait)
                 raise denial
-            run.values[VALUE] = key
-            verify.reaches(key)  # type: ignore[arg-type]  # None is refused
+            assert key is not None  # noqa: S101  # None is refused
+            KEY.put(run, key)
+            run.identities["api_key"] = key.id
+            verify.reaches(key)
             if key_used.receivers:
                 key_used.send(state.app, key=key, request=run.request)
 
@@ -142,7 +146,7 @@ def _current() -> ApiKey | None:
     run = current_run()
     if run is None:
         raise RuntimeError("current_api_key is only there while a guarded request is handled")
-    return cast("ApiKey | None", run.values.get(VALUE))
+    return KEY.get(run)
 
 
 current_api_key: ApiKey = cast(ApiKey, LocalProxy(_current))

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError
+from ..support.text import did_you_mean
 from .model import ApiKey
 
 _SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})")

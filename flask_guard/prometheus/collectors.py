@@ -103,6 +103,7 @@ class AppMetrics:
         self._client = _client()
         self._families: dict[str, Families] = {}
         self._registry: CollectorRegistry | None = None
+        self._claimed: set[str] = set()
         signal = getattr(signals, STORE_ERROR_SIGNAL, None)
         if signal is not None:
             signal.connect(self._count_store_error, state.app)
@@ -134,9 +135,9 @@ class AppMetrics:
         """Have the names refused to any other app that would count under them in the same place."""
         registry = self._client.REGISTRY if is_multiprocess(self._client) else self._registry
         what = f"metrics {families.prefix} in {id(registry)}"
-        if registry is not None and what not in self._state.said:
+        if registry is not None and what not in self._claimed:
             _link(self._state.app, families, registry)
-            self._state.once(what)
+            self._claimed.add(what)
 
     def _count_store_error(self, _app: Flask, **_: Any) -> None:
         for families in self._families.values():
@@ -185,7 +186,7 @@ class _Link:
 
     def collect(self) -> Iterable[Metric]:
         app = self._app()
-        return AppState.of(app).service(AppMetrics).collect(self._prefix) if app is not None else ()
+        return AppState.of(app).resource(AppMetrics).collect(self._prefix) if app is not None else ()
 
     def describe(self) -> Iterable[Metric]:
         return self._described

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast, overload
 
-from flask import current_app, request
+from flask import request
 
-from ..core.app_state import AppState, installed_state
+from ..core.app_state import AppState
+from ..core.flask_versions import current_flask
 from ..core.plan_lookup import METHODS, endpoint_plan
 from ..core.policy import Phase, Policy, Step
-from ..core.request_run import Run
+from ..core.request_run import Run, Slot
 from ..errors import ConfigError
 from ..support.response_body import size_if_complete, watch_body
 from ..typing import Response
@@ -22,14 +23,12 @@ from .collectors import OTHER, AppMetrics, Families
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from ..core.plan import Place
+    from ..core.policy import Target
     from ..typing import TargetT
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 UNMATCHED = "(unmatched)"
 """The endpoint of requests that no rule matches: a path is never a label."""
-VALUE = "metrics"
-"""Where a run keeps the status that went out, or, while a body is being sent, the response."""
 LONGEST_ACCEPT = 1024
 _PREFIX = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _VERSION = re.compile(r"version=([^;,]*)")
@@ -61,6 +60,7 @@ class Metrics(Policy):
     """
 
     kind: ClassVar[str] = "metrics"
+    phase: ClassVar[Phase] = Phase.OBSERVE
 
     prefix: str = "flask_guard"
     buckets: Sequence[float] = BUCKETS
@@ -83,18 +83,14 @@ class Metrics(Policy):
         if self.registry is not None and not callable(getattr(self.registry, "register", None)):
             raise ConfigError(f"metrics(registry=…) must be a prometheus_client.CollectorRegistry: {self.registry!r}")
 
-    @property
-    def phase(self) -> Phase:
-        return Phase.OBSERVE
-
     def check_app(self, state: AppState) -> None:
         self._families(state)
 
-    def compile(self, place: Place) -> Step:
-        return _Recorder(self._families(place.state), place).step()
+    def compile(self, target: Target) -> Step:
+        return _Recorder(self._families(target.state), target).step()
 
     def _families(self, state: AppState) -> Families:
-        return state.service(AppMetrics).families(self.prefix, tuple(self.buckets), self.registry)
+        return state.resource(AppMetrics).families(self.prefix, tuple(self.buckets), self.registry)
 
 
 def _bounds(buckets: object) -> tuple[float, ...]:
@@ -109,18 +105,21 @@ def _bounds(buckets: object) -> tuple[float, ...]:
 
 _INFINITE = float("inf")
 
+STATUS: Slot[int | Response | None] = Slot("metrics.status")
+"""The status that went out; while a body is being sent, its response; None once the request is counted."""
+
 Series: TypeAlias = tuple[Callable[[], None], Callable[[float], None]]
 """What counts a request, and what takes its seconds."""
 
 
 class _Recorder:
-    """Counts the requests to one place."""
+    """Counts the requests to one target."""
 
-    def __init__(self, families: Families, place: Place) -> None:
+    def __init__(self, families: Families, target: Target) -> None:
         self._families = families
-        self._endpoint = UNMATCHED if place.endpoint is None else place.endpoint
-        self._known = _known_methods(place)
-        self._method = place.method
+        self._endpoint = UNMATCHED if target.endpoint is None else target.endpoint
+        self._known = _known_methods(target)
+        self._method = target.method
         self._by_class: dict[int, Series] = {}
         self._sees_out = (self._see_out,)
 
@@ -133,27 +132,27 @@ class _Recorder:
 
     def _see_out(self, run: Run, response: Response) -> None:
         """Note what goes out, after every hook has had its say. It may yet fail, and be followed by a 500."""
-        values, status = run.values, response.status_code
+        status = response.status_code
         if run.request.method != "HEAD" and size_if_complete(response) is None:
-            values[VALUE] = response
+            STATUS.put(run, response)
 
             def done(sent: int, error: BaseException | None, _aborted: bool) -> None:
-                if values.get(VALUE) is response:
+                if STATUS.get(run) is response:
                     nothing_sent = error is not None and not sent
                     self._record(run, 500 if nothing_sent else status)  # then the server answers
 
             watch_body(response, done)
             return
-        values[VALUE] = status
+        STATUS.put(run, status)
 
     def _teardown(self, run: Run, _error: BaseException | None) -> None:
         """Count the request, unless its body is still being sent. Without a response it is a 500 of the server."""
-        noted = run.values.get(VALUE, 500)
+        noted = run.kept.get(STATUS, 500)
         if isinstance(noted, int):
             self._record(run, noted)
 
     def _record(self, run: Run, status: int) -> None:
-        run.values[VALUE] = None
+        STATUS.put(run, None)
         series = self._by_class.get(status // 100) if run.request.method == self._method else None
         count, observe = series or self._series(run.request.method, status // 100)
         count()
@@ -173,8 +172,8 @@ class _Recorder:
         return series
 
 
-def _known_methods(place: Place) -> frozenset[str]:
-    rules = place.app.url_map.iter_rules(place.endpoint) if place.endpoint is not None else ()
+def _known_methods(target: Target) -> frozenset[str]:
+    rules = target.app.url_map.iter_rules(target.endpoint) if target.endpoint is not None else ()
     return frozenset(METHODS).union(*(rule.methods or () for rule in rules))
 
 
@@ -192,8 +191,8 @@ def metrics_view() -> Response:
     :raises RuntimeError: if the app has no Guard.
     :raises ConfigError: if prometheus_client is missing.
     """
-    state = installed_state(current_app)
-    if state is None:
+    state = AppState.of(current_flask())
+    if state.guard is None:
         raise RuntimeError("metrics_view needs a Guard on the app: call Guard(app) where the app is made")
     from prometheus_client import make_wsgi_app
 
@@ -207,7 +206,7 @@ def metrics_view() -> Response:
         "HTTP_ACCEPT_ENCODING": request.environ.get("HTTP_ACCEPT_ENCODING", ""),
     }
     response = cast(
-        Response, Response.from_app(make_wsgi_app(state.service(AppMetrics).registry()), environ, buffered=True)
+        Response, Response.from_app(make_wsgi_app(state.resource(AppMetrics).registry()), environ, buffered=True)
     )
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -9,8 +9,9 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
-from ..errors import ConfigError, without_credentials
+from ..errors import ConfigError
 from ..support.addresses import client_network
+from ..support.text import without_credentials
 from .identity import short
 from .storage import Backend, Charge, Counter, StoreDown
 from .storage.algorithms import BANS, LEASES

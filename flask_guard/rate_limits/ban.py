@@ -9,14 +9,17 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
-from flask import current_app
 from werkzeug.exceptions import HTTPException
 
-from ..errors import ConfigError, printable
+from ..core.flask_versions import current_flask
+from ..core.policy import Placed, Scope
+from ..core.request_run import Leave, Slot
+from ..errors import ConfigError
 from ..signals import client_banned
 from ..support.callables import takes_request
 from ..support.durations import seconds_of
-from ..typing import Leave, Response
+from ..support.text import printable
+from ..typing import Response
 from .identity import identifier
 from .metered import Meter, Metered
 from .storage import Backend, Budget, Charge, StoreDown, ban_budget, parse_rates, rate_budget
@@ -24,9 +27,10 @@ from .storage import Backend, Budget, Charge, StoreDown, ban_budget, parse_rates
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ..core.plan import Place
+    from ..core.policy import Target
     from ..core.request_run import Run
-    from ..typing import Mode, OnStoreError, TargetT
+    from ..typing import Mode, TargetT
+    from .concern import OnStoreError
     from .identity import By
 
 log: logging.Logger = logging.getLogger("flask_guard")
@@ -101,10 +105,8 @@ class Ban(Metered):
     def keeps(self) -> bool:
         return True
 
-    def applies(self, place: Place) -> bool:
-        if self.methods is not None and self.methods.isdisjoint((_counted_as(place), place.method)):
-            return False
-        return not place.preflight
+    def applies(self, target: Target, scope: Scope) -> bool:
+        return not target.preflight and self._counts(target)
 
     def check_target(self, target: object) -> None:
         if not self.after:
@@ -113,9 +115,9 @@ class Ban(Metered):
     def refine(self, *args: Any, **options: Any) -> Self:
         return super(Ban, self).refine(*args, **options)
 
-    def meter(self, place: Place, backend: Backend) -> Meter:
+    def meter(self, target: Target, placed: Placed, backend: Backend) -> Meter:
         self.check_target(None)
-        scope = f"{backend.key_prefix}ban:{self.shared or self._scope(place)}"
+        scope = f"{backend.key_prefix}ban:{self.shared or self._scope(target, placed)}"
         on_error = self.on_store_error or backend.on_store_error
         banned = ban_budget(self.lasting, scope, on_error=on_error)
         algorithm = backend.algorithm(None)
@@ -128,17 +130,17 @@ class Ban(Metered):
 
         def charge(run: Run, charges: list[Charge]) -> None:
             client = identify(run) if concerns(run) else None
-            run.values.setdefault(_CLIENTS, {})[banned] = client
+            _CLIENTS.made(run, dict)[banned] = client
             if client is not None:
                 charges.append((banned, client, 1, 0))
 
         return Meter(charge, self._striking(banned, strikes, identify, concerns, backend))
 
-    def _scope(self, place: Place) -> str:
-        name = f"{place.scope.kind}:{place.scope.name}"
-        if place.scope.kind == "method":
-            name = f"method:{place.scope.name.rpartition('.')[0]}.{_counted_as(place).lower()}"
-        return f"{name}#{place.ordinal}" if place.ordinal else name
+    def _scope(self, target: Target, placed: Placed) -> str:
+        name = f"{placed.place.kind}:{placed.place.name}"
+        if placed.place.kind == "method":
+            name = f"method:{placed.place.name.rpartition('.')[0]}.{target.counted_method.lower()}"
+        return f"{name}#{placed.ordinal}" if placed.ordinal else name
 
     def _striking(
         self,
@@ -164,7 +166,7 @@ class Ban(Metered):
 
     def _say(self, run: Run, banned: Budget, identity: str) -> None:
         log.warning("%s is banned from %s for %s s", printable(identity), banned.scope, self.lasting)
-        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        app = current_flask()
         client_banned.send(app, identity=identity, seconds=self.lasting, request=run.request)
 
     def _concerned(self) -> Callable[[Run], bool]:
@@ -182,17 +184,13 @@ class Ban(Metered):
         return concerns
 
 
-_CLIENTS = "ban.clients"
-"""Where a run notes, for each ban, whom it concerns."""
-
-
-def _counted_as(place: Place) -> str:
-    return "GET" if place.method == "HEAD" else place.method
+_CLIENTS: Slot[dict[Budget, str | None]] = Slot("ban.clients")
+"""For each ban, the client that it concerns."""
 
 
 def _client_of(run: Run, banned: Budget, identify: Callable[[Run], str], concerns: Callable[[Run], bool]) -> str | None:
     """Return whom the ban concerns; None if nobody, or nobody who can be told."""
-    known: dict[Budget, str | None] = run.values.get(_CLIENTS, {})
+    known = _CLIENTS.get(run) or {}
     if banned in known:
         return known[banned]
     try:  # the request was answered before the ban was asked

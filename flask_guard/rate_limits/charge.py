@@ -8,8 +8,9 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..core.denials import Banned, Denied, LimitExceeded, StoreUnavailable
+from ..core.request_run import Slot
 from ..support.response_body import size_if_complete, watch_body
-from .fields import VALUE as STANDINGS
+from .fields import STANDINGS
 from .storage import Budget, Charge, Counter, Standing, StoreDown, lacking_room
 from .storage.algorithms import BANS, LEASES
 
@@ -38,7 +39,7 @@ def take_or_deny(run: Run, counter: Counter, charges: list[Charge], token: str =
     except StoreDown as error:
         note_refused(run, charges)
         raise unavailable(charges) from error
-    run.values.setdefault(STANDINGS, []).extend(standings)
+    STANDINGS.made(run, list).extend(standings)
     if not taken:
         note_refused(run, charges)
         raise _denial(standings)
@@ -55,26 +56,26 @@ def charging_once(run: Run, counter: Counter, charges: list[Charge], token: str 
     return take_or_deny(run, counter, list(merged.values()), token)
 
 
-_REFUSED = "limit.refused"
+_REFUSED: Slot[set[str]] = Slot("limit.refused")
 
 
 def note_refused(run: Run, charges: list[Charge]) -> None:
     """Note charges that were not made, so that none of them is made on the response either."""
-    run.values.setdefault(_REFUSED, set()).update(budget.key_for(identity) for budget, identity, _, _ in charges)
+    _REFUSED.made(run, set).update(budget.key_for(identity) for budget, identity, _, _ in charges)
 
 
 def was_refused(run: Run, charges: list[Charge]) -> bool:
     """Return whether one of `charges` was among those that were not made, if only in shadow."""
-    refused: set[str] = run.values.get(_REFUSED, set())
+    refused = _REFUSED.get(run) or ()
     return any(budget.key_for(identity) in refused for budget, identity, _, _ in charges)
 
 
 # Leases -----------------------------------------------------------------------------------------------------------
 
 Lease: TypeAlias = tuple[Counter, list[Charge], str]
-_LEASES = "limit.leases"
-_SENDING = "limit.sending"
-"""Where a run keeps the leases that end when the body has been sent."""
+_LEASES: Slot[list[Lease]] = Slot("limit.leases")
+_SENDING: Slot[list[Lease]] = Slot("limit.sending")
+"""The leases that end when the body has been sent."""
 
 
 def take_leases(run: Run, counter: Counter, charges: list[Charge], *, take: Take = take_or_deny) -> list[Standing]:
@@ -82,14 +83,13 @@ def take_leases(run: Run, counter: Counter, charges: list[Charge], *, take: Take
     token = token_hex(10)
     standings = take(run, counter, charges, token)
     leases = [charge for charge in charges if charge[0].algorithm is LEASES]
-    run.values.setdefault(_LEASES, []).append((counter, leases, token))
+    _LEASES.made(run, list).append((counter, leases, token))
     return standings
 
 
 def leases_of(run: Run) -> list[Lease]:
     """Return the leases that are held until the app is done with the request."""
-    held: list[Lease] = run.values.setdefault(_LEASES, [])
-    return held
+    return _LEASES.made(run, list)
 
 
 def release(held: list[Lease]) -> None:
@@ -111,8 +111,8 @@ def _watch_what_goes_out(run: Run, response: Response) -> None:
     if size_if_complete(response) is not None:
         release(held)
     elif held:
-        run.values[_LEASES] = []
-        run.values[_SENDING] = held
+        _LEASES.put(run, [])
+        _SENDING.put(run, held)
         watch_body(response, lambda _size, _error, _aborted: release(held))
 
 
@@ -120,7 +120,7 @@ def release_now(run: Run, error: BaseException | None) -> None:
     """Let go of the leases that no response took over; after an error nobody sends the response that did."""
     release(leases_of(run))
     if error is not None:
-        release(run.values.get(_SENDING, []))
+        release(_SENDING.get(run) or [])
 
 
 # Denials ----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
+from ..core.policy import Placed
 from ..errors import ConfigError
 from ..support.callables import takes_request
 from .identity import identifier
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..core.app_state import AppState
-    from ..core.plan import Place
+    from ..core.policy import Target
     from ..core.request_run import Run
-    from ..typing import Mode, OnStoreError, TargetT
+    from ..typing import Mode, TargetT
+    from .concern import OnStoreError
     from .identity import By
 
 
@@ -96,11 +98,11 @@ class ConcurrencyLimit(Metered):
         if backend.enabled:
             backend.check_leases()
 
-    def meter(self, place: Place, backend: Backend) -> Meter:
-        before = [each.field_name for each in place.earlier if isinstance(each, ConcurrencyLimit)].count(
+    def meter(self, target: Target, placed: Placed, backend: Backend) -> Meter:
+        before = [each.field_name for each in placed.earlier if isinstance(each, ConcurrencyLimit)].count(
             self.field_name
         )
-        return self._meter(self.own_scope(place), f"{self.field_name}-{before + 1}" if before else "", backend)
+        return self._meter(self.own_scope(target, placed), f"{self.field_name}-{before + 1}" if before else "", backend)
 
     def meter_in(self, scope: str, backend: Backend) -> Meter:
         """Return what it does inside a view."""

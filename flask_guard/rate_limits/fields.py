@@ -8,20 +8,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from time import time
 from typing import TYPE_CHECKING
 
+from ..core.request_run import Leave, Slot
 from ..errors import ConfigError
 from ..support.header_fields import Pair, put
-from ..typing import Leave, Response
+from ..typing import Response
+from .concern import FIELDS
 from .storage import Standing
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
     from ..core.request_run import Run
 
-VALUE = "limit"
-"""Where a run keeps the standings that it met."""
+STANDINGS: Slot[list[Standing]] = Slot("limit.standings")
+"""Where the client stands with each budget that the request has met."""
 
 LEGACY = {
     "RATELIMIT_HEADER_LIMIT": "X-RateLimit-Limit",
@@ -44,48 +47,43 @@ def check_field_names(state: AppState) -> None:
 
 def field_names_in(state: AppState) -> tuple[str, ...]:
     """Return the names of the fields that the app's responses carry."""
-    wanted = state.config.ratelimit_headers
+    wanted = state.config[FIELDS]
     draft = ("RateLimit-Policy", "RateLimit") if wanted != "legacy" else ()
     return (*draft, *(_legacy_names(state) if wanted != "draft" else ()), "Retry-After")
 
 
 def field_writer(state: AppState) -> Leave:
     """Return what writes where the client stands, for all limits that a request met."""
-    wanted = state.config.ratelimit_headers
-    if wanted == "draft":
-        return _write_draft
-    limit, remaining, reset = _legacy_names(state)
-
-    def legacy(standings: list[Standing]) -> list[Pair]:
-        tightest = min(standings, key=lambda each: (each.remaining, -each.wait))
-        moment = int(time()) + tightest.wait
-        return [
-            (limit, str(tightest.budget.amount)),
-            (remaining, str(tightest.remaining)),
-            (reset, str(moment)),
-        ]
+    wanted, names = state.config[FIELDS], field_names_in(state)
+    write_legacy = _legacy_writer(*_legacy_names(state)) if wanted != "draft" else None
 
     def write(run: Run, response: Response) -> None:
-        standings = _shown(run)
-        if standings:
-            put(response.headers, *legacy(standings), *(_draft(standings) if wanted == "both" else ()))
+        met = STANDINGS.get(run)
+        if not met:
+            return
+        if names[0] not in run.exposed:
+            run.exposed += names
+        shown = [each for each in met if each[0].shown]
+        if shown:
+            legacy = write_legacy(shown) if write_legacy is not None else ()
+            put(response.headers, *legacy, *(_draft(shown) if wanted != "legacy" else ()))
 
     return write
 
 
+def _legacy_writer(limit: str, remaining: str, reset: str) -> Callable[[list[Standing]], list[Pair]]:
+    """Return what makes the older fields, which tell of the tightest budget alone."""
+
+    def legacy(standings: list[Standing]) -> list[Pair]:
+        tightest = min(standings, key=lambda each: (each.remaining, -each.wait))
+        moment = int(time()) + tightest.wait
+        return [(limit, str(tightest.budget.amount)), (remaining, str(tightest.remaining)), (reset, str(moment))]
+
+    return legacy
+
+
 def _legacy_names(state: AppState) -> tuple[str, ...]:
     return tuple(str(state.app.config.get(key) or name) for key, name in LEGACY.items())
-
-
-def _write_draft(run: Run, response: Response) -> None:
-    standings = _shown(run)
-    if standings:
-        put(response.headers, *_draft(standings))
-
-
-def _shown(run: Run) -> list[Standing]:
-    met: list[Standing] = run.values.get(VALUE, [])
-    return [each for each in met if each[0].shown]
 
 
 def _draft(standings: list[Standing]) -> tuple[Pair, Pair]:

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from werkzeug.exceptions import HTTPException
 
-from ..authentication.schemes import PRINCIPAL_ID
 from ..core.policy import Phase
 from ..errors import ConfigError
-from ..keys.require_api_key import VALUE as API_KEY
 from ..support.addresses import client_network
 from ..support.callables import takes_request
 
@@ -62,12 +60,12 @@ def address_of(run: Run) -> str:
 
 
 def _api_key(run: Run) -> str:
-    key = run.values.get(API_KEY)
-    return f"key:{key.id}" if key else address_of(run)
+    key_id = run.identities.get("api_key")
+    return f"key:{key_id}" if key_id is not None else address_of(run)
 
 
 def _principal(run: Run) -> str:
-    name = run.values.get(PRINCIPAL_ID)
+    name = run.identities.get("principal")
     return f"principal:{short(name)}" if name else address_of(run)
 
 

@@ -6,17 +6,18 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flask import after_this_request, current_app, has_request_context
+from flask import after_this_request, has_request_context
 
-from ..core.app_state import AppState, installed_state
+from ..core.app_state import AppState
+from ..core.config import ENABLED
 from ..core.denials import Denied
-from ..core.report_mode import announce
-from ..core.request_run import Run, current_run
+from ..core.flask_versions import current_flask
+from ..core.report_mode import note_denial, note_report
+from ..core.request_run import Run, Slot, current_run
 from ..errors import NotGuarded
 from ..typing import Response
 from .charge import Lease, leases_of, release, take_leases, take_or_deny, unavailable
-from .fields import VALUE as STANDINGS
-from .fields import field_writer
+from .fields import STANDINGS, field_writer
 from .limit_meter import whole_cost
 from .metered import Meter
 from .storage import Backend, Charge, Standing, StoreDown
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 MOST_KEPT = 1000
 """Policies made inside views that are kept compiled."""
-_WRITES = "limit.inline"
-"""Where a run notes that its response will be given the fields."""
+_WRITES: Slot[bool] = Slot("limit.in_view")
+"""Whether the response will be given the fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,9 @@ def hit_now(policy: Limit | ConcurrencyLimit, cost: int | None = None) -> LimitS
         return _status(take(run, counter, charges), taken=True)
     except Denied as denial:
         if policy.mode_in(run.state) == "report":
-            run.would_deny += (denial,)
-            announce(run, denial, would=True)
+            note_report(run, denial)
             return LimitStatus(allowed=False, remaining=0)
-        denial.error_format = run.state.config.error_format
-        run.denial = denial
-        announce(run, denial)
+        note_denial(run, denial)
         raise
     finally:
         _forget_earlier(run)
@@ -114,7 +112,7 @@ def _run_of(policy: Limit | ConcurrencyLimit, what: str) -> Run:
     if not has_request_context():
         raise RuntimeError(f"{policy!r}: {what} is about the current request, and there is none")
     run = current_run()
-    if installed_state(current_app) is None:
+    if AppState.of(current_flask()).guard is None:
         raise NotGuarded(f"{policy!r} was not counted, because this app has no Guard: call Guard(app) where it is made")
     if run is None:
         raise NotGuarded(f"{policy!r} was not counted, because the request is over: count before its body is streamed")
@@ -127,7 +125,7 @@ def _charges(run: Run, policy: Limit | ConcurrencyLimit) -> tuple[list[Charge], 
     state, charges = run.state, list[Charge]()
     backend = state.service(Backend)
     method = run.request.method
-    if not backend.enabled or not state.config.enabled or state.disabled:
+    if not backend.enabled or not state.config[ENABLED] or _is_off(policy, state):
         return [], False
     if policy.methods is not None and policy.methods.isdisjoint((method, "GET" if method == "HEAD" else method)):
         return [], False
@@ -136,15 +134,20 @@ def _charges(run: Run, policy: Limit | ConcurrencyLimit) -> tuple[list[Charge], 
     return charges, meter.leases
 
 
+def _is_off(policy: Limit | ConcurrencyLimit, state: AppState) -> bool:
+    off = state.off_here()
+    return off is not None and (off.keys is None or policy.key in off.keys)
+
+
 def _forget_earlier(run: Run) -> None:
     """Leave in the fields only where the client stands now with budgets that the request has met before."""
-    met: list[Standing] = run.values.get(STANDINGS, [])
+    met = STANDINGS.get(run) or []
     if len(met) > 1:
         latest = {each.budget.key_for(each.identity): each for each in met}
-        run.values[STANDINGS] = list(latest.values())
+        STANDINGS.put(run, list(latest.values()))
 
 
-_BLOCKS = "limit.blocks"
+_BLOCKS: Slot[dict[ConcurrencyLimit, list[list[Lease]]]] = Slot("limit.blocks")
 
 
 def enter_block(policy: ConcurrencyLimit) -> LimitStatus:
@@ -153,7 +156,7 @@ def enter_block(policy: ConcurrencyLimit) -> LimitStatus:
     before = len(leases_of(run))
     status = hit_now(policy)
     taken: list[Lease] = leases_of(run)[before:]
-    run.values.setdefault(_BLOCKS, {}).setdefault(policy, []).append(taken)
+    _BLOCKS.made(run, dict).setdefault(policy, []).append(taken)
     return status
 
 
@@ -161,7 +164,7 @@ def leave_block(policy: ConcurrencyLimit) -> None:
     """Give back what `enter_block` took, if it took any."""
     run = current_run()
     if run is not None:
-        taken = run.values[_BLOCKS][policy].pop()
+        taken = _BLOCKS.made(run, dict)[policy].pop()
         held = leases_of(run)
         held[:] = [each for each in held if each not in taken]
         release(taken)
@@ -176,8 +179,8 @@ def _status(standings: list[Standing], *, taken: bool = False) -> LimitStatus:
 
 
 def _write_fields_later(run: Run) -> None:
-    if _WRITES not in run.values:
-        run.values[_WRITES] = True
+    if not _WRITES.get(run):
+        _WRITES.put(run, True)
         write = run.state.service(field_writer)
 
         def write_fields(response: Response) -> Response:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
 
 from limits.strategies import STRATEGIES
 
-from ..core.denials import names
+from ..core.marks import Applicable
+from ..core.policy import Placed
 from ..errors import ConfigError
 from ..support.callables import takes_request
+from ..support.text import names
 from .concurrent import ConcurrencyLimit
 from .in_view import LimitStatus, hit_now, peek_now
 from .limit_meter import limit_meter, takes_response
@@ -23,10 +25,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..core.app_state import AppState
-    from ..core.plan import Place
-    from ..core.policy import Policy
-    from ..core.protect import Exemption
-    from ..typing import Mode, OnStoreError, Response, TargetT
+    from ..core.policy import Target
+    from ..typing import Mode, Response, TargetT
+    from .concern import OnStoreError
     from .identity import By
     from .storage import Backend
 
@@ -149,14 +150,14 @@ class Limit(Metered):
             return
         strategy = state.app.config.get("RATELIMIT_STRATEGY") or "fixed-window"
         here = self.algorithm or strategy
-        elsewhere = state.service(_algorithms_of_shared).setdefault(self.shared, here)
+        elsewhere = state.resource(_algorithms_of_shared).setdefault(self.shared, here)
         if here != elsewhere:
             raise ConfigError(
                 f"limit(shared={self.shared!r}) is counted by {here!r} here and by {elsewhere!r} elsewhere; what is one"
                 " budget is counted in one way: give both the same algorithm, or another name"
             )
 
-    def conflict_with(self, other: Policy | Exemption) -> str:
+    def conflict_with(self, other: Applicable) -> str:
         if self == other:
             return "the same limit twice on one target counts every request twice"
         return super(Limit, self).conflict_with(other)
@@ -174,13 +175,13 @@ class Limit(Metered):
         """Return what the RateLimit fields call its fixed rates, unless another limit in force there has the name."""
         return [self.name_prefix + rate_name(item) for item in self.items()]
 
-    def meter(self, place: Place, backend: Backend) -> Meter:
-        taken = Counter(name for each in place.earlier if isinstance(each, Limit) for name in each.rate_names())
+    def meter(self, target: Target, placed: Placed, backend: Backend) -> Meter:
+        taken = Counter(name for each in placed.earlier if isinstance(each, Limit) for name in each.rate_names())
         distinct = []
         for name in self.rate_names():
             taken[name] += 1
             distinct.append(f"{name}-{taken[name]}" if taken[name] > 1 else name)
-        return limit_meter(self, self.own_scope(place), distinct, backend)
+        return limit_meter(self, self.own_scope(target, placed), distinct, backend)
 
     def meter_in(self, scope: str, backend: Backend) -> Meter:
         """Return what it does inside a view."""

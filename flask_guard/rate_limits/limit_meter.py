@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..core.request_run import Leave, Slot
 from ..errors import ConfigError
 from ..support.callables import takes_request
-from ..typing import Leave, Response
+from ..typing import Response
 from .charge import METERED, was_refused
-from .fields import VALUE as STANDINGS
+from .fields import STANDINGS
 from .identity import identifier
 from .metered import Meter
 from .storage import Backend, Budget, Charge, StoreDown, parse_rates, rate_budget, rate_name
@@ -50,12 +51,12 @@ def limit_meter(policy: Limit, scope: str, names: list[str], backend: Backend) -
             found = [(budget, identity, cost, deduct) for budget in due]
             charges.extend(found)
             if deducted_later:
-                run.values.setdefault(_LATER, {})[charge] = found
+                _LATER.made(run, dict)[charge] = found
 
     return Meter(charge, _deduct_later(policy.deduct_when, charge, backend) if policy.deduct_when else None)
 
 
-_LATER = "limit.later"
+_LATER: Slot[dict[object, list[Charge]]] = Slot("limit.later")
 
 
 def _with_dynamic(budgets: list[Budget], dynamic: list[_DynamicRate], run: Run) -> list[Budget]:
@@ -86,7 +87,7 @@ def _deduct_later(deduct_when: Callable[[Response], object], key: object, backen
     """
 
     def leave(run: Run, response: Response) -> None:
-        charges: list[Charge] = run.values.get(_LATER, {}).pop(key, [])
+        charges = (_LATER.get(run) or {}).pop(key, [])
         denied = run.denial is not None and run.denial.policy in METERED
         if not charges or denied or was_refused(run, charges):
             return
@@ -112,8 +113,8 @@ def _deduct(run: Run, charges: list[Charge], backend: Backend) -> None:
         )  # others may have been faster
         for each in standings
     }
-    met = run.values.get(STANDINGS, [])
-    run.values[STANDINGS] = [now.get(each.budget.key_for(each.identity), each) for each in met]
+    met = STANDINGS.get(run) or []
+    STANDINGS.put(run, [now.get(each.budget.key_for(each.identity), each) for each in met])
 
 
 def _budget_maker(policy: Limit, scope: str, backend: Backend) -> Callable[[RateLimitItem, str], Budget]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, ClassVar, get_args
 
-from ..core.denials import names
-from ..core.policy import DenyingPolicy, Phase, Step
-from ..errors import ConfigError, did_you_mean
+from ..core.policy import DenyingPolicy, Phase, Placed, Scope, Step
+from ..core.request_run import Enter, Leave, Teardown
+from ..errors import ConfigError
 from ..support.callables import takes_request
-from ..typing import Enter, Leave, OnStoreError, Response, Teardown
+from ..support.text import did_you_mean, names
+from ..typing import Response
 from .charge import Take, charging_once, release_now, release_when_sent, take_leases, take_or_deny
+from .concern import OnStoreError
 from .deployment_warnings import Cautions
-from .fields import check_field_names, field_writer
+from .fields import field_writer
 from .identity import By, check_by, phase_of
-from .storage import Backend, Charge, Counter, check_storage
+from .storage import Backend, Charge, Counter
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
-    from ..core.plan import Place
+    from ..core.policy import Target
     from ..core.request_run import Run
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -41,10 +43,12 @@ class Meter:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Metered(DenyingPolicy):
+class Metered(DenyingPolicy, abstract=True):
     """A policy that asks the limit storage. Neighbours of its sort are compiled into one step, and one call."""
 
     __slots__ = ()
+
+    joins: ClassVar[Hashable | None] = "metered"
 
     by: By = "address"
     shared: str | None = None
@@ -68,57 +72,53 @@ class Metered(DenyingPolicy):
         DenyingPolicy.__post_init__(self)
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> Phase:  # type: ignore[override]  # it depends on an option
         return phase_of(self.by)
-
-    @property
-    def joins(self) -> str:
-        return "metered"
 
     @property
     def keeps(self) -> bool:
         return self.shared is not None
 
-    def applies(self, place: Place) -> bool:
-        if place.preflight or place.automatic:
+    def applies(self, target: Target, scope: Scope) -> bool:
+        if target.preflight or target.automatic or not self._counts(target):
             return False
-        method = "GET" if place.method == "HEAD" else place.method
-        if self.methods is not None and self.methods.isdisjoint((method, place.method)):
-            return False
-        is_static = place.endpoint is not None and place.endpoint.rpartition(".")[2] == "static"
-        return self.shared is not None or not (is_static and place.scope.kind == "app")
+        return self.shared is not None or not (scope.kind == "app" and _is_flasks_static_view(target))
 
-    @classmethod
-    def check_config(cls, state: AppState) -> None:
-        check_storage(state.app)
-        check_field_names(state)
+    def _counts(self, target: Target) -> bool:
+        return self.methods is None or not self.methods.isdisjoint((target.counted_method, target.method))
 
-    def meter(self, place: Place, backend: Backend) -> Meter:
-        """Return what it does at `place`."""
+    def meter(self, target: Target, placed: Placed, backend: Backend) -> Meter:
+        """Return its meter for `target`."""
         raise NotImplementedError
 
-    def compile(self, place: Place) -> Step:
-        backend = place.state.service(Backend)
+    def compile_joined(self, target: Target, group: tuple[Placed, ...]) -> Step:
+        backend = target.state.service(Backend)
         if not backend.enabled:
             return Step()
-        group = [(self, place), *place.neighbours]
-        metered = [(policy, at) for policy, at in group if isinstance(policy, Metered)]
+        metered = [(each.policy, each) for each in group if isinstance(each.policy, Metered)]
         shared = [policy.shared for policy, _ in metered if policy.shared]
         take = charging_once if len(set(shared)) < len(shared) else take_or_deny
-        return _step([policy.meter(at, backend) for policy, at in metered], backend, place.state, take)
+        return _step([policy.meter(target, each, backend) for policy, each in metered], backend, target.state, take)
 
-    def own_scope(self, place: Place) -> str:
-        """Return the name of its budget at `place`: shared by all that names it, or the endpoint's own."""
+    def own_scope(self, target: Target, placed: Placed) -> str:
+        """Return the name of its budget for `target`: shared by all that names it, or the endpoint's own."""
         if self.shared:
             return f"shared:{self.shared}"
         own = (
-            f"view:{place.endpoint.replace('#', '%23')}"
-            if place.endpoint is not None
-            else f"404:{place.blueprint or ''}"
+            f"view:{target.endpoint.replace('#', '%23')}"
+            if target.endpoint is not None
+            else f"404:{target.blueprint or ''}"
         )
-        if place.scope.kind == "method":
-            own += f":{'GET' if place.method == 'HEAD' else place.method}"
-        return f"{own}#{place.ordinal}" if place.ordinal else own
+        if placed.place.kind == "method":
+            own += f":{target.counted_method}"
+        return f"{own}#{placed.ordinal}" if placed.ordinal else own
+
+
+def _is_flasks_static_view(target: Target) -> bool:
+    """Return whether Flask itself serves the endpoint, from the static folder of the app or of a blueprint."""
+    owner, _, name = (target.endpoint or "").rpartition(".")
+    scaffold = target.app.blueprints.get(owner) if owner else target.app
+    return name == "static" and scaffold is not None and scaffold.has_static_folder
 
 
 def _step(meters: list[Meter], backend: Backend, state: AppState, take: Take) -> Step:

@@ -6,16 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, overload
 
-from ..core.denials import names
 from ..core.policy import Phase, Policy, Step
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError
 from ..support.header_fields import Pair, append, check_value, drop, field_names
+from ..support.text import did_you_mean, names
 from .presets import NAMES, PRESETS, REVEALING
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ..core.plan import Place
+    from ..core.policy import Target
     from ..core.request_run import Run
     from ..typing import Response, TargetT
 
@@ -71,6 +71,7 @@ class SecureHeaders(Policy):
     """
 
     kind: ClassVar[str] = "secure_headers"
+    phase: ClassVar[Phase] = Phase.HEADERS
 
     preset: Preset | None = None
     csp: Value = INHERIT
@@ -128,10 +129,6 @@ class SecureHeaders(Policy):
             if value is not None and value is not INHERIT:
                 check_value(value, f"secure_headers({keyword}=…)")
 
-    @property
-    def phase(self) -> Phase:
-        return Phase.HEADERS
-
     def refine(self, *args: Any, **options: Any) -> Self:
         if len(args) == 1 and isinstance(args[0], str):
             return super(SecureHeaders, self).refine(preset=args[0], **options)
@@ -150,7 +147,7 @@ class SecureHeaders(Policy):
         chosen = {each: preset.get(each) if value is INHERIT else value for each, value in values.items()}
         return [(NAMES[each], value) for each, value in chosen.items() if value is not None]
 
-    def compile(self, place: Place) -> Step:
+    def compile(self, target: Target) -> Step:
         secure = self.pairs()
         plain = [pair for pair in secure if pair[0] != NAMES["hsts"]]
         ours = frozenset(name.lower() for name, _ in secure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
-from ..errors import printable
+from .text import printable
 
 UNKNOWN = "unknown"
 LONGEST = 64

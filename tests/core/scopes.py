@@ -239,7 +239,7 @@ def is_reached(scope: str, situation: Situation) -> bool:
 def status_in(policy: str, scope: str, situation: Situation) -> int:
     """Return the status that a request without a key gets."""
     if is_reached(scope, situation):
-        if policy == "require_api_key":
+        if policy == "require_api_key" and not situation.is_preflight:
             return 401
         if policy == "cors" and situation.is_preflight:
             return 204

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, TypeVar
 
+import pytest
 from flask import Flask, Request, Response, request
 
 from flask_guard import Guard, cors, exempt, limit, middleware, protect, require_api_key, secure_headers
+from tests.conftest import MakeApp
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @middleware
@@ -64,7 +68,7 @@ def test_decorators_on_both_sides_of_the_route_all_hold(app: Flask) -> None:
     assert app.test_client().get("/a").status_code == 200
 
 
-def test_decorator_between_two_routes_of_one_view_holds_on_the_one_above_it(app: Flask) -> None:
+def test_decorator_between_two_routes_of_one_view_holds_on_both(app: Flask) -> None:
     Guard(app)
 
     @app.get("/a", endpoint="a")
@@ -73,7 +77,50 @@ def test_decorator_between_two_routes_of_one_view_holds_on_the_one_above_it(app:
     def view() -> str:
         return request.path
 
-    assert stamps(app, "/a") == ["yes"]
+    assert [stamps(app, path) for path in ("/a", "/b")] == [["yes"], ["yes"]]
+
+
+def bare_view() -> str:
+    return "served"
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True), (True, False, True, False)])
+@pytest.mark.parametrize("late", [False, True])
+def test_factory_that_decorates_a_view_or_not_makes_guarded_and_open_apps(
+    make_app: MakeApp, order: tuple[bool, ...], late: bool
+) -> None:
+    apps = []
+    for is_guarded in order:
+        app = make_app()
+        if not late:
+            Guard(app)
+        app.add_url_rule("/a", "a", require_api_key(bare_view) if is_guarded else bare_view)
+        if late:
+            Guard(app)
+        apps.append(app)
+
+    assert [app.test_client().get("/a").status_code for app in apps] == [401 if each else 200 for each in order]
+
+
+def unchanged(view: F) -> F:
+    return view
+
+
+def test_factory_with_conditional_decorators_makes_guarded_and_open_apps(make_app: MakeApp) -> None:
+    def create_app(is_guarded: bool) -> Flask:
+        app = make_app()
+        Guard(app)
+
+        @app.get("/a")
+        @(require_api_key if is_guarded else unchanged)  # type: ignore[untyped-decorator]
+        def view() -> str:
+            return "served"
+
+        return app
+
+    apps = [create_app(is_guarded) for is_guarded in (True, False, True, False)]
+
+    assert [app.test_client().get("/a").status_code for app in apps] == [401, 200, 401, 200]
 
 
 def test_decorator_above_all_routes_of_one_view_holds_on_each(app: Flask) -> None:

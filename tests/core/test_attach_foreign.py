@@ -59,8 +59,9 @@ def view(served: list[str]) -> View:
 
 
 def refusal(caplog: pytest.LogCaptureFixture) -> str:
-    """Return the one line that the package logged as an error."""
-    lines = [r.getMessage() for r in caplog.records if r.name == "flask_guard" and r.levelno == logging.ERROR]
+    """Return the one line by which a view was refused."""
+    errors = [r.getMessage() for r in caplog.records if r.name == "flask_guard" and r.levelno == logging.ERROR]
+    lines = [message for message in errors if "was not served" in message]
     assert len(lines) == 1
     return lines[0]
 
@@ -149,65 +150,151 @@ def test_route_may_stand_above_policies_and_foreign_decorators_below_it(app: Fla
 # Without functools.wraps -----------------------------------------------------------------------------------
 
 
-def hidden_from_the_route(app: Flask, view: View) -> None:
-    app.add_url_rule("/a", "a", hiding(require_api_key(view)))
+class Calling:
+    """A wrapper that is an object, with what it wraps in an attribute."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.view(*args, **kwargs)
 
 
-def hidden_between_two_policies(app: Flask, view: View) -> None:
-    app.add_url_rule("/a", "a", limit("9/minute")(hiding(require_api_key(view))))
+class CallingWithSlots(Calling):
+    __slots__ = ("view",)
 
 
-def hidden_in_a_partial(app: Flask, view: View) -> None:
-    app.add_url_rule("/a", "a", functools.partial(require_api_key(view)))
+def naming(view: View) -> View:
+    """Decorate without functools.wraps, by a wrapper that names the parameters of the view."""
+
+    def wrapper(first: int = 1, *, second: int = 2) -> Any:
+        return view()
+
+    return wrapper
 
 
-def hidden_method(app: Flask, view: View) -> None:
+OPAQUE = [hiding, naming, Calling, CallingWithSlots, functools.partial, lambda view: hiding(naming(Calling(view)))]
+opaque = pytest.mark.parametrize("wrap", OPAQUE, ids=["*args", "named", "object", "slots", "partial", "several"])
+
+
+def hidden_in_a_class(app: Flask, view: View, wrap: Callable[[View], View]) -> None:
     class Served(views.MethodView):
-        get = hiding(require_api_key(lambda _self: view()))
+        get = wrap(require_api_key(lambda _self=None: view()))
 
     Served.methods = {"GET"}
     app.add_url_rule("/a", view_func=Served.as_view("a"))
 
 
-def hidden_in_class_decorators(app: Flask, view: View) -> None:
+def hidden_in_class_decorators(app: Flask, view: View, wrap: Callable[[View], View]) -> None:
     class Served(views.MethodView):
         def get(self) -> Any:
             return view()
 
-    Served.decorators = [require_api_key, hiding]
+    Served.decorators = [require_api_key, wrap]
     app.add_url_rule("/a", view_func=Served.as_view("a"))
 
 
+def hidden_from_the_route(app: Flask, view: View, wrap: Callable[[View], View]) -> None:
+    app.add_url_rule("/a", "a", wrap(require_api_key(view)))
+
+
+def hidden_between_two_policies(app: Flask, view: View, wrap: Callable[[View], View]) -> None:
+    app.add_url_rule("/a", "a", limit("9/minute")(wrap(require_api_key(view))))
+
+
+def above_the_route_and_the_wrapper(app: Flask, view: View, wrap: Callable[[View], View]) -> None:
+    require_api_key(wrap(app.get("/a", endpoint="a")(view)))
+
+
+def above_a_route_that_registers_a_wrapper(app: Flask, view: View, wrap: Callable[[View], View]) -> None:
+    def route(view: View) -> View:
+        app.add_url_rule("/a", "a", wrap(view))
+        return view
+
+    require_api_key(route(view))
+
+
+@opaque
 @pytest.mark.parametrize(
     "wire",
     [
         hidden_from_the_route,
         hidden_between_two_policies,
-        hidden_in_a_partial,
-        hidden_method,
+        hidden_in_a_class,
         hidden_in_class_decorators,
+        above_the_route_and_the_wrapper,
+        above_a_route_that_registers_a_wrapper,
     ],
 )
-def test_policy_that_a_decorator_hides_is_refused_not_skipped(
-    app: Flask,
-    caplog: pytest.LogCaptureFixture,
-    view: View,
-    served: list[str],
-    wire: Callable[[Flask, View], None],
+@pytest.mark.parametrize("late", [False, True])
+def test_policy_that_a_wrapper_hides_guards_the_view(
+    app: Flask, view: View, served: list[str], wire: Callable[..., None], wrap: Callable[[View], View], late: bool
+) -> None:
+    if not late:
+        Guard(app)
+    wire(app, view, wrap)
+    if late:
+        Guard(app)
+
+    assert app.test_client().get("/a").status_code == 401
+    assert served == []
+
+
+VIEWS: dict[str, View] = {}
+
+
+def keeping_elsewhere(view: View) -> View:
+    """Decorate by a wrapper that does not hold what it wraps: it finds that by name."""
+    VIEWS["view"] = view
+    return lambda: VIEWS["view"]()
+
+
+def test_policy_below_a_wrapper_that_cannot_be_looked_through_is_refused(
+    app: Flask, caplog: pytest.LogCaptureFixture, served: list[str]
 ) -> None:
     Guard(app)
-    wire(app, view)
-    first = wire.__code__.co_firstlineno
+
+    @app.get("/a")
+    @keeping_elsewhere
+    @require_api_key
+    def view() -> str:
+        served.append("served")
+        return "served"
 
     response = app.test_client().get("/a")
 
-    line = refusal(caplog)
-    assert response.status_code == 500
-    assert served == []
+    assert (response.status_code, served) == (500, [])
+    assert f"require_api_key at {__file__}:" in refusal(caplog)
+    assert "@functools.wraps(view)" in refusal(caplog)
+
+
+def test_policy_above_a_wrapper_that_cannot_be_looked_through_is_refused(
+    app: Flask, caplog: pytest.LogCaptureFixture, served: list[str]
+) -> None:
+    Guard(app)
+
+    @require_api_key
+    @keeping_elsewhere
+    @app.get("/a")
+    def view() -> str:
+        served.append("served")
+        return "served"
+
+    statuses = [app.test_client().get("/a").status_code for _ in range(2)]
+
+    assert (statuses, served) == ([500, 500], [])
+    (line,) = {r.getMessage() for r in caplog.records if r.levelname == "ERROR" and r.name == "flask_guard"}
+    assert f"require_api_key at {__file__}:" in line
     assert "@functools.wraps(view)" in line
-    file, _, number = line.partition("require_api_key at ")[2].partition(")")[0].rpartition(":")
-    assert file == __file__
-    assert first < int(number) <= first + 8
+
+
+def test_wrapper_of_another_view_does_not_take_its_policies(app: Flask) -> None:
+    Guard(app)
+    orders: View = require_api_key(lambda: "orders")
+    app.add_url_rule("/orders", "orders", orders)
+    app.add_url_rule("/", "index", lambda: {"documented": orders.__name__})
+
+    assert [app.test_client().get(path).status_code for path in ("/orders", "/")] == [401, 200]
 
 
 def test_policy_above_a_decorator_that_hides_the_view_guards_it(app: Flask, view: View, served: list[str]) -> None:

@@ -33,8 +33,9 @@ def view(served: list[str]) -> View:
 
 
 def refusal(caplog: pytest.LogCaptureFixture) -> str:
-    """Return the one line that the package logged as an error."""
-    lines = [r.getMessage() for r in caplog.records if r.name == "flask_guard" and r.levelno == logging.ERROR]
+    """Return the one line by which a view was refused."""
+    errors = [r.getMessage() for r in caplog.records if r.name == "flask_guard" and r.levelno == logging.ERROR]
+    lines = [message for message in errors if "was not served" in message]
     assert len(lines) == 1
     return lines[0]
 

@@ -263,8 +263,41 @@ def test_cors_without_origins_anywhere_is_refused_before_the_first_request(app: 
     assert f"cors at {__file__}:" in str(raised.value)
 
 
-def test_view_that_comes_after_the_guard_and_does_not_go_with_the_configuration_is_not_served(app: Flask) -> None:
+def test_view_that_comes_after_the_guard_is_refused_by_the_line_that_registers_it(app: Flask) -> None:
     Guard(app)
-    app.add_url_rule("/a", "a", cors(lambda: "a"))
+    view = cors(lambda: "a")
 
-    assert [app.test_client().get("/a").status_code for _ in range(2)] == [500, 500]
+    with pytest.raises(ConfigError, match=rf"cors at {__file__}:\d+: .*set GUARD_CORS_ORIGINS") as raised:
+        app.add_url_rule("/a", "a", view)
+
+    assert (
+        raised.traceback[0].frame.code.name
+        == "test_view_that_comes_after_the_guard_is_refused_by_the_line_that_registers_it"
+    )
+
+
+def on_a_view_above_the_route(app: Flask) -> None:
+    Guard(app)
+    cors(app.get("/late")(lambda: "late"))
+
+
+def on_a_shared_limit_counted_in_two_ways(app: Flask) -> None:
+    Guard(app)
+    shared = limit("5/minute", shared="all")
+    app.add_url_rule("/late", "late", shared(lambda: "late"))
+    limit("6/minute", shared="all", algorithm="moving-window")(app.get("/later")(lambda: "later"))
+
+
+@pytest.mark.parametrize("wire", [on_a_view_above_the_route, on_a_shared_limit_counted_in_two_ways])
+def test_mistake_that_shows_late_keeps_every_path_from_being_served_with_the_same_answer(
+    app: Flask, caplog: pytest.LogCaptureFixture, wire: Any
+) -> None:
+    app.add_url_rule("/fine", "fine", lambda: "fine")
+    wire(app)
+
+    statuses = [app.test_client().get(path).status_code for path in ("/fine", "/late", "/nowhere", "/fine")]
+
+    lines = [r.getMessage() for r in caplog.records if r.name == "flask_guard" and r.levelname == "ERROR"]
+    assert statuses == [500, 500, 500, 500]
+    assert len(lines) == 1
+    assert f"{__file__}:" in lines[0]

@@ -159,10 +159,7 @@ def test_detail_is_escaped_in_html(app: Flask) -> None:
         """Denies everybody, with a detail that is no HTML."""
 
         kind = "require_tea"
-
-        @property
-        def phase(self) -> Phase:
-            return Phase.PRECONDITION
+        phase = Phase.PRECONDITION
 
         def compile(self, place: Any) -> Step:
             return Step(self.deny)

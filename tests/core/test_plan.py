@@ -12,11 +12,11 @@ from flask.views import MethodView
 from flask_guard import (
     Guard,
     Phase,
-    Place,
     Plan,
     Policy,
     Run,
     Step,
+    Target,
     cors,
     exempt,
     limit,
@@ -30,25 +30,22 @@ from flask_guard import (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Spy(Policy):
-    """Keeps the plans of the requests that it sees, and the places where it was compiled."""
+    """Keeps the plans of the requests that it sees, and the targets where it was compiled."""
 
     kind: ClassVar[str] = "spy"
+    phase: ClassVar[Phase] = Phase.OBSERVE
 
     plans: Any = ()
-    places: Any = ()
+    targets: Any = ()
 
-    @property
-    def phase(self) -> Phase:
-        return Phase.OBSERVE
-
-    def compile(self, place: Place) -> Step:
-        self.places.append(place)
+    def compile(self, target: Target) -> Step:
+        self.targets.append(target)
         return Step(enter=lambda run: self.plans.append(run.plan))
 
 
 @pytest.fixture
 def spy() -> Spy:
-    return Spy(plans=[], places=[])
+    return Spy(plans=[], targets=[])
 
 
 def test_plan_for_is_the_object_that_requests_run(app: Flask, spy: Spy) -> None:
@@ -103,8 +100,8 @@ def test_plan_is_compiled_once_for_each_endpoint_and_method(app: Flask, spy: Spy
         client.get("/nowhere")
         client.open("/a", method="OPTIONS", headers={"Access-Control-Request-Method": "GET"})
 
-    seen = {(place.endpoint, place.method, place.preflight) for place in spy.places}
-    assert len(spy.places) == len(seen)
+    seen = {(target.endpoint, target.method, target.preflight) for target in spy.targets}
+    assert len(spy.targets) == len(seen)
 
 
 def test_plan_says_of_each_policy_what_it_is_where_it_comes_from_and_where_it_was_written(app: Flask) -> None:
@@ -205,9 +202,9 @@ def test_policies_of_ones_own_run_like_the_built_in_ones(app: Flask) -> None:
 
         message: str = "short and stout"
 
-        def compile(self, place: Place) -> Step:
+        def compile(self, target: Target) -> Step:
             def enter(run: Run) -> tuple[str, int]:
-                return f"{self.message} at {place.endpoint}", 418
+                return f"{self.message} at {target.endpoint}", 418
 
             return Step(enter)
 

@@ -61,13 +61,25 @@ def test_preflight_for_a_method_that_the_path_lacks_allows_nothing(app: Flask) -
     assert "Origin" in response.headers["Vary"]
 
 
-def test_preflight_that_no_cors_answers_is_asked_for_a_key(app: Flask) -> None:
+@pytest.mark.parametrize("headers", [{}, {"Access-Control-Request-Method": "GET"}])
+def test_options_that_flask_answers_is_not_asked_for_a_key(app: Flask, headers: dict[str, str]) -> None:
     Guard(app)
     app.add_url_rule("/a", "a", require_api_key(lambda: "a"))
 
-    response = app.test_client().options("/a", headers={"Access-Control-Request-Method": "GET"})
+    response = app.test_client().options("/a", headers=headers)
 
-    assert response.status_code == 401
+    assert (response.status_code, response.get_data()) == (200, b"")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Access-Control-Request-Method": "OPTIONS"}])
+def test_options_that_a_view_answers_is_asked_for_a_key_and_counted(app: Flask, headers: dict[str, str]) -> None:
+    Guard(app)
+    view = protect(lambda: "a", require_api_key(optional=True), limit("1/hour"))
+    app.add_url_rule("/a", "a", view, methods=["GET", "OPTIONS"], provide_automatic_options=False)
+    client = app.test_client()
+
+    assert client.options("/a", headers={**headers, "X-API-Key": "wrong"}).status_code == 401
+    assert client.options("/a", headers=headers).status_code == 429
 
 
 @pytest.mark.parametrize("has_cors", [True, False])

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException
 
 from flask_guard import Denied, Guard, RequireApiKey, current_api_key, request_would_be_denied, require_api_key
+from flask_guard.keys.concern import key_store_of
 from tests.ids import shown
 
 from ..conftest import MakeApp
@@ -278,6 +279,6 @@ def test_no_secret_shows_in_the_repr_of_anything_that_holds_the_keys(keyed: Flas
     keyed.add_url_rule("/", "view", lambda: "")
     state = keyed.extensions["guard"]
 
-    shown = [repr(each) for each in (guard, guard.plan_for("view"), state, state.config, state.key_store)]
+    shown = [repr(each) for each in (guard, guard.plan_for("view"), state, state.config, key_store_of(state))]
 
     assert not [each for each in shown if "-secret" in each or digest in each]

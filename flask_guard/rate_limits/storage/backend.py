@@ -12,9 +12,9 @@ from limits.errors import ConfigurationError
 from limits.storage import MemoryStorage, Storage
 from limits.strategies import STRATEGIES
 
-from ...core.denials import names
 from ...errors import ConfigError
-from ...typing import OnStoreError
+from ...support.text import names
+from ..concern import ON_STORE_ERROR, OnStoreError
 from .counter import Counter, StrategyCounter
 from .fallback import FallbackCounter
 from .memory import SCHEME, ExactMemoryStorage
@@ -57,7 +57,7 @@ class Backend:
         limiter = _adopted(app) or _made(app)
         self.storage: Storage = limiter.storage
         self._strategy = _strategy_name(limiter)
-        self.on_store_error: OnStoreError = state.config.on_store_error
+        self.on_store_error: OnStoreError = state.config[ON_STORE_ERROR]
         self.store: Counter = _store_counter(self.storage)
         self.counter: Counter = self.store
         if not isinstance(self.storage, ExactMemoryStorage):

@@ -9,8 +9,9 @@ from urllib.parse import quote, unquote
 from limits import RateLimitItem, parse_many
 from limits.limits import GRANULARITIES
 
-from ...errors import ConfigError, printable
-from ...typing import OnStoreError
+from ...errors import ConfigError
+from ...support.text import printable
+from ..concern import OnStoreError
 from .algorithms import BANS, FIXED, LEASES, MOVING, SLIDING, Algorithm
 
 MOST = 10**15 - 1

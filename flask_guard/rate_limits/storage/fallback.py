@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from limits import RateLimitItemPerSecond
 
-from ...errors import printable, without_credentials
 from ...signals import store_available, store_unavailable
+from ...support.text import printable, without_credentials
 from .breaker import Breaker
 from .budgets import Budget, Held, rate_budget
 from .counter import Charge, Counter, Standing

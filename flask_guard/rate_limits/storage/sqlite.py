@@ -15,7 +15,8 @@ from time import monotonic, sleep
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
-from ...errors import ConfigError, did_you_mean
+from ...errors import ConfigError
+from ...support.text import did_you_mean
 from .algorithms import Algorithm, State
 from .budgets import Held
 from .counter import Charge, Standing, settle

@@ -1,0 +1,12 @@
+"""What authentication declares: the config key of the realm, which API keys use too."""
+
+from __future__ import annotations
+
+from ..core.concern import Concern
+from ..core.config import Setting
+from ..support.options import realm
+
+REALM: Setting[str] = Setting("GUARD_REALM", "api", realm)
+"""The realm of challenges that name none."""
+
+CONCERN: Concern = Concern(settings=(REALM,), denying=("require_auth",))

@@ -1,0 +1,32 @@
+"""What a room of the house declares about itself: its config keys, its kinds of policy and its checks at start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .config import Setting
+
+if TYPE_CHECKING:
+    from .app_state import AppState
+
+
+def _nothing(_state: AppState) -> None:
+    """Check nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """One concern, as :mod:`flask_guard.guard` lists it. Made in the ``concern.py`` of the room, without heavy imports.
+
+    :param settings: the config keys that it reads.
+    :param denying: the kinds of its policies that have a mode, for ``GUARD_MODES``.
+    :param others: the kinds of its policies that have none.
+    :param check: raises ConfigError if the app's configuration is invalid for it. Called when a Guard is installed.
+    """
+
+    settings: tuple[Setting[Any], ...] = ()
+    denying: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    check: Callable[[AppState], None] = _nothing

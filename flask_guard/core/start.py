@@ -1,0 +1,152 @@
+"""Before the first request: every endpoint's plan is made, and mistakes are found that only show now.
+
+Policies, views and blueprints may be registered until then. From then on the plans are what requests run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Flask
+
+from ..errors import ConfigError
+from ..support.text import names
+from ..typing import ViewFunction
+from .app_state import AppState
+from .attach import SERVED, check_mark
+from .marks import Mark, carried_marks, marks_in_module, scaffold_marks
+from .plan_lookup import endpoint_plan
+from .views import class_marks, method_functions
+from .wrappers import inside, stands_among_decorators
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+
+def check_view(state: AppState, view: ViewFunction) -> None:
+    """Take note of a view that is registered, and let its policies say whether they can work on the app.
+
+    :raises ConfigError: if one cannot.
+    """
+    functions = [view, *(each for method in _methods_of(view) for each in method_functions(view, method))]
+    marks = [mark for _, of_class in class_marks(view) for mark in of_class]
+    for function in functions:
+        for mark in carried_marks(function):
+            mark.carried = mark.reached = True
+            marks.append(mark)
+    for mark in dict.fromkeys(marks):
+        check_mark(mark, state)
+
+
+def _methods_of(view: ViewFunction) -> tuple[str, ...]:
+    methods = getattr(view, "methods", None)
+    return tuple(methods) if methods else ()
+
+
+def check_app(state: AppState) -> None:
+    """Let every policy that the app has so far say whether it can work on the app.
+
+    :raises ConfigError: if one cannot.
+    """
+    for view in list(state.app.view_functions.values()):
+        check_view(state, view)
+    for target in (state.app, *state.app.blueprints.values()):
+        for mark in scaffold_marks(target):
+            check_mark(mark, state)
+
+
+def start_serving(state: AppState) -> None:
+    """Make the plans of every endpoint.
+
+    :raises ConfigError: if a policy cannot work; the same one for every request from now on.
+    """
+    with state.lock:
+        if state.serving:
+            return
+        state.forget_compiled()
+        try:
+            check_app(state)
+            _make_plans(state)
+            _look_for_unreached_marks(state)
+        except ConfigError as error:
+            state.error = error
+            log.error("%r serves nothing until this is mended: %s", state.app.name, error)
+        _report_unknown_modes(state)
+        state.serving = True
+
+
+def _make_plans(state: AppState) -> None:
+    """Make the plan of each endpoint and method. Those of HEAD and OPTIONS are made when they are asked for."""
+    for rule in state.app.url_map.iter_rules():
+        methods = rule.methods or {"GET"}
+        for method in sorted(methods - {"HEAD", "OPTIONS"} or methods):
+            try:
+                plan = endpoint_plan(state, rule, method)
+            except ConfigError as error:
+                raise ConfigError(f"{method} {rule.rule} (endpoint {rule.endpoint!r}): {error}") from error
+            for mark in plan.covers:
+                assert isinstance(mark, Mark)  # noqa: S101
+                if not mark.reached:
+                    mark.reached = True
+                    check_mark(mark, state)
+        view = state.app.view_functions.get(rule.endpoint)
+        for cls, _ in class_marks(view) if view is not None else ():
+            if cls.__module__ != "flask.views" and cls is not object:
+                setattr(cls, SERVED, True)
+
+
+def _report_unknown_modes(state: AppState) -> None:
+    """Report the kinds in ``GUARD_MODES`` that are neither built in nor the name of a policy of the app."""
+    known = {name for plan in state.plans.values() for name in plan.names}
+    unknown = sorted(state.unknown_kinds - known)
+    if unknown:
+        log.warning("GUARD_MODES names %s, and no policy of %r has that name", names(unknown), state.app.name)
+
+
+# Marks that reach nothing -------------------------------------------------------------------------------------------
+
+
+def _look_for_unreached_marks(state: AppState) -> None:
+    """Refuse or report the policies that were written on functions and hold for no endpoint.
+
+    :raises ConfigError: for one among the decorators of a function that is registered: a decorator hides it.
+    """
+    functions = {id(each): each for view in state.app.view_functions.values() for each in _functions_in(view)}
+    for function in functions.values():
+        for mark in marks_in_module(function.__globals__):
+            if not mark.reached and stands_among_decorators(mark.site, function):
+                raise ConfigError(
+                    f"{mark} holds for no endpoint, because a decorator between the policy and the route hides"
+                    f" {function.__qualname__}: give that decorator's wrapper @functools.wraps(view), or write the"
+                    " policy directly above 'def'"
+                )
+    for namespace in {id(each.__globals__): each.__globals__ for each in functions.values()}.values():
+        if not _has_other_apps(namespace, state.app):
+            _report_unreached(namespace)
+
+
+def _report_unreached(namespace: dict[str, Any]) -> None:
+    for mark in marks_in_module(namespace):
+        is_there = mark.shim is not None and mark.shim() is not None
+        if is_there and not mark.reached and not mark.reported:
+            mark.reported = True
+            log.error(
+                "%s holds for no endpoint: the function that it was written on is not registered as a view. If a view"
+                " calls that function, use the policy inside the view: limit(…).hit()",
+                mark,
+            )
+
+
+def _functions_in(view: ViewFunction) -> Iterator[Any]:
+    roots = [view, *(each for method in _methods_of(view) for each in method_functions(view, method))]
+    for root in roots:
+        for found in inside(root, is_view=lambda _: False):
+            if hasattr(found.function, "__globals__"):
+                yield found.function
+
+
+def _has_other_apps(namespace: dict[str, Any], app: Flask) -> bool:
+    """Return whether a module has apps or blueprints whose views are not among those of `app`."""
+    known = {id(app), *map(id, app.blueprints.values())}
+    return any(type(each) in (Flask, Blueprint) and id(each) not in known for each in namespace.values())

@@ -1,0 +1,43 @@
+"""What API keys declare: the config key that lists them, and the store of an app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..core.app_state import AppState
+from ..core.concern import Concern
+from ..core.config import Setting
+from ..errors import ConfigError
+from ..support.options import optional
+
+if TYPE_CHECKING:
+    from .model import KeyStore
+
+
+def _mapping(value: object, key: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key} must map key ids to a secret, a 'sha256:…' hash or a dict")
+    return value
+
+
+API_KEYS: Setting[Any] = Setting("GUARD_API_KEYS", None, optional(_mapping))
+"""API keys by id, as :class:`flask_guard.keys.StaticKeys` takes them; or the source given as ``Guard(keys=…)``."""
+
+
+def key_store_of(state: AppState) -> KeyStore | None:
+    """Return the app's store of keys, or None if there are no keys at all."""
+    return state.resource(_make_key_store)
+
+
+def _make_key_store(state: AppState) -> KeyStore | None:
+    from .sources import key_store
+
+    return key_store(state.config[API_KEYS], state.app)
+
+
+def _check(state: AppState) -> None:
+    key_store_of(state)
+
+
+CONCERN: Concern = Concern(settings=(API_KEYS,), denying=("require_api_key",), check=_check)

@@ -1,0 +1,7 @@
+"""What the metrics declare."""
+
+from __future__ import annotations
+
+from ..core.concern import Concern
+
+CONCERN: Concern = Concern(others=("metrics",))

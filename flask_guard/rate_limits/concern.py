@@ -1,0 +1,32 @@
+"""What rate limits declare: their config keys, and the checks of ``RATELIMIT_*``."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from ..core.app_state import AppState
+from ..core.concern import Concern
+from ..core.config import Setting
+from ..support.options import one_of
+
+OnStoreError: TypeAlias = Literal["local", "allow", "deny"]
+"""What becomes of requests while the store is unreachable: counted in this process, let through, or denied."""
+
+ON_STORE_ERROR: Setting[OnStoreError] = Setting("GUARD_ON_STORE_ERROR", "local", one_of("local", "allow", "deny"))
+"""The same for limits that do not say it themselves."""
+
+FIELDS: Setting[str] = Setting("GUARD_RATELIMIT_HEADERS", "draft", one_of("draft", "legacy", "both"))
+"""The response fields: ``"draft"`` (``RateLimit``), ``"legacy"`` (``X-RateLimit-Limit`` and so on) or ``"both"``."""
+
+
+def _check(state: AppState) -> None:
+    from .fields import check_field_names
+    from .storage import check_storage
+
+    check_storage(state.app)
+    check_field_names(state)
+
+
+CONCERN: Concern = Concern(
+    settings=(ON_STORE_ERROR, FIELDS), denying=("limit", "limit.concurrent", "ban"), check=_check
+)

@@ -1,0 +1,127 @@
+"""Options of policies: declared once, with a default and a check that runs when a policy is made.
+
+::
+
+    @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+    class RequireJson(DenyingPolicy):
+        kind: ClassVar[str] = "require_json"
+        max_depth: int = option(20, whole_number(at_least=1))
+
+A check takes the value and the words that name the option in a message. It returns the value to keep, which may be
+another form of the one that was given, or raises :class:`~flask_guard.ConfigError`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, TypeAlias, TypeVar, cast
+
+from ..errors import ConfigError
+from .text import did_you_mean, names
+
+T = TypeVar("T")
+Check: TypeAlias = Callable[[Any, str], T]
+_CHECK = "check"
+
+
+def option(default: T, check: Check[Any]) -> T:
+    """Declare an option of a policy: a field of its dataclass."""
+    declared: T = dataclasses.field(default=default, metadata={_CHECK: check})
+    return declared
+
+
+def check_options(owner: Any, name: str) -> None:
+    """Run the checks of the options of `owner`, an instance of a frozen dataclass, and keep what they return.
+
+    :param name: the name of `owner` in messages.
+    :raises ConfigError: for the first invalid option.
+    """
+    for field in dataclasses.fields(owner):
+        check = field.metadata.get(_CHECK)
+        if check is not None:
+            value = getattr(owner, field.name)
+            checked = check(value, f"{name}({field.name}=…)")
+            if checked is not value:
+                object.__setattr__(owner, field.name, checked)
+
+
+def flag(value: object, what: str) -> bool:
+    """Check for True or False."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{what} must be True or False, not {value!r}")
+    return value
+
+
+def optional(check: Check[T]) -> Check[T | None]:
+    """Return a check that also takes None."""
+
+    def check_unless_none(value: Any, what: str) -> T | None:
+        return None if value is None else check(value, what)
+
+    return check_unless_none
+
+
+def one_of(*choices: str) -> Check[Any]:
+    """Return a check for one of `choices`."""
+
+    def check(value: object, what: str) -> object:
+        if value not in choices:
+            hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+            raise ConfigError(f"{what} must be one of {names(choices)}, not {value!r}{hint}")
+        return value
+
+    return check
+
+
+def is_number(value: object) -> bool:
+    """Return whether `value` is a number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def whole_number(at_least: int, unit: str = "") -> Check[int]:
+    """Return a check for a whole number."""
+
+    def check(value: Any, what: str) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+            raise ConfigError(
+                f"{what} must be a whole number{unit and f' of {unit}'} of at least {at_least}, not {value!r}"
+            )
+        return value
+
+    return check
+
+
+def number(at_least: float, at_most: float, unit: str) -> Check[float]:
+    """Return a check for a number from `at_least` to `at_most`."""
+
+    def check(value: Any, what: str) -> float:
+        if not is_number(value) or not at_least <= value <= at_most:
+            bounds = f"from {at_least:g} up" if at_most > 1e300 else f"from {at_least:g} to {at_most:g}"
+            raise ConfigError(f"{what} must be {unit} {bounds}, not {value!r}")
+        return cast(float, value)
+
+    return check
+
+
+def whole_seconds(value: Any, what: str) -> int:
+    """Check for seconds or a timedelta; return whole seconds."""
+    seconds = int(value.total_seconds()) if isinstance(value, timedelta) else value
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0:
+        raise ConfigError(f"{what} must be seconds, a timedelta or None, not {value!r}")
+    return seconds
+
+
+def realm(value: object, what: str) -> str:
+    """Check for text that a challenge can carry (RFC 9110, section 11.5)."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{what} must be a string, not {value!r}")
+    if not value.isascii() or not value.isprintable():
+        raise ConfigError(f"{what} must be printable ASCII, not {value!r}")
+    return value
+
+
+def listed(value: object) -> tuple[Any, ...]:
+    """Return `value` as a tuple: the members of a collection, or the one value that it is."""
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else (value,)

@@ -1,0 +1,31 @@
+"""Text for messages and logs: hints, lists of names, and what makes a client's text safe to show."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+_USER = re.compile(r"://\S*@")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint such as ``; did you mean 'origins'?``, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def names(values: Iterable[str]) -> str:
+    """Return ``'a', 'b'`` for messages."""
+    return ", ".join(repr(value) for value in values)
+
+
+def printable(value: str, limit: int = 200) -> str:
+    """Return `value` fit for one line: control and direction characters escaped, cut at `limit` characters."""
+    cut = value if len(value) <= limit else value[:limit] + "…"
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+
+
+def without_credentials(text: str) -> str:
+    """Return `text` without the user and the password of any URI in it."""
+    return _USER.sub("://…@", text)
