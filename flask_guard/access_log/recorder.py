@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.policy import Step
 from ..core.request_run import Slot
 from ..core.step_costs import COSTS
+from ..support.addresses import shown_address
 from ..support.header_fields import put
 from ..support.response_body import size_if_complete, watch_body
 from ..support.text import printable
@@ -235,7 +236,7 @@ def _fields(run: Run, request: Request, outcome: Outcome, duration_ms: float) ->
         "duration_ms": duration_ms,
         "first_byte_ms": duration_ms if outcome.first_byte is None else (outcome.first_byte - run.started) * 1000,
         "bytes": outcome.size,
-        "address": _safe(request.remote_addr or "", 64),
+        "address": shown_address(request.remote_addr),
         "api_key": identities.get("api_key"),
         "principal": _safe(principal, LONGEST_PRINCIPAL) if principal is not None else None,
         "verdicts": verdicts(run),

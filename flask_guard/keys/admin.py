@@ -7,9 +7,10 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..rate_limits.storage import parse_rates
+from ..support.addresses import networks
 from ..support.durations import units
 from .chain import ChainedKeys
-from .model import ApiKey, KeyStore, moment, networks, scope_tokens
+from .model import ApiKey, KeyStore, moment, scope_tokens
 from .stored import StoredKeys
 
 

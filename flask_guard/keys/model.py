@@ -6,14 +6,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import ConfigError, GuardError
 from ..rate_limits.storage import parse_rates
+from ..support.addresses import Network, lies_in, networks
 
-Network: TypeAlias = IPv4Network | IPv6Network
 Moment: TypeAlias = "datetime | date | str | float | None"
 Status: TypeAlias = Literal["active", "expired", "revoked", "not yet valid"]
 
@@ -89,14 +88,7 @@ class ApiKey:
 
     def allows(self, address: str | None) -> bool:
         """Return whether the key may be used from `address`."""
-        if not self.addresses:
-            return True
-        try:
-            ip = ip_address(address or "")
-        except ValueError:
-            return False
-        mapped = getattr(ip, "ipv4_mapped", None)
-        return any((mapped or ip) in network for network in self.addresses)
+        return not self.addresses or lies_in(address, self.addresses)
 
 
 @runtime_checkable
@@ -127,20 +119,6 @@ def scope_tokens(scopes: str | Iterable[str], what: str) -> tuple[str, ...]:
                 " backslashes; write several as a list: ['orders:read', 'orders:write']"
             )
     return tokens
-
-
-def networks(addresses: object, what: str) -> tuple[Network, ...]:
-    """Return `addresses` as networks.
-
-    :raises ConfigError: if one is neither an address nor a network such as ``192.0.2.0/24``.
-    """
-    listed = (addresses,) if isinstance(addresses, (str, IPv4Network, IPv6Network)) else addresses
-    if not isinstance(listed, Iterable):
-        raise ConfigError(f"{what} must be a list of networks, not {addresses!r}")
-    try:
-        return tuple(ip_network(each) for each in listed)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{what}: {error}; write a network such as 192.0.2.0/24 or 2001:db8::/32") from None
 
 
 def moment(value: object, what: str) -> datetime | None:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..signals import key_created, key_revoked, key_rotated
+from ..support.addresses import networks
 from .format import KeyFormat, new_id
 from .last_used import Usage
-from .model import ApiKey, KeyStoreUnavailable, Moment, moment, networks, scope_tokens
+from .model import ApiKey, KeyStoreUnavailable, Moment, moment, scope_tokens
 from .records import KeyRecord, KeyTable
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
 from werkzeug.exceptions import HTTPException
@@ -16,6 +15,7 @@ from ..core.policy import Placed, Scope
 from ..core.request_run import Leave, Slot
 from ..errors import ConfigError
 from ..signals import client_banned
+from ..support.addresses import Network, lies_in, networks
 from ..support.callables import takes_request
 from ..support.durations import seconds_of
 from ..support.text import printable
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("flask_guard")
 
 Allow: TypeAlias = "Iterable[str] | Callable[..., object]"
-_Network: TypeAlias = "IPv4Network | IPv6Network"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -67,7 +66,7 @@ class Ban(Metered):
     after: str = ""
     on: frozenset[int] = frozenset((429, 401, 403))
     lasting: int = 3600
-    allow: tuple[_Network, ...] | Callable[..., object] = ()
+    allow: tuple[Network, ...] | Callable[..., object] = ()
 
     if TYPE_CHECKING:
 
@@ -98,7 +97,7 @@ class Ban(Metered):
         if callable(self.allow):
             takes_request(self.allow, "ban(allow=…)")
         else:
-            object.__setattr__(self, "allow", _networks(self.allow))
+            object.__setattr__(self, "allow", networks(self.allow, "ban(allow=…)"))
         Metered.__post_init__(self)
 
     @property
@@ -172,14 +171,14 @@ class Ban(Metered):
     def _concerned(self) -> Callable[[Run], bool]:
         applies = takes_request(self.when, "ban(when=…)") if self.when else None
         allowed = takes_request(self.allow, "ban(allow=…)") if callable(self.allow) else None
-        networks = () if callable(self.allow) else self.allow
+        exempt = () if callable(self.allow) else self.allow
 
         def concerns(run: Run) -> bool:
             if applies is not None and not applies(run.request):
                 return False
             if allowed is not None:
                 return not allowed(run.request)
-            return not networks or not _within(run.request.remote_addr, networks)
+            return not exempt or not lies_in(run.request.remote_addr, exempt)
 
         return concerns
 
@@ -211,23 +210,6 @@ def _used_up(strikes: list[Budget], banned: Budget, client: str, backend: Backen
         return False
     used_up = {each.budget for each in standings if each.remaining <= 0}
     return bool(used_up) and banned not in used_up
-
-
-def _within(address: str | None, networks: Iterable[_Network]) -> bool:
-    try:
-        ip = ip_address(address or "")
-    except ValueError:
-        return False
-    mapped = getattr(ip, "ipv4_mapped", None) or ip
-    return any(mapped in network for network in networks)
-
-
-def _networks(allow: object) -> tuple[_Network, ...]:
-    listed = (allow,) if isinstance(allow, str) else tuple(allow) if isinstance(allow, Iterable) else (allow,)
-    try:
-        return tuple(each if isinstance(each, (IPv4Network, IPv6Network)) else ip_network(str(each)) for each in listed)
-    except ValueError as error:
-        raise ConfigError(f"ban(allow=…) must list addresses and networks such as '192.0.2.0/24': {error}") from None
 
 
 def _statuses(on: object) -> frozenset[int]:

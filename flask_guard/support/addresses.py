@@ -1,18 +1,22 @@
-"""Who a client is, by its address."""
+"""The identity of a client by its address, and lists of addresses in options."""
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address
+from typing import Any
 
-from .text import printable
+from ..errors import ConfigError
+from ..wsgi.addresses import Network, lies_in, parse_address, parse_networks, without_port
+from ..wsgi.text import printable
+from .options import listed
 
 UNKNOWN = "unknown"
 LONGEST = 64
-"""Characters of what a server calls an address that are kept."""
+"""Characters of an address that are kept, where a server has something else in its place."""
 
 
 def client_network(address: str | None) -> str:
-    """Return what stands for a client in limits by address: an IPv4 address, or the /64 network of an IPv6 one.
+    """Return the identity of a client in limits by address: an IPv4 address, or the /64 network of an IPv6 one.
 
     One client commonly has a whole /64 to itself. Clients without an address, as behind a Unix socket, are one.
     """
@@ -20,10 +24,26 @@ def client_network(address: str | None) -> str:
         return UNKNOWN
     if ":" not in address:
         return address if address.isprintable() and len(address) <= LONGEST else printable(address, LONGEST)
-    try:
-        ip = IPv6Address(address)
-    except ValueError:
+    ip = parse_address(address)
+    if ip is None:
         return printable(address)
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return f"{IPv6Address(int(ip) >> 64 << 64)}/64"
+    return str(ip) if isinstance(ip, IPv4Address) else f"{type(ip)(int(ip) >> 64 << 64)}/64"
+
+
+def shown_address(address: str | None) -> str:
+    """Return a client's address for a log, without a port."""
+    return printable(without_port(address), LONGEST) if address else ""
+
+
+def networks(value: Any, what: str) -> tuple[Network, ...]:
+    """Check for addresses and networks; return networks.
+
+    :raises ConfigError: if one is neither an address nor a network.
+    """
+    try:
+        return parse_networks(listed(value))
+    except ValueError as error:
+        raise ConfigError(f"{what}: {error}; write a network such as 192.0.2.0/24 or 2001:db8::/32") from None
+
+
+__all__ = ["UNKNOWN", "Network", "client_network", "lies_in", "networks", "parse_address", "shown_address"]

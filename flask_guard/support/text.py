@@ -6,6 +6,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from ..wsgi.text import printable
+
 _USER = re.compile(r"://\S*@")
 
 
@@ -20,12 +22,9 @@ def names(values: Iterable[str]) -> str:
     return ", ".join(repr(value) for value in values)
 
 
-def printable(value: str, limit: int = 200) -> str:
-    """Return `value` fit for one line: control and direction characters escaped, cut at `limit` characters."""
-    cut = value if len(value) <= limit else value[:limit] + "…"
-    return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
-
-
 def without_credentials(text: str) -> str:
     """Return `text` without the user and the password of any URI in it."""
     return _USER.sub("://…@", text)
+
+
+__all__ = ["did_you_mean", "names", "printable", "without_credentials"]

@@ -6,7 +6,9 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from .addresses import without_port
 from .request_ids import ENVIRON_KEY
+from .text import printable
 
 if TYPE_CHECKING:
     from .typing import Ending, WSGIEnvironment
@@ -62,13 +64,13 @@ def _fields(environ: WSGIEnvironment, ending: Ending, duration_ms: float) -> dic
     return {
         **_UNKNOWN_HERE,
         "request_id": environ.get(ENVIRON_KEY),
-        "method": _safe(environ["REQUEST_METHOD"], 32),
+        "method": printable(environ["REQUEST_METHOD"], 32),
         "path": _path(environ),
         "status": _code(ending.status),
         "duration_ms": duration_ms,
         "first_byte_ms": duration_ms,
         "bytes": ending.size,
-        "address": _safe(environ.get("REMOTE_ADDR", ""), 64),
+        "address": printable(without_port(environ.get("REMOTE_ADDR", "")), 64),
         "verdicts": {},
         "aborted": ending.aborted,
         "exception": type(ending.error).__name__ if ending.error is not None else None,
@@ -80,11 +82,4 @@ def _path(environ: WSGIEnvironment) -> str:
     path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"[: 4 * LONGEST_PATH]
     if not path.isascii():  # WSGI hands bytes over as Latin-1
         path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-    return _safe(path, LONGEST_PATH)
-
-
-def _safe(value: str, longest: int) -> str:
-    """Return `value` fit for one line: control and direction characters escaped, cut at `longest`."""
-    if len(value) > longest:
-        value = value[:longest] + "…"
-    return value if value.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
+    return printable(path, LONGEST_PATH)

@@ -10,9 +10,10 @@ import random
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from string import ascii_letters, digits
-from typing import Any, TypeAlias
+from typing import Any
+
+from .addresses import Network, lies_in, parse_networks
 
 ENVIRON_KEY = "flask_guard.request_id"
 """Where a request's environ carries its id."""
@@ -24,8 +25,6 @@ CURRENT: ContextVar[str | None] = ContextVar("flask_guard.request_id", default=N
 LONGEST_ID = 128
 ALPHABET = ascii_letters + digits + "-_."
 _HEX = "0123456789abcdef"
-
-Network: TypeAlias = "IPv4Network | IPv6Network"
 
 
 class RequestIds:
@@ -97,12 +96,8 @@ def trace_id(traceparent: str) -> str | None:
 def _networks(trust: object) -> tuple[Network, ...]:
     if isinstance(trust, str) or not isinstance(trust, Collection):
         raise ValueError(f"trust must be True, False, or networks such as ['10.0.0.0/8'], not {trust!r}")
-    networks = tuple(trust)
-    for each in networks:
-        if not isinstance(each, str):
-            raise ValueError(f"trust must list networks such as '10.0.0.0/8', not {each!r}")
     try:
-        return tuple(map(ip_network, networks))
+        return parse_networks(trust)
     except ValueError as error:
         raise ValueError(f"trust must list networks such as '10.0.0.0/8': {error}") from None
 
@@ -111,17 +106,12 @@ def _lies_in(networks: tuple[Network, ...]) -> Callable[[dict[str, Any]], bool]:
     """Return a function that says whether the peer that connected lies in one of `networks`."""
 
     @lru_cache(maxsize=1024)
-    def lies_in(address: str) -> bool:
-        try:
-            ip = ip_address(address)
-        except ValueError:
-            return False
-        ip = (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip
-        return any(ip in network for network in networks)
+    def is_trusted(address: str) -> bool:
+        return lies_in(address, networks)
 
     def trusts(environ: dict[str, Any]) -> bool:
         connection = environ.get("werkzeug.proxy_fix.orig") or environ  # ProxyFix keeps the peer's address there
-        return lies_in(connection.get("REMOTE_ADDR") or "")
+        return is_trusted(connection.get("REMOTE_ADDR") or "")
 
     return trusts
 

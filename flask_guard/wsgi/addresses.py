@@ -1,0 +1,54 @@
+"""The address of a client, as servers and proxies write it, and the networks that it lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TypeAlias
+
+Address: TypeAlias = "IPv4Address | IPv6Address"
+Network: TypeAlias = "IPv4Network | IPv6Network"
+
+NAT64 = IPv6Network("64:ff9b::/96")
+"""The addresses under which a translator shows IPv4 clients (RFC 6052, section 2.1)."""
+
+
+def without_port(address: str) -> str:
+    """Return `address` without the port that some servers and proxies write behind it."""
+    if address.count(":") == 1:
+        return address.partition(":")[0]
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address
+
+
+def parse_address(address: str | None) -> Address | None:
+    """Return a client's address, or None if there is none. An IPv4 address inside an IPv6 one is taken out."""
+    try:
+        ip = ip_address(without_port(address or ""))
+    except ValueError:
+        return None
+    if isinstance(ip, IPv4Address):
+        return ip
+    if ip.ipv4_mapped is not None:
+        return ip.ipv4_mapped
+    return IPv4Address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else ip
+
+
+def parse_networks(values: Iterable[object]) -> tuple[Network, ...]:
+    """Return addresses and networks, such as ``192.0.2.0/24``, as networks.
+
+    :raises ValueError: for one that is neither, and for a network with host bits set.
+    """
+    networks = []
+    for value in values:
+        if not isinstance(value, (str, IPv4Network, IPv6Network, IPv4Address, IPv6Address)):
+            raise ValueError(f"{value!r} is not an address or a network")  # as for any other
+        networks.append(ip_network(value))
+    return tuple(networks)
+
+
+def lies_in(address: str | None, networks: Iterable[Network]) -> bool:
+    """Return whether a client's address lies in one of `networks`. One that cannot be parsed lies in none."""
+    ip = parse_address(address)
+    return ip is not None and any(ip in network for network in networks)
