@@ -150,7 +150,7 @@ class RequireAuth(DenyingPolicy):
             checks["bearer"] = schemes.bearer(self.bearer, app)
         logged_in = schemes.session(self.session, app) if self.session is not None else None
         refusals = _Refusals(tuple(checks), target.state.config[REALM] if self.realm is None else self.realm)
-        failures = FailureLimit(target.state, self.failures, "auth", FAILURES) if self.failures else None
+        failures = FailureLimit(target.state, self.failures, "auth") if self.failures else None
         may_pass = _roles_check(frozenset(self.roles), frozenset(self.any_role))
         optional = self.optional
 

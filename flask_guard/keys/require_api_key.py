@@ -11,13 +11,14 @@ from werkzeug.local import LocalProxy
 
 from ..authentication.concern import REALM
 from ..core.denials import Denied, InsufficientScope, InvalidRequest, LimitExceeded, StoreUnavailable, Unauthenticated
-from ..core.policy import DenyingPolicy, Phase, Scope, Step
+from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step
 from ..core.request_run import Run, Slot, current_run
 from ..errors import ConfigError
 from ..rate_limits.failures import FailureLimit, failure_limit
 from ..signals import key_used
+from ..support import options as check
 from ..support.http_credentials import SEVERAL, extract_from, extractor, quoted, text_of
-from ..support.options import realm as check_realm
+from ..support.options import option
 from . import ApiKey, KeyStore, KeyStoreUnavailable
 from .concern import key_store_of
 from .model import scope_tokens
@@ -38,70 +39,64 @@ KEY: Slot[ApiKey] = Slot("require_api_key.key")
 NO_KEYS = "%r has views that require an API key, and no keys: everybody is denied. Set GUARD_API_KEYS or Guard(keys=…)"
 
 
+def _places(value: str | Iterable[str], what: str) -> tuple[str, ...]:
+    """Check for the places where a key may be presented."""
+    places = check.listed(value)
+    if not places:
+        raise ConfigError(f"{what} names no place to look for a key")
+    for place in places:
+        extractor(place)
+    return places
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RequireApiKey(DenyingPolicy):
-    """Lets only callers with a valid API key through; :data:`current_api_key` is that key.
+    """Let only callers with a valid API key through. :data:`current_api_key` is that key.
 
-    Keys come from ``GUARD_API_KEYS`` or ``Guard(keys=…)``; without any, everybody is denied. Nothing presented is a
-    401 with a plain challenge; a key that is unknown or expired a 401 ``invalid_token``; one that lacks a scope a 403
-    ``insufficient_scope`` (RFC 6750, section 3.1). Bad keys from one address are limited: past that, a 429.
-
-    :param scopes: scopes that the key must have, all of them.
-    :param any_scope: scopes of which it must have at least one.
-    :param optional: let callers through that present no key; a bad key is refused all the same.
-    :param in_: where to look: ``"bearer"`` (``Authorization: Bearer``), ``"x-api-key"``, ``"header:NAME"``,
-        ``"query:NAME"`` (query strings end up in logs and histories: avoid it).
-    :param realm: the realm of the challenge; by default ``GUARD_REALM``.
-    :param failures: how many bad keys one address may present, as a rate; None for no limit. A good key from the same
-        address is let through all the same.
-    :param mode: ``"report"`` to log what would be denied instead of denying it.
-    :raises ConfigError: for a malformed scope, place, realm or rate.
+    Keys come from ``GUARD_API_KEYS`` or ``Guard(keys=…)``. Without any, everybody is denied. Nothing presented is a 401
+    with a plain challenge, an unknown or expired key a 401 ``invalid_token``, a key that lacks a scope a 403
+    ``insufficient_scope`` (RFC 6750, section 3.1).
     """
 
     kind: ClassVar[str] = "require_api_key"
     phase: ClassVar[Phase] = Phase.AUTHENTICATE
 
-    scopes: tuple[str, ...] = ()
-    any_scope: tuple[str, ...] = ()
-    optional: bool = False
-    in_: tuple[str, ...] = ("bearer", "x-api-key")
-    realm: str | None = None
-    failures: str | None = "20/minute"
+    scopes: tuple[str, ...] = option((), scope_tokens)
+    any_scope: tuple[str, ...] = option((), scope_tokens)
+    optional: bool = option(False, check.flag)
+    in_: tuple[str, ...] = option(("bearer", "x-api-key"), _places)
+    realm: str | None = option(None, check.optional(check.realm))
+    failures: str | None = option("20/minute", check.optional(failure_limit))
 
-    if TYPE_CHECKING:
+    @overload
+    def __call__(self, target: TargetT, /) -> TargetT: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        scopes: str | Iterable[str] = (),
+        any_scope: str | Iterable[str] = (),
+        optional: bool = False,
+        in_: str | Iterable[str] = ("bearer", "x-api-key"),
+        realm: str | None = None,
+        failures: str | None = "20/minute",
+        mode: Mode | None = None,
+    ) -> RequireApiKey: ...
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Apply the policy to a target, or return a copy with other options.
 
-        @overload
-        def __call__(self, target: TargetT, /) -> TargetT: ...
-        @overload
-        def __call__(
-            self,
-            *,
-            scopes: str | Iterable[str] = ...,
-            any_scope: str | Iterable[str] = ...,
-            optional: bool = ...,
-            in_: str | Iterable[str] = ...,
-            realm: str | None = ...,
-            failures: str | None = ...,
-            mode: Mode | None = ...,
-        ) -> RequireApiKey: ...
-        def __call__(self, *args: Any, **options: Any) -> Any: ...
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "scopes", scope_tokens(self.scopes, "require_api_key(scopes=…)"))
-        object.__setattr__(self, "any_scope", scope_tokens(self.any_scope, "require_api_key(any_scope=…)"))
-        places = (self.in_,) if isinstance(self.in_, str) else tuple(self.in_)
-        object.__setattr__(self, "in_", places)
-        if not places:
-            raise ConfigError("require_api_key(in_=…) names no place to look for a key")
-        for place in places:
-            extractor(place)
-        if self.realm is not None:
-            check_realm(self.realm, "require_api_key(realm=…)")
-        if self.failures is not None:
-            failure_limit(self.failures)
-        if not isinstance(self.optional, bool):
-            raise ConfigError(f"require_api_key(optional=…) must be True or False, not {self.optional!r}")
-        DenyingPolicy.__post_init__(self)
+        :param scopes: scopes that the key must have, all of them.
+        :param any_scope: scopes of which the key must have at least one.
+        :param optional: let callers through that present no key. A bad key is refused all the same.
+        :param in_: where to look: ``"bearer"`` (``Authorization: Bearer``), ``"x-api-key"``, ``"header:NAME"``,
+            ``"query:NAME"`` (avoid it: query strings end up in logs and histories).
+        :param realm: the realm of the challenge; by default ``GUARD_REALM``.
+        :param failures: how many bad keys one address may present, as a rate; past that the answer is a 429. None for
+            no limit. A good key from the same address is let through all the same.
+        :param mode: ``"report"`` to log denials instead of denying.
+        :raises ConfigError: for a malformed scope, place, realm or rate.
+        """
+        return Policy.__call__(self, *args, **options)
 
     def applies(self, target: Target, scope: Scope) -> bool:
         return not target.automatic
@@ -113,13 +108,13 @@ class RequireApiKey(DenyingPolicy):
             log.warning(NO_KEYS, state.app.name)
         extract = extract_from(self.in_)
         verify = _Verifier(self, quoted(state.config[REALM] if self.realm is None else self.realm))
-        failures = FailureLimit(state, self.failures) if self.failures else None
+        failures = FailureLimit(state, self.failures, "api-key") if self.failures else None
         optional = self.optional
 
         find = _finder(store)
 
         def enter(run: Run) -> None:
-            presented = extract(run)
+            presented = extract(run.request)
             if presented is None:
                 if not optional:
                     raise verify.nothing_presented()

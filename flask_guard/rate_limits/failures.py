@@ -10,22 +10,14 @@ from .storage.budgets import parse_rates, rate_budget
 from .storage.counter import lacking_room
 
 if TYPE_CHECKING:
-    from limits import RateLimitItem
-
     from ..core.app_state import AppState
     from ..core.request_run import Run
 
 
-OF_API_KEYS = "require_api_key(failures=…)"
-
-
-def failure_limit(rates: str, option: str = OF_API_KEYS) -> tuple[RateLimitItem, ...]:
-    """Return the rates of ``failures=…``.
-
-    :param option: how a message names where they were written.
-    :raises ConfigError: if they are none.
-    """
-    return parse_rates(rates, option)
+def failure_limit(rates: str, what: str) -> str:
+    """Check for the rates of ``failures=…``."""
+    parse_rates(rates, what)
+    return rates
 
 
 class FailureLimit:
@@ -34,12 +26,12 @@ class FailureLimit:
     :param budget: the name of what they are counted against; attempts of another name are counted apart.
     """
 
-    def __init__(self, state: AppState, rates: str, budget: str = "api-key", option: str = OF_API_KEYS) -> None:
+    def __init__(self, state: AppState, rates: str, budget: str) -> None:
         self._backend = state.service(Backend)
         if self._backend.enabled:
             scope, algorithm = f"{self._backend.key_prefix}failures:{budget}", self._backend.algorithm(None)
             self._budgets = [
-                rate_budget(item, scope, algorithm) for item in dict.fromkeys(failure_limit(rates, option))
+                rate_budget(item, scope, algorithm) for item in dict.fromkeys(parse_rates(rates, "failures=…"))
             ]
 
     def wait_after_failure(self, run: Run) -> int:

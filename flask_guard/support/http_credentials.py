@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from ..core.request_run import Run
+    from flask import Request
 
-Extract: TypeAlias = "Callable[[Run], str | None]"
+Extract: TypeAlias = "Callable[[Request], str | None]"
 """Finds a credential in a request; None if there is none, an empty string if it is malformed."""
 
 SEVERAL = "several credentials"
@@ -22,10 +22,10 @@ def extract_from(places: tuple[str, ...]) -> Extract:
     distinct = dict.fromkeys("header:X-API-Key" if place == "x-api-key" else place for place in places)
     first, *others = [extractor(place) for place in distinct]
 
-    def extract(run: Run) -> str | None:
-        found = first(run)
+    def extract(request: Request) -> str | None:
+        found = first(request)
         for look in others:
-            value = look(run)
+            value = look(request)
             if value is not None:
                 if found is not None:
                     return SEVERAL
@@ -41,23 +41,23 @@ def extractor(place: str) -> Extract:
     where, _, field = ("header:X-API-Key" if place == "x-api-key" else place).partition(":")
     if where == "header" and field.replace("-", "").isalnum() and field.isascii():
         variable = f"HTTP_{field.upper().replace('-', '_')}"
-        return lambda run: cast("str | None", run.request.environ.get(variable))
+        return lambda request: cast("str | None", request.environ.get(variable))
     if where == "query" and field:
-        return lambda run: _in_query(run, field)
+        return lambda request: _in_query(request, field)
     raise ConfigError(f"require_api_key(in_=…): {place!r} is not 'bearer', 'x-api-key', 'header:NAME' or 'query:NAME'")
 
 
-def _bearer(run: Run) -> str | None:
+def _bearer(request: Request) -> str | None:
     """Return the bearer token, an empty string if there is none after the scheme, or None for another scheme."""
-    value: str | None = run.request.environ.get("HTTP_AUTHORIZATION")
+    value: str | None = request.environ.get("HTTP_AUTHORIZATION")
     if value is None or value[:6].lower() != "bearer" or value[6:7] not in ("", " "):
         return None
     return value[7:].strip(" ")
 
 
-def _in_query(run: Run, field: str) -> str | None:
+def _in_query(request: Request, field: str) -> str | None:
     try:
-        values = run.request.args.getlist(field)
+        values = request.args.getlist(field)
     except UnicodeDecodeError:  # Werkzeug does not look after a query string that is not UTF-8
         return ""
     return SEVERAL if len(values) > 1 else next(iter(values), None)
