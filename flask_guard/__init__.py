@@ -14,53 +14,58 @@
 
 from __future__ import annotations
 
-from .access_log import fields as log_fields
-from .access_log.formats import CommonLogFormatter, DevFormatter, JSONFormatter
-from .access_log.log_timing import LogTiming, log_timing
-from .access_log.request_id import RequestIDFilter, current_request_id
-from .access_log.server_timing import timing
-from .authentication.jwt import JWT
-from .authentication.require_auth import RequireAuth, current_principal, require_auth
-from .authentication.schemes import Principal
-from .core.denials import (
-    Banned,
-    Denied,
-    InsufficientScope,
-    InvalidRequest,
-    LimitExceeded,
-    StoreUnavailable,
-    Unauthenticated,
-)
-from .core.plan import Plan
-from .core.policy import DenyingPolicy, Exemption, Phase, Placed, Policy, Step, Target
-from .core.protect import Composition, compose, exempt, protect
-from .core.request_run import Run
-from .cross_origin.cors import Cors, cors
-from .defer import defer
-from .errors import ConfigError, GuardError, NotGuarded
-from .guard import Guard
-from .keys import ApiKey
-from .keys.require_api_key import RequireApiKey, current_api_key, require_api_key
-from .middleware import Middleware, middleware
-from .prometheus.metrics import Metrics, metrics, metrics_view
-from .rate_limits.ban import Ban, ban
-from .rate_limits.concurrent import ConcurrencyLimit
-from .rate_limits.in_view import LimitStatus
-from .rate_limits.limit import Limit, limit
-from .security_headers.secure_headers import SecureHeaders, secure_headers
-from .signals import (
-    client_banned,
-    defer_queue_full,
-    key_created,
-    key_leaked,
-    key_revoked,
-    key_rotated,
-    key_used,
-    request_denied,
-    request_would_be_denied,
-    store_available,
-    store_unavailable,
-)
+from typing import TYPE_CHECKING
+
+from .support.lazy import importing
+
+if TYPE_CHECKING:
+    from .access_log import fields as log_fields
+    from .access_log.formats import CommonLogFormatter, DevFormatter, JSONFormatter
+    from .access_log.log_timing import LogTiming, log_timing
+    from .access_log.request_id import RequestIDFilter, current_request_id
+    from .access_log.server_timing import timing
+    from .authentication.jwt import JWT
+    from .authentication.require_auth import RequireAuth, current_principal, require_auth
+    from .authentication.schemes import Principal
+    from .core.denials import (
+        Banned,
+        Denied,
+        InsufficientScope,
+        InvalidRequest,
+        LimitExceeded,
+        StoreUnavailable,
+        Unauthenticated,
+    )
+    from .core.plan import Plan
+    from .core.policy import DenyingPolicy, Exemption, Phase, Placed, Policy, Step, Target
+    from .core.protect import Composition, compose, exempt, protect
+    from .core.request_run import Run
+    from .cross_origin.cors import Cors, cors
+    from .deferral import defer
+    from .errors import ConfigError, GuardError, NotGuarded
+    from .function_policy import Middleware, middleware
+    from .guard import Guard
+    from .keys import ApiKey
+    from .keys.require_api_key import RequireApiKey, current_api_key, require_api_key
+    from .prometheus.metrics import Metrics, metrics, metrics_view
+    from .rate_limits.ban import Ban, ban
+    from .rate_limits.concurrent import ConcurrencyLimit
+    from .rate_limits.in_view import LimitStatus
+    from .rate_limits.limit import Limit, limit
+    from .security_headers.secure_headers import SecureHeaders, secure_headers
+    from .signals import (
+        client_banned,
+        defer_queue_full,
+        key_created,
+        key_leaked,
+        key_revoked,
+        key_rotated,
+        key_used,
+        request_denied,
+        request_would_be_denied,
+        store_available,
+        store_unavailable,
+    )
 
 __all__ = [  # noqa: RUF022
     "ApiKey",
@@ -133,3 +138,56 @@ __all__ = [  # noqa: RUF022
     "store_unavailable",
     "timing",
 ]
+
+__getattr__ = importing(
+    __name__,
+    {
+        "access_log.fields:log_fields": (),
+        "access_log.formats": ("CommonLogFormatter", "DevFormatter", "JSONFormatter"),
+        "access_log.log_timing": ("LogTiming", "log_timing"),
+        "access_log.request_id": ("RequestIDFilter", "current_request_id"),
+        "access_log.server_timing": ("timing",),
+        "authentication.jwt": ("JWT",),
+        "authentication.require_auth": ("RequireAuth", "current_principal", "require_auth"),
+        "authentication.schemes": ("Principal",),
+        "core.denials": (
+            "Banned",
+            "Denied",
+            "InsufficientScope",
+            "InvalidRequest",
+            "LimitExceeded",
+            "StoreUnavailable",
+            "Unauthenticated",
+        ),
+        "core.plan": ("Plan",),
+        "core.policy": ("DenyingPolicy", "Exemption", "Phase", "Placed", "Policy", "Step", "Target"),
+        "core.protect": ("Composition", "compose", "exempt", "protect"),
+        "core.request_run": ("Run",),
+        "cross_origin.cors": ("Cors", "cors"),
+        "deferral": ("defer",),
+        "errors": ("ConfigError", "GuardError", "NotGuarded"),
+        "guard": ("Guard",),
+        "keys": ("ApiKey",),
+        "keys.require_api_key": ("RequireApiKey", "current_api_key", "require_api_key"),
+        "function_policy": ("Middleware", "middleware"),
+        "prometheus.metrics": ("Metrics", "metrics", "metrics_view"),
+        "rate_limits.ban": ("Ban", "ban"),
+        "rate_limits.concurrent": ("ConcurrencyLimit",),
+        "rate_limits.in_view": ("LimitStatus",),
+        "rate_limits.limit": ("Limit", "limit"),
+        "security_headers.secure_headers": ("SecureHeaders", "secure_headers"),
+        "signals": (
+            "client_banned",
+            "defer_queue_full",
+            "key_created",
+            "key_leaked",
+            "key_revoked",
+            "key_rotated",
+            "key_used",
+            "request_denied",
+            "request_would_be_denied",
+            "store_available",
+            "store_unavailable",
+        ),
+    },
+)

@@ -27,7 +27,7 @@ from .core.protect import Composition, flatten
 from .core.start import check_app, check_view
 from .core.views import Views
 from .cross_origin import concern as cross_origin
-from .defer import CONCERN as DEFER
+from .deferral import CONCERN as DEFER
 from .errors import ConfigError
 from .keys import concern as keys_concern
 from .keys.concern import API_KEYS

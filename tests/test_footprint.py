@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import resolve_name
 from itertools import pairwise
 from pathlib import Path
@@ -43,30 +43,18 @@ MODULES = {module_name(file): file for file in FILES}
 every_file = pytest.mark.parametrize("file", FILES, ids=MODULES)
 
 
-class ImportsAtModuleLevel(ast.NodeVisitor):
-    """Collects the modules that are imported when a module is, leaving out ``if TYPE_CHECKING`` and functions."""
-
-    def __init__(self, file: Path) -> None:
-        name = module_name(file)
-        self._package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-        self.found: set[str] = set()
-        self.visit(ast.parse(file.read_text(encoding="utf-8")))
-
-    def visit_Import(self, node: ast.Import) -> None:
-        self.found.update(alias.name for alias in node.names)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        source = resolve_name("." * node.level + (node.module or ""), self._package)
-        for alias in node.names:
-            submodule = f"{source}.{alias.name}"
-            self.found.add(submodule if submodule in MODULES else source)
-
-    def visit_If(self, node: ast.If) -> None:
-        if ast.unparse(node.test) != "TYPE_CHECKING":
-            self.generic_visit(node)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """Leave the body of a function out: it runs later."""
+def imports_of(file: Path) -> set[str]:
+    """Return the modules of the package that `file` imports, in functions and for types alone included."""
+    name = module_name(file)
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            source = resolve_name("." * node.level + (node.module or ""), package)
+            found.update(each if (each := f"{source}.{alias.name}") in MODULES else source for alias in node.names)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+    return found & set(MODULES)
 
 
 def test_importing_the_package_imports_nothing_optional() -> None:
@@ -105,16 +93,10 @@ def test_what_works_below_flask_imports_neither_flask_nor_the_rest(module: str) 
         assert not re.match(r"(flask|flask_\w+|werkzeug)(\.|$)", name) or name.startswith("flask_guard.wsgi"), name
 
 
-def test_no_modules_import_each_other() -> None:
-    imports = {name: ImportsAtModuleLevel(file).found & set(MODULES) for name, file in MODULES.items()}
-    assert "flask_guard.core.policy" in imports["flask_guard.core.plan"]
+def test_imports_go_down_only() -> None:
+    result = subprocess.run(["lint-imports"], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
 
-    left = dict(imports)
-    while ready := [name for name, wanted in left.items() if not (wanted - {name}) & set(left)]:
-        for name in ready:
-            del left[name]
-
-    assert left == {}, f"these modules import each other in a circle: {sorted(left)}"
+    assert result.returncode == 0, result.stdout
 
 
 @every_file
@@ -149,7 +131,7 @@ def documented_variables() -> set[str]:
 
 @pytest.mark.parametrize("name", flask_guard.__all__)
 def test_public_name_has_a_docstring(name: str) -> None:
-    value = vars(flask_guard)[name]
+    value = getattr(flask_guard, name)
 
     if type(value) is LocalProxy:
         assert name in documented_variables()
@@ -159,11 +141,36 @@ def test_public_name_has_a_docstring(name: str) -> None:
 
 
 def test_init_is_a_map_and_nothing_else() -> None:
-    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    _docstring, *rest = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")).body
+    future, typing, lazy, for_types, names, get = rest
 
-    for node in tree.body[1:]:
-        is_all = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-        assert is_all or isinstance(node, ast.ImportFrom), ast.unparse(node)
+    assert all(isinstance(each, ast.ImportFrom) for each in (future, typing, lazy))
+    assert isinstance(for_types, ast.If)
+    assert all(isinstance(each, ast.ImportFrom) for each in for_types.body)
+    assert [ast.unparse(each.targets[0]) for each in (names, get) if isinstance(each, ast.Assign)] == [
+        "__all__",
+        "__getattr__",
+    ]
+
+
+@pytest.mark.parametrize("package", ["flask_guard"])
+def test_names_that_are_imported_on_demand_are_those_that_type_checkers_see(package: str) -> None:
+    body = ast.parse(MODULES[package].read_text(encoding="utf-8")).body
+    for_types = next(node for node in body if isinstance(node, ast.If))
+    seen = {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in for_types.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    module = import_module(package)
+
+    assert sorted(seen) == module.__all__
+    for name, (home, original) in seen.items():
+        found = getattr(module, name)
+        assert found is getattr(import_module(f"{package}.{home}"), original, None) or found is sys.modules.get(
+            f"{package}.{home}.{original}"
+        )
 
 
 def test_required_dependencies_are_four() -> None:

@@ -1,15 +1,33 @@
-"""``flask guard …``: reads the command line and prints. The facts come from the stores."""
+"""``flask guard …``: reads the command line and prints. The facts come from the stores.
+
+Commands are imported when one is called, so that an app which is only served does not pay for them.
+"""
 
 from __future__ import annotations
 
-from flask.cli import AppGroup
+from importlib import import_module
 
-from .keys import keys_group
-from .limits import bans_group, limits_group
+import click
+from flask.cli import AppGroup
 
 __all__ = ["guard_group"]
 
-guard_group: AppGroup = AppGroup("guard", help="What guards this app.")
-guard_group.add_command(keys_group)
-guard_group.add_command(limits_group)
-guard_group.add_command(bans_group)
+COMMANDS = {"keys": "keys:keys_group", "limits": "limits:limits_group", "bans": "limits:bans_group"}
+"""Where each command is defined."""
+
+
+class CommandGroup(AppGroup):
+    """The commands of flask_guard, imported on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"{__name__}.{module}"), name)
+        return command
+
+
+guard_group: AppGroup = CommandGroup("guard", help="What guards this app.")

@@ -6,7 +6,6 @@ called, it refuses unless the plan that ran for this request was made from its m
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import logging
@@ -214,6 +213,8 @@ def _shim(
 
 def _call_async(view: ViewFunction) -> ViewFunction:
     """Return how to call an ``async`` view: as the app does, or, where a wrapper awaits it, as it is."""
+    import asyncio  # only an app with async views pays for it
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -15,7 +15,7 @@ from werkzeug.wsgi import get_input_stream
 from ..core.denials import Denied, Unauthenticated
 from ..core.policy import Phase
 from ..errors import ConfigError
-from ..middleware import Middleware, middleware
+from ..function_policy import Middleware, middleware
 
 if TYPE_CHECKING:
     from flask import Request
