@@ -14,7 +14,7 @@ from .access_log import concern as access_log
 from .authentication import concern as authentication
 from .cli import guard_group
 from .core.app_state import AppState
-from .core.attach import attach
+from .core.attach import attach, refuse_other_rule
 from .core.concern import Concern
 from .core.config import CORE_SETTINGS, ENABLED, MODES, Setting, check_kinds, read_config
 from .core.flask_versions import current_flask
@@ -104,7 +104,7 @@ class Guard:
             mark.what.check_target(app)
             attach(Mark(mark.what, mark.site), app)
         check_app(state)
-        app.view_functions = Views(app.view_functions, _watch_views(state))
+        app.view_functions = Views(app.view_functions, _watch_views(state), refuse_other_rule)
         if not state.config[ENABLED]:
             log.warning("GUARD_ENABLED is False: nothing on %r is guarded", app.name)
 

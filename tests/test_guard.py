@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -198,6 +199,51 @@ def test_disabled_is_for_the_current_app_only(make_app: MakeApp) -> None:
         statuses = [status(each) for each in (first, second)]
 
     assert statuses == [401, 404]
+
+
+def test_disabled_switches_one_kind_off_and_leaves_the_others_in_force(app: Flask) -> None:
+    guard = Guard(app, policies=[secure_headers, limit("1/hour"), require_api_key(optional=True)])
+    app.add_url_rule("/a", "a", limit("1/hour")(require_api_key(lambda: "a")))
+    client = app.test_client()
+
+    with guard.disabled(require_api_key):
+        without_keys = [client.get("/a") for _ in range(2)]
+    with guard.disabled(require_api_key, limit):
+        without_both = client.get("/a")
+
+    assert [answer.status_code for answer in without_keys] == [200, 429]
+    assert without_both.status_code == 200
+    assert without_both.headers["X-Content-Type-Options"] == "nosniff"
+    assert [status(app) for _ in range(2)] == [429, 429]
+
+
+def test_disabled_holds_in_the_context_that_asked_and_not_in_other_threads(app: Flask) -> None:
+    guard = Guard(app, policies=[require_api_key])
+    app.add_url_rule("/a", "a", lambda: "a")
+    elsewhere: list[int] = []
+
+    with guard.disabled():
+        thread = threading.Thread(target=lambda: elsewhere.append(status(app)))
+        thread.start()
+        thread.join()
+        here = status(app)
+
+    assert (here, elsewhere) == (200, [401])
+
+
+def test_guard_of_several_apps_refuses_to_guess_which_one_is_meant(make_app: MakeApp) -> None:
+    guard, apps = Guard(policies=[require_api_key]), [make_app(), make_app()]
+    for each in apps:
+        guard.init_app(each)
+        each.add_url_rule("/a", "a", lambda: "a")
+
+    with pytest.raises(RuntimeError, match=r"several apps.*app_context"):
+        guard.plan_for("a")
+    with pytest.raises(RuntimeError, match=r"several apps.*app_context"), guard.disabled():
+        pass
+    for each in apps:
+        with each.app_context():
+            assert guard.plan_for("a").names == ("require_api_key",)
 
 
 def test_guard_without_an_app_says_what_to_call() -> None:

@@ -38,7 +38,7 @@ from .marks import (
     scaffold_marks,
 )
 from .mounts import Mount
-from .request_run import ATTRIBUTE, this_request
+from .request_run import ATTRIBUTE, Run, this_request
 from .wrappers import inside, stands_among_decorators
 
 if TYPE_CHECKING:
@@ -238,6 +238,24 @@ def _refuse_unless_switched_off(function: ViewFunction, checked: frozenset[Mark]
 # Both ------------------------------------------------------------------------------------------------------------
 
 
+def refuse_other_rule(endpoint: str) -> None:
+    """Raise NotGuarded if a hook has sent the request to `endpoint` after its plan was chosen for another one."""
+    try:
+        request = this_request._get_current_object()
+    except RuntimeError:
+        return
+    run: Run | None = vars(request).get(ATTRIBUTE)
+    rule = request.url_rule
+    if run is None or rule is run.rule or rule is None or rule.endpoint != endpoint:
+        return
+    if getattr(run.plan, "endpoint", endpoint) != endpoint:
+        raise _not_guarded(
+            f"endpoint {endpoint!r}",
+            "",
+            "A hook has set request.url_rule: it chose the view after the policies had been chosen for another one",
+        )
+
+
 def _guarding(marks: Iterable[Mark]) -> frozenset[Mark]:
     return frozenset(mark for mark in marks if mark.what.is_guarding)
 
@@ -266,6 +284,10 @@ def not_guarded(what: str, marks: tuple[Mark, ...]) -> NotGuarded:
             "It was called by another view or hook, or the decorator between the policy and the route hides it: give"
             " that decorator's wrapper @functools.wraps(view), or write the policy above it"
         )
-    message = f"{what} was not served, because its policies did not run for this request ({policies}). {fix}"
+    return _not_guarded(what, f" ({policies})", fix)
+
+
+def _not_guarded(what: str, policies: str, fix: str) -> NotGuarded:
+    message = f"{what} was not served, because its policies did not run for this request{policies}. {fix}"
     log.error(message)
     return NotGuarded(message)

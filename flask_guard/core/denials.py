@@ -95,7 +95,7 @@ class Denied(exceptions.HTTPException):
         return parse_accept_header(accept, MIMEAccept).best_match(offered) == "text/html"
 
 
-class _Forbidden(Denied):
+class _Forbidden(Denied, exceptions.Forbidden):
     """403: the status of a denial that has none of its own."""
 
     code = 403

@@ -21,11 +21,22 @@ class Views(dict[str, ViewFunction]):
     """The view functions of a guarded app, by endpoint.
 
     :param registered: called with each view that is registered from now on.
+    :param looked_up: called with each endpoint whose view is about to be called.
     """
 
-    def __init__(self, views: dict[str, ViewFunction], registered: Callable[[ViewFunction], None]) -> None:
+    def __init__(
+        self,
+        views: dict[str, ViewFunction],
+        registered: Callable[[ViewFunction], None],
+        looked_up: Callable[[str], None],
+    ) -> None:
         super().__init__(views)
         self._registered = registered
+        self._looked_up = looked_up
+
+    def __getitem__(self, endpoint: str) -> ViewFunction:
+        self._looked_up(endpoint)
+        return super().__getitem__(endpoint)
 
     def __setitem__(self, endpoint: str, view: ViewFunction) -> None:
         super().__setitem__(endpoint, view)

@@ -286,3 +286,37 @@ def test_reason_and_policy_stay_in_the_log(make_app: MakeApp) -> None:
     assert "unknown" not in response.text
     assert "require_api_key" not in response.text
     assert "nonsense" not in response.text
+
+
+def test_denial_that_is_raised_as_it_is_is_a_403(app: Flask) -> None:
+    def view() -> str:
+        raise Denied("Not for you.", policy="mine", reason="no")
+
+    class Gone(Denied):
+        """A denial with a status of its own."""
+
+        code = 410
+
+    def gone() -> str:
+        raise Gone("Gone.", policy="mine", reason="no")
+
+    Guard(app)
+    app.add_url_rule("/a", "a", view)
+    app.add_url_rule("/gone", "gone", gone)
+
+    answers = [app.test_client().get(path) for path in ("/a", "/gone")]
+
+    assert [(answer.status_code, answer.get_json()["status"]) for answer in answers] == [(403, 403), (410, 410)]
+
+
+@pytest.mark.parametrize("target", [403, Denied, HTTPException])
+def test_error_handler_renders_a_denial_that_is_raised_as_it_is(app: Flask, target: Any) -> None:
+    def view() -> str:
+        raise Denied("Not for you.", policy="mine", reason="no")
+
+    app.register_error_handler(target, lambda error: (f"handled {error.code}", error.code))
+    app.add_url_rule("/a", "a", view)
+
+    response = app.test_client().get("/a")
+
+    assert (response.status_code, response.text) == (403, "handled 403")

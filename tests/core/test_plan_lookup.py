@@ -7,8 +7,9 @@ from collections.abc import Generator
 import pytest
 from flask import Blueprint, Flask, Request, Response
 from flask.views import MethodView
+from werkzeug.routing import Rule
 
-from flask_guard import Guard, cors, limit, middleware, protect, require_api_key
+from flask_guard import Guard, Phase, cors, limit, middleware, protect, require_api_key, secure_headers
 
 ORIGIN = "https://app.example.com"
 
@@ -156,3 +157,46 @@ def test_405_of_what_needs_a_key_is_a_401_without_one(app: Flask) -> None:
     statuses = [client.delete("/a", headers=headers).status_code for headers in ({}, {"X-API-Key": "a key for tests"})]
 
     assert statuses == [401, 405]
+
+
+# What answers preflights -------------------------------------------------------------------------------------------
+
+
+def test_middleware_in_the_phase_of_cors_that_does_not_answer_leaves_an_options_view_guarded(app: Flask) -> None:
+    @middleware(phase=Phase.CORS)
+    def looking_on(request: Request) -> None: ...
+
+    Guard(app)
+    outer = protect(Blueprint("outer", __name__), require_api_key)
+    outer.add_url_rule("/a", "options", lambda: "secret", methods=["OPTIONS"], provide_automatic_options=False)
+    app.register_blueprint(outer)
+    app.add_url_rule("/a", "get", looking_on(lambda: "a"), methods=["GET"], provide_automatic_options=False)
+
+    response = app.test_client().options("/a", headers={"Origin": ORIGIN, "Access-Control-Request-Method": "GET"})
+
+    assert response.status_code == 401
+
+
+def test_methods_that_clients_invent_keep_a_bounded_number_of_plans(app: Flask) -> None:
+    Guard(app, policies=[secure_headers])
+    app.url_map.add(Rule("/any", endpoint="any"))
+    app.view_functions["any"] = lambda: "any"
+    client = app.test_client()
+
+    for number in range(300):
+        headers = {"Origin": ORIGIN, "Access-Control-Request-Method": f"INVENTED{number}"}
+        assert client.options("/any", headers=headers).headers["X-Content-Type-Options"] == "nosniff"
+        assert client.open("/any", method=f"MADEUP{number}").headers["X-Content-Type-Options"] == "nosniff"
+
+    assert len(app.extensions["guard"].plans) < 150
+
+
+def test_limit_on_an_unusual_method_holds_however_many_others_clients_invent(app: Flask) -> None:
+    Guard(app)
+    app.url_map.add(Rule("/any", endpoint="any"))
+    app.view_functions["any"] = limit("1/hour", methods=["PROPFIND"])(lambda: "any")
+    client = app.test_client()
+    for number in range(200):
+        client.open("/any", method=f"MADEUP{number}")
+
+    assert [client.open("/any", method="PROPFIND").status_code for _ in range(2)] == [200, 429]

@@ -40,6 +40,8 @@ def at_prefixes(app: Flask) -> None:
     app.register_blueprint(blueprint("slash", "/slash/"))
     app.register_blueprint(blueprint("lang", "/<lang>/docs"))
     app.register_blueprint(blueprint("typed", "/n-<int:number>.x/list"))
+    app.register_blueprint(blueprint("files", "/f/<path:folder>/api"))
+    app.register_blueprint(blueprint("choice", "/<any(left, right):side>/x"))
     app.register_blueprint(blueprint("bare"))
     outer = blueprint("outer", "/outer")
     outer.register_blueprint(blueprint("inner", "/inner"))
@@ -68,6 +70,12 @@ def at_prefixes(app: Flask) -> None:
         ("/de/at/docs/nowhere", "app"),
         ("/n-7.x/list/nowhere", "typed"),
         ("/n-7yx/list/nowhere", "app"),
+        ("/f/a/api/none", "files"),
+        ("/f/a/b/api/none", "files"),
+        ("/f/a/b/c/api", "files"),
+        ("/f/api/none", "app"),
+        ("/left/x/none", "choice"),
+        ("/up/x/none", "app"),
         ("/outer/nowhere", "outer"),
         ("/outer/inner/nowhere", "outer.inner"),
         ("/outer/innermost", "outer"),
