@@ -66,6 +66,8 @@ if TYPE_CHECKING:
         store_available,
         store_unavailable,
     )
+    from .support import options
+    from .support.options import option
 
 __all__ = [  # noqa: RUF022
     "ApiKey",
@@ -128,6 +130,8 @@ __all__ = [  # noqa: RUF022
     "metrics",
     "metrics_view",
     "middleware",
+    "option",
+    "options",
     "protect",
     "request_denied",
     "request_would_be_denied",
@@ -176,6 +180,8 @@ __getattr__ = importing(
         "rate_limits.in_view": ("LimitStatus",),
         "rate_limits.limit": ("Limit", "limit"),
         "security_headers.secure_headers": ("SecureHeaders", "secure_headers"),
+        "support.options": ("option",),
+        "support.options:options": (),
         "signals": (
             "client_banned",
             "defer_queue_full",

@@ -8,24 +8,27 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
 
+from flask_guard import ConfigError
 from flask_guard.guard import ALL_SETTINGS
 from tests.conftest import free_port, is_listening, stop, wait_for
 from tests.readme import README, ROOT, CurlCall, blocks, curl_calls
 
 
 @pytest.fixture(scope="module")
-def readme() -> dict[str, Any]:
+def readme() -> Iterator[dict[str, Any]]:
     """Return the names that the README's Python, run from top to bottom, defines."""
-    names: dict[str, Any] = {"__name__": "readme"}
+    module = sys.modules["readme"] = ModuleType("readme")
     for code in blocks("python"):
-        exec(compile(code, "README.md", "exec"), names)  # noqa: S102
-    return names
+        exec(compile(code, "README.md", "exec", dont_inherit=True), vars(module))  # noqa: S102
+    yield vars(module)
+    del sys.modules["readme"]
 
 
 def test_python_of_the_readme_runs(readme: dict[str, Any]) -> None:
@@ -73,6 +76,27 @@ def test_keys_of_the_readme_open_what_it_says(readme: dict[str, Any]) -> None:
     answer = client.delete("/orders/7", headers={"Authorization": "Bearer test"})
 
     assert answer.get_json() == {"deleted": 7, "by": "shop"}
+
+
+@pytest.mark.parametrize(("path", "policy"), [("/reviews", "require_json"), ("/ratings", "json_only")])
+def test_policies_of_ones_own_in_the_readme_refuse_and_let_through(
+    readme: dict[str, Any], path: str, policy: str
+) -> None:
+    app: Flask = readme["app"]
+    client = app.test_client()
+
+    answers = [
+        client.post(path, json={"stars": 5}),
+        client.post(path, data="stars=5"),
+        client.post(path, json={"stars": 5, "text": "x" * 1000}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 415, 415]
+    assert policy in app.extensions["guard"].guard.plan_for(path.replace("/", "add_")[:-1], "POST").names
+    if policy == "require_json":
+        assert answers[1].content_type == "application/problem+json"
+        with pytest.raises(ConfigError, match=r"require_json\(max_bytes=…\) must be a whole number of bytes"):
+            readme["require_json"](max_bytes="many")
 
 
 def test_quickstart_in_the_readme_is_the_example() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 from flask import Blueprint, Flask
@@ -11,7 +12,12 @@ from flask import Blueprint, Flask
 from flask_guard import (
     ApiKey,
     ConfigError,
+    Denied,
+    DenyingPolicy,
     Guard,
+    Run,
+    Step,
+    Target,
     cors,
     limit,
     log_timing,
@@ -162,6 +168,31 @@ def test_guard_modes_put_kinds_in_shadow(make_app: MakeApp, modes: dict[str, str
     Guard(app)
 
     assert [app.test_client().get("/a").status_code for _ in range(2)] == statuses
+
+
+def test_kind_of_a_policy_that_is_imported_later_may_be_in_guard_modes(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(GUARD_MODES={"teapot": "report", "samovar": "report"})
+    Guard(app)
+
+    @dataclass(frozen=True, slots=True, repr=False)
+    class Teapot(DenyingPolicy):
+        """Refuses to brew."""
+
+        kind: ClassVar[str] = "teapot"
+
+        def compile(self, target: Target) -> Step:
+            def enter(run: Run) -> None:
+                raise Denied("Short and stout.", policy="teapot", reason="teapot")
+
+            return Step(enter)
+
+    app.add_url_rule("/a", "a", Teapot()(lambda: "a"))
+
+    assert app.test_client().get("/a").status_code == 200
+    assert "GET /a would be denied by teapot" in caplog.text
+    assert "GUARD_MODES names 'samovar', and no policy of 'tests' has that name" in caplog.messages
 
 
 def test_changing_the_mapping_later_changes_no_mode(make_app: MakeApp) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from flask import Blueprint, Flask, Request
 from flask.views import MethodView
 
 from flask_guard import (
+    ConfigError,
     Guard,
     Phase,
     Plan,
@@ -26,6 +28,7 @@ from flask_guard import (
     require_api_key,
     secure_headers,
 )
+from tests.conftest import MakeApp
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -235,3 +238,37 @@ def test_two_plans_are_equal_only_if_they_are_the_same(app: Flask) -> None:
 
     assert guard.plan_for("a") != Plan("a", "GET")
     assert guard.plan_for("a") != guard.plan_for("b")
+
+
+@pytest.mark.parametrize("kind", [None, "", 7])
+def test_policy_without_a_kind_is_refused_where_its_class_is_made(kind: Any) -> None:
+    body = {} if kind is None else {"kind": kind}
+
+    with pytest.raises(ConfigError, match="Nameless needs a kind"):
+        type("Nameless", (Policy,), body)
+
+
+def calls_per_plan(app: Flask, guard: Guard, endpoints: int) -> float:
+    """Return how many functions are called to make a plan, in an app with so many endpoints."""
+    for number in range(endpoints):
+        view = limit("9/minute")(secure_headers(lambda: "a"))
+        app.add_url_rule(f"/{number}", f"view{number}", view)
+    calls = [0]
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        calls[0] += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        for number in range(endpoints):
+            guard.plan_for(f"view{number}")
+    finally:
+        sys.setprofile(before)
+    return calls[0] / endpoints
+
+
+def test_making_a_plan_costs_the_same_however_many_endpoints_there_are(make_app: MakeApp) -> None:
+    few, many = (calls_per_plan(app, Guard(app), count) for app, count in ((make_app(), 20), (make_app(), 400)))
+
+    assert many < 1.2 * few
