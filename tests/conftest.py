@@ -28,9 +28,32 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None
     return shown(val) if isinstance(val, (str, bytes, int, float)) else None
 
 
+def pytest_report_header() -> list[str]:
+    """Return the optional programs that are there: tests of the others are skipped, or fail where CI is set."""
+    programs = {"redis-server": "Redis", "chromium": "Chromium", "gunicorn": "gunicorn"}
+    found = [name for program, name in programs.items() if shutil.which(program)]
+    found += ["PostgreSQL"] if any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) else []
+    return [f"services found: {', '.join(found) or 'none'}"]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes ``-n auto`` starts: two a core, as many tests wait for a server."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the test that looks at what all others have logged run last."""
-    items.sort(key=lambda item: item.path.name == "test_no_secret_is_logged.py")
+    """Keep the tests that are marked as serial in one process, one after the other."""
+    for item in items:
+        if item.get_closest_marker("serial"):
+            item.add_marker(pytest.mark.xdist_group("serial"))
+
+
+@pytest.fixture(autouse=True)
+def no_secret_logged(run_log: SecretFinder) -> Iterator[None]:
+    """Fail a test in which a secret was logged."""
+    yield
+    found, run_log.found = run_log.found, []
+    assert found == []
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,6 +12,8 @@ from tests.benchmarks import async_views, limits, logging, overhead, wsgi
 
 Run = Callable[..., list[str]]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:

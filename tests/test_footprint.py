@@ -93,12 +93,6 @@ def test_what_works_below_flask_imports_neither_flask_nor_the_rest(module: str) 
         assert not re.match(r"(flask|flask_\w+|werkzeug)(\.|$)", name) or name.startswith("flask_guard.wsgi"), name
 
 
-def test_imports_go_down_only() -> None:
-    result = subprocess.run(["lint-imports"], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
-
-    assert result.returncode == 0, result.stdout
-
-
 @every_file
 def test_files_are_short(file: Path) -> None:
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 400

@@ -23,6 +23,8 @@ from ..readme import ROOT
 MARK = "FLEET_OF_TEST"
 """The variable by which the processes of a test are known."""
 
+pytestmark = pytest.mark.slow
+
 
 class Run:
     """The example as a user runs it, and all that it starts."""
