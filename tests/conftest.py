@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
-from flask.globals import app_ctx, request_ctx
+from flask import Flask, has_app_context, has_request_context
 
 from .ids import shown
 from .run_log import SecretFinder
@@ -89,8 +88,8 @@ def app(make_app: MakeApp) -> Flask:
 def no_context_left() -> Iterator[None]:
     """Fail a test that leaves a Flask context behind, as its next one would work by accident."""
     yield
-    assert not app_ctx
-    assert not request_ctx
+    assert not has_app_context()
+    assert not has_request_context()
 
 
 def free_port() -> int:

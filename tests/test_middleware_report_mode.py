@@ -121,7 +121,7 @@ def test_answer_that_is_no_refusal_is_an_answer_in_both_modes(
     def elsewhere(request: Request) -> Any:
         if "down" in request.args:
             return "closed", 503
-        return redirect("/login")
+        return redirect("/login", code=302)
 
     guarded(app, elsewhere(mode=mode))
 
