@@ -181,6 +181,13 @@ def _written(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
+def _made_response(app: Flask, name: str, answer: Any) -> Response:
+    try:
+        return app.make_response(answer)
+    except TypeError as error:
+        raise TypeError(f"middleware {name} returned a value that is not a response: {error}") from error
+
+
 class _Refusing:
     """Sees to it that a refusal of one middleware is logged, signalled and named in verdicts; or only reported."""
 
@@ -201,7 +208,7 @@ class _Refusing:
                 raise
             if answer is None:
                 return None
-            response = self._app.make_response(answer)
+            response = _made_response(self._app, self._name, answer)
             return None if self._goes_on(run, response.status_code, "answered") else response
 
         return enter_or_refuse
@@ -254,7 +261,7 @@ class _Around:
             replaced = self._send(generator, response)
         except Exception as error:  # noqa: BLE001  # handled as the view's are, or Flask would make a 500 of abort(403)
             replaced = handle_user_exception(self._app, error)
-        return None if replaced is None else self._app.make_response(replaced)
+        return None if replaced is None else _made_response(self._app, self._name, replaced)
 
     def _send(self, generator: Any, response: Response) -> Any:
         """Return what takes the place of `response`, or None."""

@@ -23,6 +23,7 @@ from .core.marks import Mark, calling_site
 from .core.plan import Plan
 from .core.plan_lookup import endpoint_plan
 from .core.policy import Policy
+from .core.problems import render_errors
 from .core.protect import Composition, flatten
 from .core.start import check_app, check_view
 from .core.views import Views
@@ -76,10 +77,11 @@ class Guard:
         self,
         app: Flask | None = None,
         *,
-        policies: Iterable[Policy | Composition] = (),
+        policies: Policy | Composition | Iterable[Policy | Composition] = (),
         keys: KeyStore | KeySource | Mapping[str, Any] | Callable[[str], ApiKey | None] | None = None,
     ) -> None:
-        self._policies = [Mark(policy, calling_site()) for policy in flatten(policies)]
+        several = (policies,) if isinstance(policies, (Policy, Composition)) else policies
+        self._policies = [Mark(policy, calling_site()) for policy in flatten(several)]
         self._keys = keys
         self._installed = 0
         self._first: weakref.ref[Flask] | None = None
@@ -99,6 +101,7 @@ class Guard:
         self._installed += 1
         self._first = self._first or weakref.ref(app)
         install_hooks(app, state)
+        render_errors(app, state)
         app.cli.add_command(guard_group)
         for mark in self._policies:
             mark.what.check_target(app)
@@ -118,11 +121,12 @@ class Guard:
         for concern in CONCERNS:
             concern.check(state)
 
-    def plan_for(self, endpoint: str, method: str = "GET") -> Plan:
+    def plan_for(self, endpoint: str, method: str = "GET", *, path: str | None = None) -> Plan:
         """Return the plan that requests to `endpoint` with `method` run.
 
         From the first request on it is the very object. Before that, more may be registered that changes it.
 
+        :param path: the path of the requests, for an endpoint that serves paths on both sides of a scope by path.
         :raises KeyError: if the app has no such endpoint.
         :raises ValueError: if the endpoint does not take the method.
         :raises RuntimeError: if the Guard has several apps, and none of them is the current one.
@@ -135,7 +139,7 @@ class Guard:
         rule = next((rule for rule in rules if method in (rule.methods or (method,))), None)
         if rule is None:
             raise ValueError(f"endpoint {endpoint!r} does not take {method}")
-        return endpoint_plan(state, rule, method)
+        return endpoint_plan(state, rule, method, path)
 
     def disabled(self, *kinds: Policy) -> AbstractContextManager[None]:
         """Switch policies of the app off for a ``with`` block, for tests of the views behind them.
@@ -147,6 +151,15 @@ class Guard:
         """
         keys = frozenset(policy.key for policy in flatten(kinds)) if kinds else None
         return self._state().switched_off(keys)
+
+    def reset(self) -> None:
+        """Forget what the app has counted and cached: limits, bans, failures, verified keys. For tests.
+
+        :raises RuntimeError: if the Guard has several apps, and none of them is the current one.
+        """
+        state = self._state()
+        for concern in CONCERNS:
+            concern.reset(state)
 
     def _state(self) -> AppState:
         if current_app and (state := AppState.of(current_flask())).guard is self:

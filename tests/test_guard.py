@@ -14,6 +14,7 @@ from flask_guard import (
     ConfigError,
     Denied,
     Guard,
+    compose,
     cors,
     exempt,
     limit,
@@ -67,6 +68,35 @@ def test_second_init_app_of_one_guard_on_one_app_is_refused(app: Flask) -> None:
 
     with pytest.raises(ConfigError, match="has a Guard already"):
         guard.init_app(app)
+
+
+@pytest.mark.parametrize("policies", [stamp, [stamp], (stamp,), compose(stamp), [compose(stamp)], iter([stamp])])
+def test_policies_may_be_one_or_several(app: Flask, policies: Any) -> None:
+    Guard(app, policies=policies)
+
+    assert app.test_client().get("/a").headers["X-Stamp"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"FLASK_GUARD_API_KEYS": '{"ci": "the key of the tests"}'}, 200),
+        ({"FLASK_GUARD_API_KEYS__ci": "the key of the tests"}, 200),
+        ({"FLASK_GUARD_MODES__require_api_key": "report"}, 200),
+        ({"FLASK_GUARD_ENABLED": "false"}, 200),
+        ({}, 401),
+    ],
+)
+def test_configuration_may_come_from_the_environment(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: int
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    app.config.from_prefixed_env()
+    Guard(app, policies=[require_api_key])
+    app.add_url_rule("/a", "a", lambda: "a")
+
+    assert app.test_client().get("/a", headers={"X-API-Key": "the key of the tests"}).status_code == expected
 
 
 def test_guard_refuses_what_is_no_policy(app: Flask) -> None:

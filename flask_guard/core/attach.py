@@ -38,6 +38,7 @@ from .marks import (
     scaffold_marks,
 )
 from .mounts import Mount
+from .path_scopes import PATHS
 from .request_run import ATTRIBUTE, Run, this_request
 from .wrappers import inside, stands_among_decorators
 
@@ -50,10 +51,13 @@ SERVED = "__guard_served__"
 """Marks a class of which some app has served views."""
 
 
-def attach(mark: Mark, target: TargetT) -> TargetT:
-    """Put `mark` on `target`; return the target, or for a function its shim."""
+def attach(mark: Mark, target: TargetT, under: str | None = None) -> TargetT:
+    """Put `mark` on `target`; return the target, or for a function its shim.
+
+    :param under: the path of an app below which it holds; None for all of it.
+    """
     if isinstance(target, Scaffold):
-        _mark_scaffold(mark, target)
+        _mark_scaffold(mark, target, under)
         return target
     if isinstance(target, type):
         _mark_class(mark, target)
@@ -71,8 +75,9 @@ def is_target(value: object) -> bool:
 # Blueprints and apps ---------------------------------------------------------------------------------------------
 
 
-def _mark_scaffold(mark: Mark, target: Scaffold) -> None:
-    marks = scaffold_marks(target)
+def _mark_scaffold(mark: Mark, target: Scaffold, under: str | None) -> None:
+    by_path: dict[str, tuple[Mark, ...]] = getattr(target, PATHS, {})
+    marks = scaffold_marks(target) if under is None else by_path.get(under, ())
     _refuse_conflict(mark, marks)
     try:
         if isinstance(target, Blueprint):
@@ -84,7 +89,10 @@ def _mark_scaffold(mark: Mark, target: Scaffold) -> None:
             f"{mark}: {target.name!r} has been registered or has served a request already."
             " Apply policies to it before that"
         ) from None
-    setattr(target, MARKS, (*marks, mark))
+    if under is None:
+        setattr(target, MARKS, (*marks, mark))
+    else:
+        setattr(target, PATHS, {**by_path, under: (*marks, mark)})
 
 
 def _watch_blueprint(mark: Mark, blueprint: Blueprint, *, first: bool) -> None:

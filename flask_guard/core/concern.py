@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _nothing(_state: AppState) -> None:
-    """Check nothing."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Concern:
     :param settings: the config keys that it reads.
     :param denying: the kinds of its policies that have a mode, for ``GUARD_MODES``.
     :param others: the kinds of its policies that have none.
+    :param reset: forgets what was counted or cached for the app's clients, for tests.
     :param check: raises ConfigError if the app's configuration is invalid for it. Called when a Guard is installed.
     """
 
@@ -30,3 +31,4 @@ class Concern:
     denying: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     check: Callable[[AppState], None] = _nothing
+    reset: Callable[[AppState], None] = _nothing

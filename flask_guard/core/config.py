@@ -112,4 +112,7 @@ MODES: Setting[Mapping[str, Mode]] = Setting("GUARD_MODES", MappingProxyType({})
 ERROR_FORMAT: Setting[str] = Setting("GUARD_ERROR_FORMAT", "auto", one_of("auto", "problem", "html"))
 """How denials are rendered: ``"auto"`` (by the Accept header), ``"problem"`` or ``"html"``."""
 
-CORE_SETTINGS: tuple[Setting[Any], ...] = (ENABLED, MODES, ERROR_FORMAT)
+PROBLEMS: Setting[str] = Setting("GUARD_PROBLEMS", "denials", one_of("denials", "all"))
+"""Which errors are problem documents: ``"denials"`` of policies, or ``"all"``, the app's own 404 and 500 included."""
+
+CORE_SETTINGS: tuple[Setting[Any], ...] = (ENABLED, MODES, ERROR_FORMAT, PROBLEMS)

@@ -28,6 +28,20 @@ LONGEST_ACCEPT = 1024
 """Characters of an Accept header that are worth parsing for an error page."""
 
 
+def as_html(error_format: str, environ: WSGIEnvironment | None) -> bool:
+    """Return whether an error is rendered as HTML.
+
+    :param error_format: ``"problem"``, ``"html"``, or ``"auto"`` to go by the Accept header.
+    """
+    if error_format != "auto":
+        return error_format == "html"
+    accept = (environ or {}).get("HTTP_ACCEPT", "")
+    if not accept or len(accept) > LONGEST_ACCEPT:
+        return False
+    offered = ["application/problem+json", "application/json", "text/html"]
+    return parse_accept_header(accept, MIMEAccept).best_match(offered) == "text/html"
+
+
 class Denied(exceptions.HTTPException):
     """A policy refused the request: 403, unless a subclass says otherwise.
 
@@ -86,13 +100,7 @@ class Denied(exceptions.HTTPException):
         return Response(self.get_body(fields, scope), self.code, self.get_headers(fields, scope))
 
     def _as_html(self, environ: WSGIEnvironment | None) -> bool:
-        if self.error_format != "auto":
-            return self.error_format == "html"
-        accept = (environ or {}).get("HTTP_ACCEPT", "")
-        if not accept or len(accept) > LONGEST_ACCEPT:
-            return False
-        offered = ["application/problem+json", "application/json", "text/html"]
-        return parse_accept_header(accept, MIMEAccept).best_match(offered) == "text/html"
+        return as_html(self.error_format, environ)
 
 
 class _Forbidden(Denied, exceptions.Forbidden):

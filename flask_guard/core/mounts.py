@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from werkzeug.routing import BaseConverter, Map
-from werkzeug.routing.rules import parse_converter_args
+from werkzeug.routing import Map
+
+from .url_patterns import VARIABLE, pattern_of
 
 if TYPE_CHECKING:
     from flask.sansio.blueprints import BlueprintSetupState
-
-_VARIABLE = re.compile(r"<(?:(?P<converter>[a-zA-Z_]\w*)(?:\((?P<arguments>.*?)\))?:)?(?P<name>[a-zA-Z_]\w*)>")
-"""A variable part of a URL rule, such as ``<int:number>``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +53,4 @@ class MountedPaths:
 
 def _closeness(mount: Mount) -> tuple[int, int]:
     """Order mounts by how closely they say where they are: by depth, then by how little of it is variable."""
-    return (mount.prefix.count("/"), -len(_VARIABLE.findall(mount.subdomain + mount.prefix)))
-
-
-def pattern_of(rule: str, url_map: Map) -> str:
-    """Return a part of a URL rule as a regular expression, in which each converter matches what it does in a rule."""
-    pattern, end = "", 0
-    for variable in _VARIABLE.finditer(rule):
-        pattern += re.escape(rule[end : variable.start()]) + f"(?:{_converter(variable.groupdict(), url_map).regex})"
-        end = variable.end()
-    return pattern + re.escape(rule[end:])
-
-
-def _converter(variable: Mapping[str, Any], url_map: Map) -> BaseConverter:
-    arguments, options = parse_converter_args(variable["arguments"] or "")
-    made: BaseConverter = url_map.converters[variable["converter"] or "default"](url_map, *arguments, **options)
-    return made
+    return (mount.prefix.count("/"), -len(VARIABLE.findall(mount.subdomain + mount.prefix)))

@@ -16,7 +16,9 @@ from typing import TypeVar
 
 from ..errors import ConfigError
 from ..typing import Mode
+from .app_state import AppState
 from .marks import scaffold_marks
+from .path_scopes import PathScopes
 from .policy import Exemption, Phase, Placed, Policy, Scope, Step, Target
 from .report_mode import reporting
 from .request_run import Steps
@@ -28,11 +30,32 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan(Steps):
-    """What reaches one endpoint and method. ``policies`` are in the order in which they act."""
+    """The policies that reach one endpoint and method, in the order in which they act.
+
+    ``require_api_key in plan`` asks for a kind of policy, ``plan["limit"]`` finds the one of that name, and iteration
+    gives them all.
+    """
 
     endpoint: str | None
     method: str
     policies: tuple[Placed, ...] = ()
+
+    def __contains__(self, kind: object) -> bool:
+        key = kind.key if isinstance(kind, Policy) else kind
+        return any(key in (each.policy.key, each.policy.name) for each in self.policies)
+
+    def __iter__(self) -> Iterator[Placed]:
+        return iter(self.policies)
+
+    def __getitem__(self, name: str) -> Placed:
+        """Return the policy called `name`, and where it was written.
+
+        :raises KeyError: if there is none, or several, as of limits that add up: iterate over the plan then.
+        """
+        found = [each for each in self.policies if each.policy.name == name]
+        if len(found) != 1:
+            raise KeyError(f"the plan of {self.endpoint!r} has {len(found)} policies called {name!r}")
+        return found[0]
 
 
 def make_plan(target: Target) -> Plan:
@@ -65,6 +88,7 @@ def collect(target: Target) -> Iterator[Scope]:
     """Yield the scopes around `target`, outermost first."""
     app = target.app
     yield Scope("app", app.name, scaffold_marks(app))
+    yield from _path_scopes(target)
     for name in _blueprint_names(target):
         if name in app.blueprints:
             yield Scope("blueprint", name, scaffold_marks(app.blueprints[name]))
@@ -80,6 +104,22 @@ def collect(target: Target) -> Iterator[Scope]:
         cls = vars(view)["view_class"]
         name = f"{cls.__qualname__}.{target.method.lower()}"
         yield Scope("method", name, tuple(mark for function in functions for mark in view_marks.of(function)))
+
+
+def _path_scopes(target: Target) -> Iterator[Scope]:
+    """Yield the scopes by path that hold: for an endpoint with rules on both sides all but the exemptions do."""
+    paths = target.state.service(paths_of)
+    for scope in paths.all:
+        relations = paths.relations(scope, target.endpoint) if target.endpoint is not None else set()
+        if scope.path in target.paths or relations == {"inside"}:
+            yield Scope("path", scope.path, scope.marks)
+        elif "inside" in relations:
+            yield Scope("path", scope.path, tuple(mark for mark in scope.marks if mark.what.is_guarding))
+
+
+def paths_of(state: AppState) -> PathScopes:
+    """Make the scopes by path of an app; kept as a service of `state`."""
+    return PathScopes(state.app)
 
 
 def _blueprint_names(target: Target) -> Iterator[str]:

@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from .app_state import AppState
 from .mounts import MountedPaths
-from .plan import Plan, make_plan
+from .plan import Plan, make_plan, paths_of
 from .policy import Target
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ def find_plan(state: AppState, request: Request, adapter: MapAdapter | None) -> 
     if is_preflight(request):
         return _preflight(state, request, adapter)
     if request.url_rule is not None:
-        return endpoint_plan(state, request.url_rule, request.method), request.url_rule
+        return endpoint_plan(state, request.url_rule, request.method, request.path), request.url_rule
     rule = _other_rule(adapter)
     if rule is not None:
-        return endpoint_plan(state, rule, _method_of(rule)), None
+        return endpoint_plan(state, rule, _method_of(rule), request.path), None
     return _unmatched(state, request, adapter), None
 
 
@@ -47,10 +47,22 @@ def is_preflight(request: Request) -> bool:
     return request.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in request.environ
 
 
-def endpoint_plan(state: AppState, rule: Rule, method: str) -> Plan:
-    """Return the plan of the endpoint of `rule`, made at the first call for each method."""
+def endpoint_plan(state: AppState, rule: Rule, method: str, path: str | None = None) -> Plan:
+    """Return the plan of the endpoint of `rule`, made at the first call for each method.
+
+    :param path: the path of the request, on which the plan depends where a scope by path covers some paths of a rule.
+    """
     automatic = method == "OPTIONS" and getattr(rule, "provide_automatic_options", False)
-    return kept_plan(Target(state, rule.endpoint, method, automatic=automatic))
+    target = Target(state, rule.endpoint, method, automatic=automatic, paths=_paths(state, rule.endpoint, path))
+    return kept_plan(target)
+
+
+def _paths(state: AppState, endpoint: str | None, path: str | None) -> tuple[str, ...]:
+    """Return the scopes by path that hold for a request because of its path."""
+    scopes = state.service(paths_of)
+    if path is None or not scopes.all or (endpoint is not None and not scopes.depends_on_path(endpoint)):
+        return ()
+    return scopes.covering(path)
 
 
 def kept_plan(target: Target) -> Plan:
@@ -80,6 +92,8 @@ def plan_key(target: Target) -> Hashable:
     """
     special = target.preflight or target.automatic or target.off or target.method == "OPTIONS"
     usual = target.endpoint is not None and not special
+    if usual and (paths := target.state.service(paths_of)).all and paths.depends_on_path(target.endpoint or ""):
+        usual = False
     return (target.endpoint, target.method) if usual else target
 
 
@@ -98,10 +112,11 @@ def _preflight(state: AppState, request: Request, adapter: MapAdapter) -> tuple[
     if served is None:
         return _unmatched(state, request, adapter, preflight=True), None
     announced = method if rule else _method_of(served)
-    plan = kept_plan(Target(state, served.endpoint, announced, preflight=True, automatic=True))
+    paths = _paths(state, served.endpoint, request.path)
+    plan = kept_plan(Target(state, served.endpoint, announced, preflight=True, automatic=True, paths=paths))
     own = request.url_rule
     if own is not None and not getattr(own, "provide_automatic_options", False) and not _answers_preflights(plan):
-        return endpoint_plan(state, own, "OPTIONS"), own
+        return endpoint_plan(state, own, "OPTIONS", request.path), own
     return plan, rule
 
 
@@ -135,7 +150,8 @@ def _method_of(rule: Rule) -> str:
 def _unmatched(state: AppState, request: Request, adapter: MapAdapter | None, *, preflight: bool = False) -> Plan:
     method = request.method if request.method in METHODS else "GET"
     above = state.service(_mounted_paths).blueprint_above(request.path, getattr(adapter, "subdomain", None) or "")
-    return kept_plan(Target(state, None, method, blueprint=above, preflight=preflight))
+    paths = _paths(state, None, request.path)
+    return kept_plan(Target(state, None, method, blueprint=above, preflight=preflight, paths=paths))
 
 
 def _mounted_paths(state: AppState) -> MountedPaths:

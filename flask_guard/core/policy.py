@@ -34,7 +34,7 @@ from .request_run import Enter, Leave, Teardown
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-ScopeKind: TypeAlias = Literal["app", "blueprint", "class", "view", "method"]
+ScopeKind: TypeAlias = Literal["app", "path", "blueprint", "class", "view", "method"]
 
 
 class Phase(IntEnum):
@@ -65,6 +65,7 @@ class Target:
 
     :ivar endpoint: the endpoint, or None for paths that no rule matches.
     :ivar blueprint: the blueprint below whose prefix an unmatched path lies.
+    :ivar paths: the scopes by path that hold because of the path of the request, and not of the endpoint's rules.
     :ivar preflight: whether this is for the CORS preflight of a `method` request.
     :ivar automatic: whether no view is called: Flask or a policy answers itself, as to OPTIONS.
     :ivar off: the keys of the kinds of policy that are switched off, for tests.
@@ -76,6 +77,7 @@ class Target:
     blueprint: str | None = None
     preflight: bool = False
     automatic: bool = False
+    paths: tuple[str, ...] = ()
     off: frozenset[Hashable] = frozenset()
 
     @property
@@ -286,9 +288,10 @@ class Exemption(Applicable):
         return f"exempt({', '.join(policy.name for policy in self.policies)})"
 
 
-def apply(parts: Sequence[Applicable], target: TargetT, site: Site) -> TargetT:
+def apply(parts: Sequence[Applicable], target: TargetT, site: Site, *, under: str | None = None) -> TargetT:
     """Apply policies or exemptions to `target` as written at `site`; return it, or for a function its shim.
 
+    :param under: the path of an app below which they hold; None for all of it.
     :raises TypeError: if `target` is nothing that a policy goes on.
     :raises ConfigError: if one cannot be applied there, or conflicts with one that is there.
     """
@@ -296,6 +299,7 @@ def apply(parts: Sequence[Applicable], target: TargetT, site: Site) -> TargetT:
         shown = ", ".join(map(repr, parts))
         raise TypeError(f"{shown} applies to a view, a View class, a blueprint or an app, not to {target!r}")
     for part in parts if isinstance(target, Scaffold) else reversed(parts):  # a decorator goes in front
-        part.check_target(target)
-        target = attach(Mark(part, site), target)
+        if under is None or not isinstance(part, Exemption):
+            part.check_target(target)
+        target = attach(Mark(part, site), target, under)
     return target

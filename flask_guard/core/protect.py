@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..typing import TargetT
-from .marks import calling_site
+from ..typing import Flask, TargetT
+from .marks import Applicable, calling_site
+from .path_scopes import check_path
 from .policy import Exemption, Policy, apply
 
 
@@ -40,17 +41,29 @@ def compose(*policies: Policy | Composition) -> Composition:
     raise TypeError("compose() needs policies to make one out of")
 
 
-def protect(target: TargetT, *policies: Policy | Composition) -> TargetT:
+def protect(target: TargetT, *policies: Policy | Composition | Exemption, under: str | None = None) -> TargetT:
     """Apply several policies to a view, a View class, a blueprint or an app, and return it (for a view, its shim).
 
+    :param under: a path of an app, such as ``"/admin"`` or ``"/tenants/<tenant>/admin"``. The policies hold for every
+        endpoint below it, whoever registers that, and for what is not found there. They are nearer than the app's and
+        farther than a blueprint's; of two paths the longer one is nearer. An :func:`exempt` takes kinds away there.
     :raises ConfigError: if a policy cannot be applied to the target, or conflicts with one that it has.
+    :raises TypeError: if no policy is given, and for `under` with anything but an app.
     """
-    if policies:
+    if not policies:
+        raise TypeError("protect() needs policies: protect(blueprint, cors(...), limit('100/minute'))")
+    if under is None:
         return apply(flatten(policies), target, calling_site())
-    raise TypeError("protect() needs policies: protect(blueprint, cors(...), limit('100/minute'))")
+    if not isinstance(target, Flask):
+        raise TypeError(f"protect(under=…) goes with an app, not with {target!r}")
+    path = check_path(under)
+    parts: list[Applicable] = []
+    for each in policies:
+        parts += [each] if isinstance(each, Exemption) else flatten([each])
+    return apply(parts, target, calling_site(), under=path)
 
 
-def flatten(policies: Iterable[Policy | Composition]) -> tuple[Policy, ...]:
+def flatten(policies: Iterable[object]) -> tuple[Policy, ...]:
     """Return the policies with compositions taken apart."""
     flat: list[Policy] = []
     for policy in policies:

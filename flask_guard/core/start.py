@@ -6,7 +6,7 @@ Policies, views and blueprints may be registered until then. From then on the pl
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from flask import Blueprint, Flask
@@ -17,7 +17,9 @@ from ..typing import ViewFunction
 from .app_state import AppState
 from .attach import SERVED, check_mark
 from .marks import Mark, carried_marks, marks_in_module, scaffold_marks
-from .plan_lookup import endpoint_plan
+from .plan import paths_of
+from .plan_lookup import endpoint_plan, kept_plan
+from .policy import Target
 from .views import class_marks, method_functions
 from .wrappers import inside, stands_among_decorators
 
@@ -68,6 +70,7 @@ def start_serving(state: AppState) -> None:
         try:
             check_app(state)
             _make_plans(state)
+            _report_rules_on_both_sides(state)
             _look_for_unreached_marks(state)
         except ConfigError as error:
             state.error = error
@@ -78,6 +81,8 @@ def start_serving(state: AppState) -> None:
 
 def _make_plans(state: AppState) -> None:
     """Make the plan of each endpoint and method. Those of HEAD and OPTIONS are made when they are asked for."""
+    scopes = state.service(paths_of)
+    everywhere = tuple(scope.path for scope in scopes.all)
     for rule in state.app.url_map.iter_rules():
         methods = rule.methods or {"GET"}
         for method in sorted(methods - {"HEAD", "OPTIONS"} or methods):
@@ -85,7 +90,10 @@ def _make_plans(state: AppState) -> None:
                 plan = endpoint_plan(state, rule, method)
             except ConfigError as error:
                 raise ConfigError(f"{method} {rule.rule} (endpoint {rule.endpoint!r}): {error}") from error
-            for mark in plan.covers:
+            marks: set[Hashable] = set(plan.covers)
+            if scopes.depends_on_path(rule.endpoint):
+                marks |= kept_plan(Target(state, rule.endpoint, method, paths=everywhere)).covers
+            for mark in marks:
                 assert isinstance(mark, Mark)  # noqa: S101
                 if not mark.reached:
                     mark.reached = True
@@ -94,6 +102,20 @@ def _make_plans(state: AppState) -> None:
         for cls, _ in class_marks(view) if view is not None else ():
             if cls.__module__ != "flask.views" and cls is not object:
                 setattr(cls, SERVED, True)
+
+
+def _report_rules_on_both_sides(state: AppState) -> None:
+    """Report the endpoints of which some rules lie below a scope by path, and some do not."""
+    scopes = state.service(paths_of)
+    for scope in scopes.all:
+        for endpoint in sorted(state.app.view_functions):
+            relations = scopes.relations(scope, endpoint)
+            if "inside" in relations and len(relations) > 1:
+                log.warning(
+                    "endpoint %r has rules inside and outside of path %s: the policies there hold for all of them",
+                    endpoint,
+                    scope.path,
+                )
 
 
 def _report_unknown_modes(state: AppState) -> None:

@@ -138,6 +138,16 @@ def by_protect(site: Site, policy: AnyPolicy, view: View) -> View:
     return view
 
 
+def on_path(path: str) -> Callable[[Site, AnyPolicy, View], View]:
+    """Return what applies a policy to all below `path`."""
+
+    def apply(site: Site, policy: AnyPolicy, view: View) -> View:
+        protect(site.app, policy, under=path)
+        return view
+
+    return apply
+
+
 def on_outer_blueprint(site: Site, policy: AnyPolicy, view: View) -> View:
     policy(site.outer)
     return view
@@ -197,6 +207,9 @@ EVERYWHERE = BELOW_OUTER | {"GET /other", "GET /nowhere"}
 SCOPES: dict[str, tuple[Callable[[Site, AnyPolicy, View], View], frozenset[str]]] = {
     "Guard(policies)": (by_guard, EVERYWHERE),
     "protect(app)": (by_protect, EVERYWHERE),
+    "path": (on_path("/api"), BELOW_OUTER),
+    "deeper path": (on_path("/api/v1/"), BELOW_INNER),
+    "path with a variable": (on_path("/<section>/v1"), BELOW_INNER),
     "outer blueprint": (on_outer_blueprint, BELOW_OUTER),
     "nested blueprint": (on_nested_blueprint, BELOW_INNER),
     "view": (on_view, frozenset()),

@@ -231,6 +231,29 @@ def test_policy_as_written_is_its_repr(app: Flask) -> None:
     assert shown == ["secure_headers", "limit(shared='all', rates=('10/minute',))", "tenant(header='X-Org')"]
 
 
+def test_plan_is_asked_for_kinds_by_policy_or_name(app: Flask) -> None:
+    @middleware
+    def tenant(request: Request) -> None: ...
+
+    guard = Guard(app, policies=[secure_headers, limit("9/hour", shared="all"), tenant])
+    app.add_url_rule("/a", "a", limit("1/minute")(lambda: "a"))
+    plan = guard.plan_for("a")
+
+    assert secure_headers in plan
+    assert secure_headers("api") in plan
+    assert tenant in plan
+    assert "limit" in plan
+    assert require_api_key not in plan
+    assert "require_api_key" not in plan
+    assert [placed.policy.name for placed in plan] == ["secure_headers", "limit", "limit", "tenant"]
+    assert plan["secure_headers"].policy == secure_headers
+    assert plan["tenant"].scope == "app tests"
+    with pytest.raises(KeyError, match="has 0 policies called 'cors'"):
+        plan["cors"]
+    with pytest.raises(KeyError, match="has 2 policies called 'limit'"):
+        plan["limit"]
+
+
 def test_two_plans_are_equal_only_if_they_are_the_same(app: Flask) -> None:
     guard = Guard(app)
     app.add_url_rule("/a", "a", lambda: "a")

@@ -1,0 +1,129 @@
+"""Scopes by path: ``protect(app, limit(…), under="/admin")`` reaches all below, whoever registered it.
+
+Whether an endpoint lies below is mostly plain from its rules. A rule such as ``/<section>/users`` may match paths on
+both sides: then the path of each request decides.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from flask import Flask
+from werkzeug.routing import Map
+
+from ..errors import ConfigError
+from .marks import Mark
+from .url_patterns import VARIABLE, converter_of, pattern_of
+
+PATHS = "__guard_paths__"
+"""The attribute of an app that holds its scopes by path."""
+
+Relation: TypeAlias = Literal["inside", "maybe", "outside"]
+_SLASHES = re.compile("/+")
+
+
+@dataclass(frozen=True, slots=True)
+class PathScope:
+    """The policies of an app for the paths below `path`."""
+
+    path: str
+    marks: tuple[Mark, ...]
+
+
+def check_path(under: object) -> str:
+    """Return a path below which policies hold, without a slash at its end.
+
+    :raises ConfigError: if it is not a path below the root.
+    """
+    if not isinstance(under, str) or not under.startswith("/") or "//" in under or "?" in under:
+        raise ConfigError(f"protect(under=…) must be a path such as '/admin', not {under!r}")
+    path = under.rstrip("/")
+    if not path:
+        raise ConfigError("protect(under='/') is the whole app: leave under=… out")
+    return path
+
+
+def path_scopes(app: Flask) -> tuple[PathScope, ...]:
+    """Return the scopes by path of `app`, outer ones first."""
+    marks: dict[str, tuple[Mark, ...]] = getattr(app, PATHS, {})
+    return tuple(PathScope(path, marks[path]) for path in sorted(marks, key=lambda path: (path.count("/"), path)))
+
+
+class PathScopes:
+    """Tells which scopes by path hold where. A service: made anew once more is registered."""
+
+    def __init__(self, app: Flask) -> None:
+        self.all = path_scopes(app)
+        self._map = app.url_map
+        self._depending: dict[str, bool] = {}
+        self._covers = [(each, self._compiled(each.path)) for each in self.all]
+
+    def _compiled(self, path: str) -> re.Pattern[str]:
+        try:
+            return re.compile(pattern_of(path, self._map) + r"(?:/|\Z)")
+        except (LookupError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"protect(under={path!r}): a converter is unknown or its arguments are: {error}"
+            ) from None
+
+    def covering(self, path: str) -> tuple[str, ...]:
+        """Return the paths of the scopes that `path` lies below."""
+        plain = _SLASHES.sub("/", path)
+        return tuple(each.path for each, pattern in self._covers if pattern.match(plain))
+
+    def relations(self, scope: PathScope, endpoint: str) -> set[Relation]:
+        """Return for each rule of `endpoint` whether all, some or none of its paths lie below `scope`."""
+        rules = self._map.iter_rules(endpoint)
+        return {_relation(_segments(scope.path), _segments(rule.rule), self._map) for rule in rules}
+
+    def depends_on_path(self, endpoint: str) -> bool:
+        """Return whether the plan of `endpoint` depends on the path of the request."""
+        if endpoint not in self._depending:
+            relations = [self.relations(scope, endpoint) for scope in self.all]
+            self._depending[endpoint] = any("maybe" in each and "inside" not in each for each in relations)
+        return self._depending[endpoint]
+
+
+def _segments(rule: str) -> list[str]:
+    """Return the segments of a rule. A slash within a variable part ends none."""
+    variables: list[str] = []
+
+    def keep(variable: re.Match[str]) -> str:
+        variables.append(variable[0])
+        return f"<{len(variables) - 1}>"
+
+    plain = VARIABLE.sub(keep, rule)
+    segments = [each for each in plain.split("/") if each]
+    return [re.sub(r"<(\d+)>", lambda number: variables[int(number[1])], each) for each in segments]
+
+
+def _relation(scope: list[str], rule: list[str], url_map: Map) -> Relation:
+    """Return whether each path that `rule` matches, some, or none lies below `scope`."""
+    found: Relation = "inside"
+    for position, wanted in enumerate(scope):
+        if position == len(rule):
+            return "outside"
+        given = rule[position]
+        if given == wanted:
+            continue
+        if any(not converter_of(each, url_map).part_isolating for each in VARIABLE.finditer(given)):
+            return "maybe"
+        if not VARIABLE.search(given):
+            if not re.fullmatch(pattern_of(wanted, url_map), given):
+                return "outside"
+        elif VARIABLE.search(wanted) or re.fullmatch(pattern_of(given, url_map), wanted):
+            found = found if _match_the_same(given, wanted) else "maybe"
+        else:
+            return "outside"
+    return found
+
+
+def _match_the_same(given: str, wanted: str) -> bool:
+    """Return whether two segments differ in the names of their variables only."""
+    unnamed = [
+        VARIABLE.sub(lambda each: f"<{each['converter'] or 'default'}({each['arguments'] or ''})>", segment)
+        for segment in (given, wanted)
+    ]
+    return unnamed[0] == unnamed[1]
