@@ -12,12 +12,12 @@ import itertools
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ..errors import ConfigError
 from ..typing import Mode
 from .app_state import AppState
-from .marks import scaffold_marks
+from .marks import Mark, scaffold_marks
 from .path_scopes import PathScopes
 from .policy import Exemption, Phase, Placed, Policy, Scope, Step, Target
 from .report_mode import reporting
@@ -64,7 +64,7 @@ def make_plan(target: Target) -> Plan:
     :raises ConfigError: if a policy in force there cannot be compiled.
     """
     scopes = list(collect(target))
-    placed = order(merge(scopes, target))
+    placed = order(merge(scopes, target)[0])
     groups = list(_groups(placed, target))
     steps = [_compile(group, target) for group in groups]
     if any(each.policy.measures for each in placed):
@@ -132,34 +132,66 @@ def _blueprint_names(target: Target) -> Iterator[str]:
 # Merge and order -------------------------------------------------------------------------------------------------
 
 
-def merge(scopes: list[Scope], target: Target) -> list[Placed]:
-    """Return the policies in force: of each kind the nearest, and those that stay in force whatever is nearer."""
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A policy that was written around a target and is not in force there.
+
+    :ivar by: the mark of the nearer policy or the exemption that takes it away, if one does.
+    """
+
+    placed: Placed
+    why: Literal["replaced", "exempt", "repeated", "not concerned", "switched off"]
+    by: Mark | None = None
+
+
+def merge(scopes: list[Scope], target: Target) -> tuple[list[Placed], list[LeftOut]]:
+    """Return the policies in force: of each kind the nearest, and those that stay in force whatever is nearer.
+
+    The second list says what was left out, and why.
+    """
     in_force: dict[Hashable, list[Placed]] = {}
+    left_out: list[LeftOut] = []
     for depth, scope in enumerate(scopes):
         for mark in scope.marks:
             if isinstance(mark.what, Exemption):
                 for policy in mark.what.policies:
-                    in_force.pop(policy.key, None)
-        for key, here in _by_kind(dataclasses.replace(scope, depth=depth), target).items():
-            outer = in_force.get(key, [])
-            kept = [each for each in outer if each.policy.keeps]
-            replaced = [each for each in outer if not each.policy.keeps]
-            if replaced:
-                here = [dataclasses.replace(each, policy=each.policy.over(replaced[-1].policy)) for each in here]
-            in_force[key] = [*(each for each in kept if not _repeated(each, here)), *here]
-    return [placed for key, group in in_force.items() if key not in target.off for placed in group]
+                    left_out += [LeftOut(each, "exempt", mark) for each in in_force.pop(policy.key, ())]
+        here, others = _placed(dataclasses.replace(scope, depth=depth), target)
+        left_out += others
+        for key, nearer in here.items():
+            in_force[key] = _merge_kind(in_force.get(key, []), nearer, left_out)
+    for key in target.off:
+        left_out += [LeftOut(each, "switched off") for each in in_force.pop(key, ())]
+    return [placed for group in in_force.values() for placed in group], left_out
 
 
-def _by_kind(scope: Scope, target: Target) -> dict[Hashable, list[Placed]]:
+def _merge_kind(outer: list[Placed], nearer: list[Placed], left_out: list[LeftOut]) -> list[Placed]:
+    """Return the policies of one kind in force where `nearer` are written inside of `outer`."""
+    kept = [each for each in outer if each.policy.keeps]
+    replaced = [each for each in outer if not each.policy.keeps]
+    if replaced:
+        left_out += [LeftOut(each, "replaced", nearer[-1].mark) for each in replaced]
+        nearer = [dataclasses.replace(each, policy=each.policy.over(replaced[-1].policy)) for each in nearer]
+    repeated = [each for each in kept if _repeated(each, nearer)]
+    left_out += [LeftOut(each, "repeated", nearer[-1].mark) for each in repeated]
+    return [*(each for each in kept if each not in repeated), *nearer]
+
+
+def _placed(scope: Scope, target: Target) -> tuple[dict[Hashable, list[Placed]], list[LeftOut]]:
+    """Return the policies of one scope that concern `target`, by kind, and those that do not."""
     seen: Counter[Hashable] = Counter()
     groups: dict[Hashable, list[Placed]] = {}
+    others: list[LeftOut] = []
     for position, mark in enumerate(scope.marks):
         if isinstance(mark.what, Policy):
             key = mark.what.key
-            if mark.what.applies(target, scope):
-                groups.setdefault(key, []).append(Placed(mark.what, mark, scope, position, seen[key]))
+            placed = Placed(mark.what, mark, scope, position, seen[key])
             seen[key] += 1
-    return groups
+            if mark.what.applies(target, scope):
+                groups.setdefault(key, []).append(placed)
+            else:
+                others.append(LeftOut(placed, "not concerned"))
+    return groups, others
 
 
 def _repeated(placed: Placed, others: list[Placed]) -> bool:

@@ -16,13 +16,14 @@ is worked out by :mod:`flask_guard.core.plan`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from ..errors import ConfigError
-from ..support.options import check_options, option, optional
+from ..support.options import check_options, option, optional, orders_of
+from ..support.orders import Comparison, irrelevant, plain, together
 from ..support.text import did_you_mean
 from ..typing import Flask, Mode, Scaffold, TargetT
 from .app_state import AppState
@@ -230,6 +231,25 @@ class Policy(Applicable):
         """Return the mode in force."""
         return "enforce"
 
+    def plain_options(self) -> dict[str, Any]:
+        """Return the options as values that JSON can hold, without secrets: for reports and lock files."""
+        return {each.name: plain(getattr(self, each.name)) for each in dataclasses.fields(self)}
+
+    @classmethod
+    def compare(cls, old: Mapping[str, Any], new: Mapping[str, Any]) -> Comparison:
+        """Return whether a policy of this kind became weaker.
+
+        By default option by option, in the order that each declares. An option that is missing has its default.
+
+        :param old: its options as :meth:`plain_options` has them.
+        :param new: the same after a change.
+        """
+        defaults = {each.name: plain(each.default) for each in dataclasses.fields(cls)}
+        orders = orders_of(cls)
+        return together(
+            orders[name](old.get(name, default), new.get(name, default)) for name, default in defaults.items()
+        )
+
     def conflict_with(self, other: Applicable) -> str:
         if isinstance(other, Exemption):
             return other.conflict_with(self)
@@ -250,7 +270,7 @@ class DenyingPolicy(Policy, abstract=True):
 
     __slots__ = ()
 
-    mode: Mode | None = option(None, optional(check_mode))
+    mode: Mode | None = option(None, optional(check_mode), irrelevant)  # the mode in force is compared
 
     def mode_in(self, state: AppState) -> Mode:
         """Return the mode in force: its own, else that of ``GUARD_MODES``, else ``"enforce"``."""

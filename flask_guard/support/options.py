@@ -19,17 +19,27 @@ from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar, cast
 
 from ..errors import ConfigError
+from .orders import Order, unordered
 from .text import did_you_mean, names
 
 T = TypeVar("T")
 Check: TypeAlias = Callable[[Any, str], T]
-_CHECK = "check"
+_CHECK, _ORDER = "check", "order"
 
 
-def option(default: T, check: Check[Any]) -> T:
-    """Declare an option of a policy: a field of its dataclass."""
-    declared: T = dataclasses.field(default=default, metadata={_CHECK: check})
+def option(default: T, check: Check[Any], order: Order = unordered) -> T:
+    """Declare an option of a policy: a field of its dataclass.
+
+    :param order: tells which of two values is weaker; see :mod:`flask_guard.support.orders`. By default none is, so
+        that a change counts as a different protection.
+    """
+    declared: T = dataclasses.field(default=default, metadata={_CHECK: check, _ORDER: order})
     return declared
+
+
+def orders_of(owner: type[Any]) -> dict[str, Order]:
+    """Return the orders of the options of a frozen dataclass, by the names of its fields."""
+    return {field.name: field.metadata.get(_ORDER, unordered) for field in dataclasses.fields(owner)}
 
 
 def check_options(owner: Any, name: str) -> None:
