@@ -147,7 +147,7 @@ def test_init_is_a_map_and_nothing_else() -> None:
     ]
 
 
-@pytest.mark.parametrize("package", ["flask_guard"])
+@pytest.mark.parametrize("package", ["flask_guard", "flask_guard.keys"])
 def test_names_that_are_imported_on_demand_are_those_that_type_checkers_see(package: str) -> None:
     body = ast.parse(MODULES[package].read_text(encoding="utf-8")).body
     for_types = next(node for node in body if isinstance(node, ast.If))

@@ -14,7 +14,7 @@ from ..core.app_state import AppState
 from ..core.flask_versions import current_flask
 from ..errors import ConfigError
 from ..keys import KeyStore, SignedKeys, StaticKeys, StoredKeys
-from ..keys.chain import ChainedKeys
+from ..keys.sources import single_stores
 from ..support.text import printable
 
 T = TypeVar("T")
@@ -84,13 +84,14 @@ def id_of_whole_key(store: KeyStore | None, text: str) -> str | None:
 
     A key that a callable of the app's would know is not recognised.
     """
-    if isinstance(store, ChainedKeys):
-        return next((found for each in store if (found := id_of_whole_key(each, text)) is not None), None)
-    if isinstance(store, StoredKeys):
-        return store.format.id_of(text)
-    if isinstance(store, (SignedKeys, StaticKeys)):
-        key = store.lookup(text)
-        return key.id if key is not None else None
+    for each in single_stores(store):
+        if isinstance(each, StoredKeys):
+            found = each.format.id_of(text)
+        else:
+            key = each.lookup(text) if isinstance(each, (SignedKeys, StaticKeys)) else None
+            found = key.id if key is not None else None
+        if found is not None:
+            return found
     return None
 
 

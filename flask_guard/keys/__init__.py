@@ -1,22 +1,26 @@
-"""API keys: what a key is, where keys are looked up, and how they are made, rotated and revoked.
+"""API keys: the stores that look them up, and how keys are made, rotated and revoked.
 
 ``StaticKeys`` are in the configuration, ``SignedKeys`` carry their own description, ``SQLKeys`` and ``RedisKeys`` can
-be made and revoked while the application runs, and ``chain`` puts several together.
+be made and revoked while the application runs, and ``chain`` puts several stores together.
 """
 
 from __future__ import annotations
 
-from .chain import ChainedKeys, chain
-from .format import KeyFormat
-from .leak_report import leak_report
-from .model import ApiKey, KeyStore, KeyStoreUnavailable
-from .records import KeyRecord, KeyTable
-from .redis import RedisKeys
-from .signed import SignedKeys
-from .sources import CallableKeys, KeySource, key_store
-from .sql import SQLKeys
-from .static import StaticKeys
-from .stored import NewKey, StoredKeys
+from typing import TYPE_CHECKING
+
+from ..support.lazy import importing
+
+if TYPE_CHECKING:
+    from .format import KeyFormat
+    from .leaked_keys import leak_report
+    from .model import ApiKey, KeyStore, KeyStoreUnavailable
+    from .records import KeyRecord, KeyTable
+    from .redis import RedisKeys
+    from .signed import SignedKeys
+    from .sources import CallableKeys, ChainedKeys, KeySource, chain, key_store
+    from .sql import SQLKeys
+    from .static import StaticKeys
+    from .stored import NewKey, StoredKeys
 
 __all__ = [
     "ApiKey",
@@ -38,3 +42,19 @@ __all__ = [
     "key_store",
     "leak_report",
 ]
+
+__getattr__ = importing(
+    __name__,
+    {
+        "format": ("KeyFormat",),
+        "leaked_keys": ("leak_report",),
+        "model": ("ApiKey", "KeyStore", "KeyStoreUnavailable"),
+        "records": ("KeyRecord", "KeyTable"),
+        "redis": ("RedisKeys",),
+        "signed": ("SignedKeys",),
+        "sources": ("CallableKeys", "ChainedKeys", "KeySource", "chain", "key_store"),
+        "sql": ("SQLKeys",),
+        "static": ("StaticKeys",),
+        "stored": ("NewKey", "StoredKeys"),
+    },
+)

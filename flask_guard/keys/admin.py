@@ -9,18 +9,14 @@ from ..errors import ConfigError
 from ..rate_limits.storage import parse_rates
 from ..support.addresses import networks
 from ..support.durations import units
-from .chain import ChainedKeys
 from .model import ApiKey, KeyStore, moment, scope_tokens
+from .sources import single_stores
 from .stored import StoredKeys
 
 
 def stored_keys(store: KeyStore | None) -> StoredKeys | None:
     """Return the keys in `store` that can be made and revoked: itself, or the first such store of a chain."""
-    if isinstance(store, StoredKeys):
-        return store
-    if isinstance(store, ChainedKeys):
-        return next((found for each in store if (found := stored_keys(each)) is not None), None)
-    return None
+    return next((each for each in single_stores(store) if isinstance(each, StoredKeys)), None)
 
 
 def describe(key: ApiKey) -> dict[str, Any]:

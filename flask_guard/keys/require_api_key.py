@@ -19,9 +19,8 @@ from ..signals import key_used
 from ..support import options as check
 from ..support.http_credentials import SEVERAL, extract_from, extractor, quoted, text_of
 from ..support.options import option
-from . import ApiKey, KeyStore, KeyStoreUnavailable
 from .concern import key_store_of
-from .model import scope_tokens
+from .model import ApiKey, KeyStore, KeyStoreUnavailable, scope_tokens
 
 if TYPE_CHECKING:
     from ..core.policy import Target

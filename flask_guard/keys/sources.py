@@ -1,13 +1,13 @@
-"""From what an app gives as its keys to a :class:`KeyStore`."""
+"""The store of an app, made from its source of keys: a store, a mapping, a callable, or several of these in a chain."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import ConfigError
-from .model import ApiKey, KeyStore
+from .model import ApiKey, KeyStore, KeyStoreUnavailable
 from .static import StaticKeys
 
 if TYPE_CHECKING:
@@ -16,39 +16,21 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class KeySource(Protocol):
-    """What becomes a store once the app is known."""
+    """A source that needs to know the app to become a store."""
 
     def for_app(self, app: Flask) -> KeyStore:
         """Return the store for `app`."""
         ...
 
 
-class CallableKeys:
-    """Keys looked up by a function of the app's, plain or ``async``."""
-
-    def __init__(self, find: Callable[[str], ApiKey | None]) -> None:
-        self._find = find
-
-    def lookup(self, presented: str) -> ApiKey | None:
-        """Return what the function returns for `presented`.
-
-        :raises TypeError: if that is neither an ApiKey nor None; a bare True, for one, must not open a door.
-        """
-        key = self._find(presented)
-        if key is not None and not isinstance(key, ApiKey):
-            raise TypeError(f"the key callable must return an ApiKey or None, not a {type(key).__name__}")
-        return key
-
-    def __repr__(self) -> str:
-        return f"CallableKeys({getattr(self._find, '__qualname__', type(self._find).__name__)})"
+Source: TypeAlias = "KeyStore | KeySource | Mapping[str, Any] | Callable[[str], ApiKey | None]"
+"""The forms in which an app may give its keys."""
 
 
-def key_store(
-    source: KeyStore | KeySource | Mapping[str, Any] | Callable[[str], ApiKey | None] | None, app: Flask
-) -> KeyStore | None:
-    """Return the store that `source` means, or None if there are no keys at all.
+def key_store(source: Source | None, app: Flask) -> KeyStore | None:
+    """Return the store that `source` stands for, or None if there are no keys at all.
 
-    :raises ConfigError: if it means none.
+    :raises ConfigError: if `source` is none of the forms that a source may have.
     """
     if source is None:
         return None
@@ -62,3 +44,91 @@ def key_store(
         is_async = inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__)
         return CallableKeys(app.async_to_sync(source) if is_async else source)  # type: ignore[arg-type]
     raise ConfigError(f"keys must be a store, a mapping or a callable, not a {type(source).__name__}")
+
+
+class CallableKeys:
+    """Keys looked up by a function of the app, plain or ``async``."""
+
+    def __init__(self, find: Callable[[str], ApiKey | None]) -> None:
+        self._find = find
+
+    def lookup(self, presented: str) -> ApiKey | None:
+        """Return what the function returns for `presented`.
+
+        :raises TypeError: for anything but an ApiKey or None. A bare True, for example, must not open a door.
+        """
+        key = self._find(presented)
+        if key is not None and not isinstance(key, ApiKey):
+            raise TypeError(f"the key callable must return an ApiKey or None, not a {type(key).__name__}")
+        return key
+
+    def __repr__(self) -> str:
+        return f"CallableKeys({getattr(self._find, '__qualname__', type(self._find).__name__)})"
+
+
+# Several stores as one --------------------------------------------------------------------------------------------
+
+
+def chain(*sources: Source) -> Chain:
+    """Return several sources of keys as one: ``Guard(app, keys=chain(SQLKeys(), SignedKeys()))``.
+
+    The stores are asked in this order. A key that one of them knows is let in even while another is unreachable.
+    """
+    if not sources:
+        raise ConfigError("chain() needs stores, mappings or callables")
+    return Chain(sources)
+
+
+class Chain:
+    """Several sources of keys, before the app is known."""
+
+    def __init__(self, sources: tuple[Source, ...]) -> None:
+        self._sources = sources
+
+    def for_app(self, app: Flask) -> ChainedKeys:
+        """Return the stores as one."""
+        stores = (key_store(source, app) for source in self._sources)
+        return ChainedKeys(tuple(store for store in stores if store is not None))
+
+    def __repr__(self) -> str:
+        return "chain(…)"
+
+
+class ChainedKeys:
+    """Looks keys up in one store after the other."""
+
+    def __init__(self, stores: tuple[KeyStore, ...]) -> None:
+        self._stores = stores
+
+    def lookup(self, presented: str) -> ApiKey | None:
+        """Return the key from the first store that knows it.
+
+        :raises KeyStoreUnavailable: if no store that answers knows the key, and one store did not answer.
+        """
+        down: KeyStoreUnavailable | None = None
+        for store in self._stores:
+            try:
+                key = store.lookup(presented)
+            except KeyStoreUnavailable as error:
+                down = error
+            else:
+                if key is not None:
+                    return key
+        if down is not None:
+            raise down
+        return None
+
+    def __iter__(self) -> Iterator[KeyStore]:
+        """Go through the stores; those of a chain in the chain are among them."""
+        for store in self._stores:
+            yield from store if isinstance(store, ChainedKeys) else (store,)
+
+    def __repr__(self) -> str:
+        return f"chain({', '.join(map(repr, self._stores))})"
+
+
+def single_stores(store: KeyStore | None) -> tuple[KeyStore, ...]:
+    """Return the stores of a chain, or the one store that `store` is."""
+    if store is None:
+        return ()
+    return tuple(store) if isinstance(store, ChainedKeys) else (store,)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from flask_guard.keys.leak_report import sign
+from flask_guard.keys.leaked_keys import sign
 
 from ..conftest import free_port, is_listening, stop, wait_for
 from ..readme import ROOT

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from flask_guard import ApiKey, Guard, current_api_key, limit, require_api_key
 from flask_guard.keys import KeyFormat, KeyStoreUnavailable, SignedKeys, SQLKeys, StoredKeys, chain, leak_report
-from flask_guard.keys.leak_report import sign
+from flask_guard.keys.leaked_keys import sign
 from flask_guard.signals import key_leaked, key_revoked
 
 from ..conftest import MakeApp

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from flask_guard import ApiKey, ConfigError, Guard
 from flask_guard.keys import leak_report
-from flask_guard.keys.leak_report import sign
+from flask_guard.keys.leaked_keys import sign
 from tests.ids import shown
 
 SECRET = "what the scanner signs with"

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from flask_guard import Denied, Guard, request_denied
 from flask_guard.keys import SQLKeys, leak_report
-from flask_guard.keys.leak_report import sign
+from flask_guard.keys.leaked_keys import sign
 from tests.ids import shown
 
 SECRET = "what the scanner signs with"

@@ -28,11 +28,10 @@ from ..core.protect import exempt, protect
 from ..errors import ConfigError
 from ..signals import key_leaked
 from ..support.text import printable
-from .chain import ChainedKeys
 from .concern import key_store_of
 from .model import ApiKey, KeyStore, KeyStoreUnavailable
 from .report_signature import KIND, sign, signed_by
-from .sources import KeySource, key_store
+from .sources import KeySource, key_store, single_stores
 
 __all__ = ["leak_report", "sign"]
 
@@ -100,10 +99,10 @@ class _Leak:
 
 
 def _receiver(store: KeyStore | KeySource | None) -> Callable[[], tuple[str, int]]:
-    def stores_of(state: AppState) -> list[KeyStore]:
+    def stores_of(state: AppState) -> tuple[KeyStore, ...]:
         if store is None and key_store_of(state) is None:
             log.warning("%r takes reports of leaked keys, and has no keys", state.app.name)
-        return _single_stores(key_store_of(state) if store is None else key_store(store, state.app))
+        return single_stores(key_store_of(state) if store is None else key_store(store, state.app))
 
     def receive() -> tuple[str, int]:
         state = AppState.of(current_flask())
@@ -118,12 +117,6 @@ def _receiver(store: KeyStore | KeySource | None) -> Callable[[], tuple[str, int
         return "", 204
 
     return receive
-
-
-def _single_stores(store: KeyStore | None) -> list[KeyStore]:
-    if isinstance(store, ChainedKeys):
-        return [single for part in store for single in _single_stores(part)]
-    return [] if store is None else [store]
 
 
 def _leaks(body: bytes) -> list[_Leak]:
