@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .access_log.request_id import RequestIDFilter, current_request_id
     from .access_log.server_timing import timing
     from .authentication.jwt import JWT
+    from .authentication.principal import Principal
     from .authentication.require_auth import RequireAuth, current_principal, require_auth
-    from .authentication.schemes import Principal
     from .core.denials import (
         Banned,
         Denied,
@@ -152,8 +152,8 @@ __getattr__ = importing(
         "access_log.request_id": ("RequestIDFilter", "current_request_id"),
         "access_log.server_timing": ("timing",),
         "authentication.jwt": ("JWT",),
+        "authentication.principal": ("Principal",),
         "authentication.require_auth": ("RequireAuth", "current_principal", "require_auth"),
-        "authentication.schemes": ("Principal",),
         "core.denials": (
             "Banned",
             "Denied",

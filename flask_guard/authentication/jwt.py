@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from ..errors import ConfigError
 from .jwt_keys import KeyMaterial, key_source, known_algorithms
-from .schemes import Principal
+from .principal import Principal
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

@@ -1,18 +1,18 @@
-"""`require_auth`: let only callers through whom the app recognises, by a password, a token or a login session.
+"""`require_auth`: let only callers through that the app recognises by a password, a token or a login session.
 
-For everything that is not an API key. Who somebody is, the app's own callables say; a JWT is checked by
-:class:`flask_guard.JWT`. Passwords are the callable's business. With argon2-cffi::
+For everything that is not an API key. The app's own callables decide; a JWT is checked by :class:`flask_guard.JWT`.
+Hashing passwords is up to the callable. With argon2-cffi::
 
     from argon2 import PasswordHasher
     from argon2.exceptions import InvalidHashError, VerificationError
 
     hasher = PasswordHasher()
-    nobodys = hasher.hash("nobody's password")  # so that an unknown name takes as long as a wrong password
+    of_nobody = hasher.hash("a password of nobody")  # so that an unknown name takes as long as a wrong password
 
     def log_in(username, password):
         user = User.query.filter_by(name=username).first()
         try:
-            hasher.verify(user.password_hash if user else nobodys, password)
+            hasher.verify(user.password_hash if user else of_nobody, password)
         except (VerificationError, InvalidHashError):
             return None
         return user
@@ -24,117 +24,115 @@ For everything that is not an API key. Who somebody is, the app's own callables 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from werkzeug.local import LocalProxy
 
-from ..core.denials import Denied, InsufficientScope, InvalidRequest, LimitExceeded, Unauthenticated
-from ..core.policy import DenyingPolicy, Phase, Scope, Step
+from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step
 from ..core.request_run import Run, Slot, current_run
 from ..errors import ConfigError
-from ..rate_limits.storage import FailureLimit, failure_limit
-from ..support.options import realm as check_realm
-from . import schemes as schemes
+from ..rate_limits.failures import failure_limit
+from ..support import options as check
+from ..support.options import option
+from . import schemes
 from .concern import REALM
-from .schemes import CheckBasic, CheckBearer, FindSession
+from .principal import id_of, role_names, roles_check
+from .refusals import Refusals
+from .schemes import CheckBasic, CheckBearer, FindSession, Verify
 
 if TYPE_CHECKING:
     from ..core.policy import Target
     from ..typing import Mode, TargetT
 
-FAILURES = "require_auth(failures=…)"
 PRINCIPAL: Slot[Any] = Slot("require_auth.principal")
+HINTS = {
+    "role": "roles='admin'",
+    "scheme": "basic=…, bearer=… or session=…",
+    "header": "require_api_key(in_='header:NAME')",
+    "verify_password": "basic=…",
+    "verify_token": "bearer=…",
+    "get_user_roles": "the roles on the principal that the callable returns",
+}
+"""Our words for the options of Flask-HTTPAuth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RequireAuth(DenyingPolicy):
-    """Lets only callers through whom one of its callables recognises; :data:`current_principal` is what that returned.
+    """Let only callers through that one of its callables recognises. :data:`current_principal` is the principal.
 
     Each callable, plain or ``async``, is called once a request at most, and returns a principal or None. A principal is
     an object or a mapping with an ``id`` and, if wanted, ``roles``, such as the app's user or a :class:`Principal`;
-    or just an id. A user whose ``is_authenticated`` is False is nobody. Anything else that is returned, such as True,
-    is a TypeError, and an exception is a 500: the door stays shut. An HTTPException, as ``abort(redirect(…))`` raises,
-    is the answer.
+    or just an id. A user with ``is_authenticated = False`` counts as None. Any other value, such as True, is a
+    TypeError, and an exception is a 500: the door stays shut. An HTTPException, as ``abort(redirect(…))`` raises, is
+    the answer.
 
-    Credentials of a scheme that is offered decide, whatever the session says; others count as none. Nothing presented
-    is a 401 with one challenge for each scheme; bad credentials, malformed ones included, a 401 whose Bearer challenge
-    says ``invalid_token`` if it was a token (RFC 6750, section 3.1). A principal who lacks a role gets a 403. It has no
-    challenge, as other credentials are not asked for, and names no role: who may do what is not the client's to know.
-    A session has no scheme of HTTP's; where it is the only way in, the 401 carries the challenge ``Session``, which no
-    browser acts on: redirect to the login page in ``@app.errorhandler(401)``.
+    Credentials of a scheme that is offered decide, whatever the session says; other credentials count as none. Nothing
+    presented is a 401 with one challenge for each scheme. Invalid or malformed credentials are a 401, and the Bearer
+    challenge says ``invalid_token`` if they were a token (RFC 6750, section 3.1). A principal without a role gets a 403
+    without a challenge, because other credentials are not asked for, and the 403 names no role. A session has no HTTP
+    scheme: where nothing else is offered, the 401 carries the challenge ``Session``, which browsers ignore. Redirect to
+    the login page in ``@app.errorhandler(401)``.
 
-    It may stand beside ``require_api_key``: both must be passed. Let that read ``in_="x-api-key"`` then.
-
-    :param basic: ``(username, password) -> principal | None``; RFC 7617, in UTF-8. Over https only.
-    :param bearer: ``(token) -> principal | None``, such as a :class:`flask_guard.JWT`.
-    :param session: ``() -> principal | None`` or ``(request) -> principal | None``, for an app with a login session.
-        Look after CSRF in such an app: a browser sends cookies along with what other sites make it request.
-    :param roles: roles that the principal must have, all of them.
-    :param any_role: roles of which they must have at least one.
-    :param optional: let callers through who present nothing; bad credentials are refused all the same.
-    :param realm: the realm of the challenges; by default ``GUARD_REALM``.
-    :param failures: how many bad credentials one address may present, as a rate; None for no limit. Good ones from the
-        same address are let through all the same, so passwords want a ``@limit`` of their own, which also counts these.
-    :param mode: ``"report"`` to log what would be denied instead of denying it.
-    :raises ConfigError: for a malformed role, realm or rate, for a callable that takes other arguments, and, where it
-        is applied, if there is no callable at all.
+    It may stand beside ``require_api_key``: callers must pass both. Write ``require_api_key(in_="x-api-key")`` then.
     """
 
-    kind: ClassVar[str] = "require_auth"
+    kind: ClassVar[str] = Refusals.KIND
     phase: ClassVar[Phase] = Phase.AUTHENTICATE
 
-    basic: CheckBasic | None = None
-    bearer: CheckBearer | None = None
-    session: FindSession | None = None
-    roles: tuple[str, ...] = ()
-    any_role: tuple[str, ...] = ()
-    optional: bool = False
-    realm: str | None = None
-    failures: str | None = "20/minute"
+    basic: CheckBasic | None = option(None, check.optional(schemes.callable_with("username", "password")))
+    bearer: CheckBearer | None = option(None, check.optional(schemes.callable_with("token")))
+    session: FindSession | None = option(None, check.optional(schemes.finds_session))
+    roles: tuple[str, ...] = option((), role_names)
+    any_role: tuple[str, ...] = option((), role_names)
+    optional: bool = option(False, check.flag)
+    realm: str | None = option(None, check.optional(check.realm))
+    failures: str | None = option("20/minute", check.optional(failure_limit))
 
-    if TYPE_CHECKING:
+    @overload
+    def __call__(self, target: TargetT, /) -> TargetT: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        basic: CheckBasic | None = None,
+        bearer: CheckBearer | None = None,
+        session: FindSession | None = None,
+        roles: str | Iterable[str] = (),
+        any_role: str | Iterable[str] = (),
+        optional: bool = False,
+        realm: str | None = None,
+        failures: str | None = "20/minute",
+        mode: Mode | None = None,
+    ) -> RequireAuth: ...
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Apply the policy to a target, or return a copy with other options.
 
-        @overload
-        def __call__(self, target: TargetT, /) -> TargetT: ...
-        @overload
-        def __call__(
-            self,
-            *,
-            basic: CheckBasic | None = ...,
-            bearer: CheckBearer | None = ...,
-            session: FindSession | None = ...,
-            roles: str | Iterable[str] = ...,
-            any_role: str | Iterable[str] = ...,
-            optional: bool = ...,
-            realm: str | None = ...,
-            failures: str | None = ...,
-            mode: Mode | None = ...,
-        ) -> RequireAuth: ...
-        def __call__(self, *args: Any, **options: Any) -> Any: ...
+        :param basic: ``(username, password) -> principal | None`` for the Basic scheme (RFC 7617). Use https.
+        :param bearer: ``(token) -> principal | None`` for the Bearer scheme, such as a :class:`flask_guard.JWT`.
+        :param session: ``() -> principal | None`` or ``(request) -> principal | None``, for an app with a login
+            session. Such an app needs protection from CSRF: browsers send cookies with the requests of other sites.
+        :param roles: roles that the principal must have, all of them.
+        :param any_role: roles of which the principal must have at least one.
+        :param optional: let callers through that present nothing. Invalid credentials are refused all the same.
+        :param realm: the realm of the challenges; by default ``GUARD_REALM``.
+        :param failures: how many invalid credentials may be presented, as a rate; past that the answer is a 429. None
+            for no limit. Tokens are counted by address, and a valid token is let through all the same. Passwords are
+            counted by user name and address, and five times as many by address; past that no password is looked at.
+        :param mode: ``"report"`` to log denials instead of denying.
+        :raises ConfigError: for a malformed role, realm or rate, for a callable that takes other arguments, and, where
+            the policy is applied, for no callable at all.
+        """
+        return Policy.__call__(self, *args, **options)
 
-    def __post_init__(self) -> None:
-        if self.basic is not None:
-            schemes.check_callable(self.basic, "require_auth(basic=…)", "username", "password")
-        if self.bearer is not None:
-            schemes.check_callable(self.bearer, "require_auth(bearer=…)", "token")
-        if self.session is not None:
-            schemes.check_session(self.session)
-        object.__setattr__(self, "roles", schemes.role_names(self.roles, "require_auth(roles=…)"))
-        object.__setattr__(self, "any_role", schemes.role_names(self.any_role, "require_auth(any_role=…)"))
-        if self.realm is not None:
-            check_realm(self.realm, "require_auth(realm=…)")
-        if self.failures is not None:
-            failure_limit(self.failures, FAILURES)
-        if not isinstance(self.optional, bool):
-            raise ConfigError(f"require_auth(optional=…) must be True or False, not {self.optional!r}")
-        DenyingPolicy.__post_init__(self)
+    def hint(self, option: str) -> str:
+        return f"; write {HINTS[option]}" if option in HINTS else ""
 
     def check_target(self, target: object) -> None:
         if self.basic is None and self.bearer is None and self.session is None:
             raise ConfigError(
-                "require_auth needs a callable that says who somebody is: basic=…, bearer=… or session=…,"
+                "require_auth needs a callable that recognises callers: basic=…, bearer=… or session=…,"
                 " as in @require_auth(bearer=JWT(keys))"
             )
 
@@ -142,101 +140,37 @@ class RequireAuth(DenyingPolicy):
         return not target.automatic
 
     def compile(self, target: Target) -> Step:
-        app = target.app
-        checks: dict[str, schemes.Check] = {}
+        state = target.state
+        offered = tuple(name for name in ("basic", "bearer") if getattr(self, name) is not None)
+        refusals = Refusals(offered, state.config[REALM] if self.realm is None else self.realm)
+        verifiers: dict[str, Verify] = {}
         if self.basic is not None:
-            checks["basic"] = schemes.basic(self.basic, app)
+            verifiers["basic"] = schemes.basic(self.basic, state, self.failures, refusals)
         if self.bearer is not None:
-            checks["bearer"] = schemes.bearer(self.bearer, app)
-        logged_in = schemes.session(self.session, app) if self.session is not None else None
-        refusals = _Refusals(tuple(checks), target.state.config[REALM] if self.realm is None else self.realm)
-        failures = FailureLimit(target.state, self.failures, "auth") if self.failures else None
-        may_pass = _roles_check(frozenset(self.roles), frozenset(self.any_role))
+            verifiers["bearer"] = schemes.bearer(self.bearer, state, self.failures, refusals)
+        logged_in = schemes.session(self.session, state) if self.session is not None else None
+        may_pass = roles_check(self.roles, self.any_role)
         optional = self.optional
 
         def enter(run: Run) -> None:
             scheme, _, presented = run.request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-            scheme = scheme.lower()
-            check = checks.get(scheme)
-            if check is not None:
-                principal = _checked(check, scheme, presented.strip(" "), refusals)
-                if principal is None:
-                    if failures is not None and (wait := failures.wait_after_failure(run)):
-                        raise refusals.too_many(wait)
-                    raise refusals.bad(scheme)
+            verify = verifiers.get(scheme.lower())
+            if verify is not None:
+                principal: object | None = verify(run, presented.strip(" "))
             else:
                 principal = logged_in(run.request) if logged_in is not None else None
-                if principal is None:
-                    if optional:
-                        return
-                    raise refusals.nothing_presented()
+            if principal is None:
+                if optional:
+                    return
+                raise refusals.nothing_presented()
             PRINCIPAL.put(run, principal)
-            name = schemes.id_of(principal)
+            name = id_of(principal)
             if name is not None:
                 run.identities["principal"] = name
             if not may_pass(principal):
                 raise refusals.lacks_role()
 
         return Step(enter)
-
-
-def _checked(check: schemes.Check, scheme: str, presented: str, refusals: _Refusals) -> object | None:
-    if not presented and scheme == "bearer":
-        raise refusals.malformed()
-    return check(presented) if len(presented) <= schemes.LONGEST else None
-
-
-def _roles_check(every: frozenset[str], any_of: frozenset[str]) -> Callable[[object], bool]:
-    if not every and not any_of:
-        return lambda _principal: True
-
-    def may_pass(principal: object) -> bool:
-        roles = schemes.roles_of(principal)
-        return every <= roles and not (any_of and any_of.isdisjoint(roles))
-
-    return may_pass
-
-
-class _Refusals:
-    """Words the refusals of one compiled policy."""
-
-    def __init__(self, offered: tuple[str, ...], realm: str) -> None:
-        self._plain = schemes.challenges(offered, realm)
-        self._bad_token = schemes.challenges(
-            offered, realm, ', error="invalid_token", error_description="The token is not valid."'
-        )
-        self._no_token = schemes.challenges(offered, realm, ', error="invalid_request"')
-
-    def nothing_presented(self) -> Denied:
-        """Return the denial of a request without credentials of a scheme that is offered."""
-        return Unauthenticated(
-            "Authentication is required.", policy=RequireAuth.kind, reason="missing", headers=self._plain
-        )
-
-    def bad(self, scheme: str) -> Denied:
-        """Return the denial of credentials that are not valid."""
-        headers = self._bad_token if scheme == "bearer" else self._plain
-        detail = "The token is not valid." if scheme == "bearer" else "The credentials are not valid."
-        return Unauthenticated(detail, policy=RequireAuth.kind, reason="invalid", headers=headers)
-
-    def malformed(self) -> Denied:
-        """Return the denial of a bearer scheme without a token (RFC 6750, section 3.1, ``invalid_request``)."""
-        return InvalidRequest(
-            "There is no token after Bearer.", policy=RequireAuth.kind, reason="malformed", headers=self._no_token
-        )
-
-    def lacks_role(self) -> Denied:
-        """Return the denial of a principal without the role. ``insufficient_scope`` is a word for scopes, not roles."""
-        return InsufficientScope("You may not do this.", policy=RequireAuth.kind, reason="missing_role")
-
-    def too_many(self, wait: int) -> Denied:
-        """Return the denial of bad credentials from an address that has presented too many."""
-        return LimitExceeded(
-            f"Too many bad credentials from this address. Try again in {wait} s.",
-            policy=RequireAuth.kind,
-            reason="failures",
-            headers=[("Retry-After", str(wait))],
-        )
 
 
 def _current() -> Any:
@@ -247,6 +181,6 @@ def _current() -> Any:
 
 
 current_principal: Any = LocalProxy(_current)
-"""What the callable of ``require_auth`` returned for this request; false where nobody was recognised."""
+"""The principal of this request, as the callable of ``require_auth`` returned it; false where there is none."""
 
 require_auth: RequireAuth = RequireAuth()

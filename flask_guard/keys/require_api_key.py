@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 from werkzeug.local import LocalProxy
 
 from ..authentication.concern import REALM
-from ..core.denials import Denied, InsufficientScope, InvalidRequest, LimitExceeded, StoreUnavailable, Unauthenticated
+from ..core.denials import Denied, InsufficientScope, InvalidRequest, Unauthenticated, store_unavailable
 from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step
 from ..core.request_run import Run, Slot, current_run
 from ..errors import ConfigError
 from ..rate_limits.failures import FailureLimit, failure_limit
+from ..rate_limits.identity import address_of
 from ..signals import key_used
 from ..support import options as check
 from ..support.http_credentials import SEVERAL, extract_from, extractor, quoted, text_of
@@ -35,6 +36,14 @@ RETRY_WHEN_DOWN = 5
 """Seconds that a client is told to wait when keys cannot be looked up."""
 
 KEY: Slot[ApiKey] = Slot("require_api_key.key")
+HINTS = {
+    "role": "scopes='admin'",
+    "roles": "scopes=['admin']",
+    "header": "in_='header:NAME'",
+    "scheme": "in_='bearer'",
+    "keys": "Guard(app, keys=…)",
+}
+"""Our words for the options of other packages."""
 NO_KEYS = "%r has views that require an API key, and no keys: everybody is denied. Set GUARD_API_KEYS or Guard(keys=…)"
 
 
@@ -97,6 +106,9 @@ class RequireApiKey(DenyingPolicy):
         """
         return Policy.__call__(self, *args, **options)
 
+    def hint(self, option: str) -> str:
+        return f"; write {HINTS[option]}" if option in HINTS else ""
+
     def applies(self, target: Target, scope: Scope) -> bool:
         return not target.automatic
 
@@ -107,7 +119,7 @@ class RequireApiKey(DenyingPolicy):
             log.warning(NO_KEYS, state.app.name)
         extract = extract_from(self.in_)
         verify = _Verifier(self, quoted(state.config[REALM] if self.realm is None else self.realm))
-        failures = FailureLimit(state, self.failures, "api-key") if self.failures else None
+        failures = FailureLimit(state, self.failures, {"api-key": 1}, policy=self.kind, credentials="API keys")
         optional = self.optional
 
         find = _finder(store)
@@ -123,8 +135,7 @@ class RequireApiKey(DenyingPolicy):
             key = find(presented)
             denial = verify.refusal(key, run)
             if denial is not None:
-                if failures is not None and (wait := failures.wait_after_failure(run)):
-                    raise _too_many(wait)
+                failures.count(address_of(run))
                 raise denial
             assert key is not None  # noqa: S101  # None is refused
             KEY.put(run, key)
@@ -160,12 +171,8 @@ def _finder(store: KeyStore | None) -> Callable[[str], ApiKey | None]:
             return lookup(presented if presented.isascii() else text_of(presented))
         except KeyStoreUnavailable as error:
             log.warning("an API key cannot be verified: %s", error)
-            raise StoreUnavailable(
-                "API keys cannot be verified just now.",
-                policy=RequireApiKey.kind,
-                reason="store",
-                headers=[("Retry-After", str(RETRY_WHEN_DOWN))],
-            ) from error
+            detail = "API keys cannot be verified just now."
+            raise store_unavailable(detail, RequireApiKey.kind, retry_after=RETRY_WHEN_DOWN) from error
 
     return find
 
@@ -222,15 +229,6 @@ class _Verifier:
     def _terms(self, reason: str, parameters: str) -> dict[str, Any]:
         challenge = [("WWW-Authenticate", self.challenge + parameters)]
         return {"policy": RequireApiKey.kind, "reason": reason, "headers": challenge}
-
-
-def _too_many(wait: int) -> Denied:
-    return LimitExceeded(
-        f"Too many bad API keys from this address. Try again in {wait} s.",
-        policy=RequireApiKey.kind,
-        reason="failures",
-        headers=[("Retry-After", str(wait))],
-    )
 
 
 require_api_key: RequireApiKey = RequireApiKey()

@@ -1,17 +1,19 @@
-"""A limit on failures rather than on requests: asked only when something has already been refused."""
+"""Limits on failures rather than on requests: on invalid API keys, tokens and passwords."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..support.addresses import client_network
+from limits import RateLimitItem
+
+from ..core.denials import LimitExceeded
 from .storage.backend import Backend
-from .storage.budgets import parse_rates, rate_budget
+from .storage.budgets import Budget, parse_rates, rate_budget
 from .storage.counter import lacking_room
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
-    from ..core.request_run import Run
 
 
 def failure_limit(rates: str, what: str) -> str:
@@ -21,23 +23,55 @@ def failure_limit(rates: str, what: str) -> str:
 
 
 class FailureLimit:
-    """Counts failed attempts by address.
+    """Counts failures by one or several identities of a client, such as the address.
 
-    :param budget: the name of what they are counted against; attempts of another name are counted apart.
+    :param rates: the rates of ``failures=…``; None for no limit.
+    :param budgets: by name, how many times the rates an identity may use up. Failures against another name are
+        counted apart. The methods take one identity for each budget, in this order.
+    :param policy: the kind of the policy that refuses.
+    :param credentials: the word for what was invalid, in the answer.
     """
 
-    def __init__(self, state: AppState, rates: str, budget: str) -> None:
+    def __init__(
+        self, state: AppState, rates: str | None, budgets: Mapping[str, int], *, policy: str, credentials: str
+    ) -> None:
         self._backend = state.service(Backend)
-        if self._backend.enabled:
-            scope, algorithm = f"{self._backend.key_prefix}failures:{budget}", self._backend.algorithm(None)
-            self._budgets = [
-                rate_budget(item, scope, algorithm) for item in dict.fromkeys(parse_rates(rates, "failures=…"))
-            ]
+        self._policy = policy
+        self._credentials = credentials
+        self._limited = rates is not None and self._backend.enabled
+        items = dict.fromkeys(parse_rates(rates, "failures=…")) if rates is not None and self._limited else ()
+        self._budgets = [[self._budget(item, name, times) for item in items] for name, times in budgets.items()]
 
-    def wait_after_failure(self, run: Run) -> int:
-        """Count a failure of the client of `run`. Return the seconds to wait if there were too many, else 0."""
-        if not self._backend.enabled:
-            return 0
-        address = client_network(run.request.remote_addr)
-        taken, standings = self._backend.counter.take([(budget, address, 1, 1) for budget in self._budgets])
-        return 0 if taken else lacking_room(standings)[1]
+    def _budget(self, item: RateLimitItem, name: str, times: int) -> Budget:
+        scope = f"{self._backend.key_prefix}failures:{name}"
+        rate = type(item)(item.amount * times, item.multiples)
+        return rate_budget(rate, scope, self._backend.algorithm(None))
+
+    def check(self, *identities: str) -> None:
+        """Ask whether one more failure would be too many. Nothing is counted.
+
+        :raises LimitExceeded: if it would.
+        """
+        self._take(identities, 0)
+
+    def count(self, *identities: str) -> None:
+        """Count a failure.
+
+        :raises LimitExceeded: if there were too many already.
+        """
+        self._take(identities, 1)
+
+    def _take(self, identities: tuple[str, ...], deduct: int) -> None:
+        if not self._limited:
+            return
+        owned = zip(self._budgets, identities, strict=True)
+        charges = [(budget, identity, 1, deduct) for budgets, identity in owned for budget in budgets]
+        taken, standings = self._backend.counter.take(charges)
+        if not taken:
+            wait = lacking_room(standings)[1]
+            raise LimitExceeded(
+                f"Too many invalid {self._credentials} from this address. Try again in {wait} s.",
+                policy=self._policy,
+                reason="failures",
+                headers=[("Retry-After", str(wait))],
+            )

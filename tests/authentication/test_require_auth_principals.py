@@ -185,6 +185,23 @@ def test_an_option_that_cannot_be_meant_is_refused_where_it_is_written(
         require_auth(**options)
 
 
+@pytest.mark.parametrize(
+    ("option", "ours"),
+    [
+        ("role", r"roles='admin'"),
+        ("scheme", r"basic=…, bearer=… or session=…"),
+        ("header", r"require_api_key\(in_='header:NAME'\)"),
+        ("verify_password", r"basic=…"),
+        ("role_s", r"did you mean 'roles'"),
+    ],
+)
+def test_an_option_of_a_peer_gets_the_word_that_is_ours(option: str, ours: str) -> None:
+    wanted: Any = require_auth
+
+    with pytest.raises(TypeError, match=rf"no option '{option}'; .*{ours}"):
+        wanted(**{option: "admin"})
+
+
 @pytest.mark.parametrize("values", [("",), (7,), ("ada", (1,))], ids=shown)
 def test_a_principal_without_an_id_or_with_odd_roles_cannot_be_made(values: Any) -> None:
     with pytest.raises(TypeError, match="principal"):

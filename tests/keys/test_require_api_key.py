@@ -294,3 +294,11 @@ def test_an_option_that_cannot_be_meant_is_refused_where_it_is_written(
 def test_an_unknown_option_is_answered_with_the_nearest_known_one() -> None:
     with pytest.raises(TypeError, match="did you mean 'scopes'"):
         require_api_key(scope="orders:read")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(("option", "ours"), [("header", "in_='header:NAME'"), ("role", "scopes=")])
+def test_an_option_of_a_peer_gets_the_word_that_is_ours(option: str, ours: str) -> None:
+    wanted: Any = require_api_key
+
+    with pytest.raises(TypeError, match=f"no option '{option}'; write {ours}"):
+        wanted(**{option: "X-My-Key"})

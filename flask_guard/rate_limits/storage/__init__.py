@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..failures import FailureLimit, failure_limit
 from .backend import Backend, check_storage
 from .budgets import Budget, Held, ban_budget, concurrency_budget, parse_rates, rate_budget, rate_name
 from .counter import Charge, Counter, Standing, lacking_room
@@ -14,7 +13,6 @@ __all__ = [
     "Budget",
     "Charge",
     "Counter",
-    "FailureLimit",
     "Held",
     "SQLiteStorage",
     "Standing",
@@ -22,7 +20,6 @@ __all__ = [
     "ban_budget",
     "check_storage",
     "concurrency_budget",
-    "failure_limit",
     "lacking_room",
     "parse_rates",
     "rate_budget",

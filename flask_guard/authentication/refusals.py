@@ -1,0 +1,58 @@
+"""The answers of `require_auth` to callers that it does not let through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from ..core.denials import Denied, InsufficientScope, InvalidRequest, Unauthenticated
+from ..support.http_credentials import quoted
+
+
+class Refusals:
+    """The refusals of one compiled policy, with one challenge for each scheme that the policy offers.
+
+    :param offered: the schemes in the Authorization field: ``basic``, ``bearer``.
+    """
+
+    KIND: ClassVar[str] = "require_auth"
+
+    def __init__(self, offered: tuple[str, ...], realm: str) -> None:
+        self._plain = challenges(offered, realm)
+        self._bad_token = challenges(
+            offered, realm, ', error="invalid_token", error_description="The token is not valid."'
+        )
+        self._no_token = challenges(offered, realm, ', error="invalid_request"')
+
+    def nothing_presented(self) -> Denied:
+        """Return the denial of a request without credentials of a scheme that is offered."""
+        return Unauthenticated("Authentication is required.", policy=self.KIND, reason="missing", headers=self._plain)
+
+    def invalid(self, scheme: str) -> Denied:
+        """Return the denial of invalid credentials."""
+        headers = self._bad_token if scheme == "bearer" else self._plain
+        detail = "The token is not valid." if scheme == "bearer" else "The credentials are not valid."
+        return Unauthenticated(detail, policy=self.KIND, reason="invalid", headers=headers)
+
+    def malformed(self) -> Denied:
+        """Return the denial of a bearer scheme without a token (RFC 6750, section 3.1, ``invalid_request``)."""
+        return InvalidRequest(
+            "There is no token after Bearer.", policy=self.KIND, reason="malformed", headers=self._no_token
+        )
+
+    def lacks_role(self) -> Denied:
+        """Return the denial of a principal without the role. ``insufficient_scope`` is for scopes, not for roles."""
+        return InsufficientScope("You may not do this.", policy=self.KIND, reason="missing_role")
+
+
+def challenges(schemes: Iterable[str], realm: str, bearer_error: str = "") -> list[tuple[str, str]]:
+    """Return a WWW-Authenticate field for each of `schemes` (RFC 9110, section 11.6.1).
+
+    A login session has no HTTP scheme. Where nothing else is offered, the challenge is ``Session``: a 401 must carry
+    one, and browsers ignore schemes that they do not know.
+    """
+    shown = quoted(realm)
+    words = {"basic": f'Basic realm={shown}, charset="UTF-8"', "bearer": f"Bearer realm={shown}{bearer_error}"}
+    return [("WWW-Authenticate", words[scheme]) for scheme in schemes] or [
+        ("WWW-Authenticate", f"Session realm={shown}")
+    ]
