@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from itsdangerous import BadData, URLSafeSerializer, want_bytes
-from itsdangerous.encoding import base64_decode, base64_encode
 
 from ..errors import ConfigError
+from ..support.http_credentials import is_canonical_base64url
 from .model import ApiKey
 from .stored import MOST_CACHED, StoredKeys
 
@@ -126,7 +126,7 @@ class SignedKeys:
         self._revocations.revoke_unknown(key_id)
 
     def _verify(self, presented: str) -> ApiKey | None:
-        if not _is_canonical(presented):
+        if not presented.isascii() or not is_canonical_base64url(presented.rpartition(".")[2]):
             return None
         try:
             payload = self._signer().loads(presented)
@@ -144,15 +144,3 @@ class SignedKeys:
 
     def __repr__(self) -> str:
         return "SignedKeys()"
-
-
-def _is_canonical(presented: str) -> bool:
-    """Return whether the signature is spelled in the one way in which it is issued.
-
-    Base64 has other spellings of the same bytes, and its decoder passes over what is no base64.
-    """
-    signature = presented.rpartition(".")[2]
-    try:
-        return presented.isascii() and base64_encode(base64_decode(signature)).decode("ascii") == signature
-    except BadData:
-        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -71,6 +72,17 @@ def text_of(presented: str) -> str:
         return presented.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return presented
+
+
+def is_canonical_base64url(text: str) -> bool:
+    """Return whether `text` is base64url in the one form that encoders write (RFC 7515, section 2).
+
+    The bytes have other spellings, which decoders read: with padding, or with other bits at the end.
+    """
+    try:
+        return urlsafe_b64encode(urlsafe_b64decode(text + "=" * (-len(text) % 4))).decode().rstrip("=") == text
+    except ValueError:
+        return False
 
 
 def quoted(text: str) -> str:

@@ -78,6 +78,20 @@ def test_a_change_anywhere_breaks_the_signature() -> None:
         assert check(f"{head}.{body}.") is None
 
 
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+def test_no_other_spelling_of_the_same_signature_holds() -> None:
+    for signed, check in ((token(), HS), (token(key=RSA, alg="RS256", kid="rsa"), ASYMMETRIC)):
+        last = ALPHABET.index(signed[-1])
+        spare = 2 if len(signed.rpartition(".")[2]) % 4 == 3 else 4
+        same_bytes = [f"{signed[:-1]}{ALPHABET[last ^ bits]}" for bits in range(1, 2**spare)]
+
+        assert check(signed) is not None
+        assert [check(each) for each in same_bytes] == [None] * len(same_bytes)
+        assert [check(signed + each) for each in ("=", "==", "é", "\u0661", " ", "\n", "!")] == [None] * 7
+
+
 def test_a_symmetric_key_in_a_set_is_used_only_if_hmac_is_asked_for() -> None:
     jwks = {"keys": [{**OCT.as_dict(), "kid": "oct"}, *JWKS["keys"]]}
 

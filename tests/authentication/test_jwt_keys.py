@@ -9,11 +9,13 @@ import time
 from typing import Any
 
 import pytest
+from flask import Flask
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
+from werkzeug.test import TestResponse
 
-import flask_guard.authentication.jwt_keys
-from flask_guard import JWT, ConfigError
+import flask_guard.support.fetched
+from flask_guard import JWT, ConfigError, Guard, StoreUnavailable, require_auth
 from tests.ids import shown
 
 SECRET = "a secret of at least 32 bytes, and some more"
@@ -50,7 +52,7 @@ class Issuer:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return a list whose one member is the time on the monotonic clock."""
     now = [1000.0]
-    monkeypatch.setattr(flask_guard.authentication.jwt_keys, "monotonic", lambda: now[0])
+    monkeypatch.setattr(flask_guard.support.fetched, "monotonic", lambda: now[0])
     return now
 
 
@@ -110,27 +112,93 @@ def test_max_age_0_fetches_for_every_token() -> None:
     assert issuer.asked == 3
 
 
-def test_a_fetch_that_fails_goes_through_and_is_not_tried_again_at_once(clock: list[float]) -> None:
+def test_while_fetching_fails_the_keys_at_hand_go_on_working_for_a_day(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer = Issuer(FIRST)
+    check = JWT(issuer, max_age=60)
+    check(signed(FIRST))
+    issuer.error = ConnectionError("https://user:hunter2@login.example.com is down")
+
+    clock[0] += 61
+    answers = [check(signed(FIRST)) is not None for _ in range(3)]
+    clock[0] += 86_300
+    answers.append(check(signed(FIRST)) is not None)
+    clock[0] += 200
+
+    assert answers == [True] * 4
+    with pytest.raises(StoreUnavailable):
+        check(signed(FIRST))
+    assert "JWT(keys) could not be fetched: ConnectionError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_fetch_that_fails_is_not_tried_again_at_once_and_new_keys_come_when_it_works(clock: list[float]) -> None:
     issuer = Issuer(FIRST)
     check = JWT(issuer, max_age=60)
     check(signed(FIRST))
     issuer.error = ConnectionError("the issuer is down")
     clock[0] += 61
 
-    with pytest.raises(ConnectionError):
-        check(signed(FIRST))
-    with pytest.raises(RuntimeError, match="a moment ago"):
+    for _ in range(50):
         check(signed(FIRST))
     assert issuer.asked == 2
+    issuer.error, issuer.keys = None, (SECOND,)
+    clock[0] += 11
+
+    assert (check(signed(SECOND)) is not None, check(signed(FIRST))) == (True, None)
+
+
+def test_without_any_keys_the_answer_is_a_503_and_nobody_is_let_in(
+    app: Flask, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer = Issuer(FIRST)
+    issuer.error = ConnectionError("the issuer is down")
+    Guard(app, policies=[require_auth(bearer=JWT(issuer))])
+    app.add_url_rule("/", "view", lambda: "in")
+
+    def get() -> TestResponse:
+        return app.test_client().get("/", headers={"Authorization": f"Bearer {signed(FIRST)}"})
+
+    answers = [get() for _ in range(3)]
     issuer.error = None
     clock[0] += 11
-    assert check(signed(FIRST)) is not None
+
+    assert [(each.status_code, int(each.headers["Retry-After"]) > 0) for each in answers] == [(503, True)] * 3
+    assert len([each for each in caplog.records if each.levelname == "ERROR"]) == 1
+    assert get().status_code == 200
 
 
 @pytest.mark.parametrize("nothing", [{"keys": []}, None, "", {"error": "not found"}], ids=shown)
-def test_a_callable_that_returns_no_key_is_an_error_and_opens_no_door(nothing: Any) -> None:
-    with pytest.raises(ConfigError, match="JWT"):
+def test_a_callable_that_returns_no_key_opens_no_door(nothing: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(StoreUnavailable):
         JWT(lambda: nothing)(signed(FIRST))
+
+    assert "JWT(keys) could not be fetched: ConfigError" in caplog.text
+
+
+def test_while_one_thread_waits_for_a_url_that_hangs_the_others_go_on(clock: list[float]) -> None:
+    issuer, entered, leave = Issuer(FIRST), threading.Event(), threading.Event()
+
+    def fetch() -> dict[str, Any]:
+        if issuer.error is not None and issuer.asked > 1:
+            entered.set()
+            leave.wait(30)
+        return issuer()
+
+    check, presented = JWT(fetch, max_age=60), signed(FIRST)
+    check(presented)
+    issuer.error = ConnectionError("the issuer is down")
+    clock[0] += 61
+    check(presented)
+    clock[0] += 11
+    hanging = threading.Thread(target=lambda: check(presented))
+    hanging.start()
+    entered.wait(30)
+
+    assert check(presented) is not None  # it would wait until the test ends
+    leave.set()
+    hanging.join()
 
 
 def test_threads_that_need_keys_at_once_fetch_them_once() -> None:
@@ -182,12 +250,12 @@ def test_a_set_may_contain_keys_that_are_not_understood() -> None:
         ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----", {}, "PEM cannot be read"),
         ("https://login.example.com/.well-known/jwks.json", {}, "fetches"),
         ('{"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}', {}, "json.loads"),
-        (FIRST.as_der(private=False), {}, "public key, and no secret"),
-        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJpYw", {}, "public key, and no secret"),
-        (PEM, {"algorithms": ["HS256"]}, "HS256 needs a key of kind oct, not RSA"),
-        (jwks(FIRST), {"algorithms": ["HS256"]}, "HS256 needs a key of kind oct, not RSA"),
-        (PEM, {"algorithms": ["ES256"]}, "ES256 needs a key of kind P-256"),
-        (SECRET, {"algorithms": ["RS256"]}, "RS256 needs a key of kind RSA, not oct"),
+        (FIRST.as_der(private=False), {}, "public key, and not a secret"),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJpYw", {}, "public key, and not a secret"),
+        (PEM, {"algorithms": ["HS256"]}, "'HS256' requires 'oct' key"),
+        (jwks(FIRST), {"algorithms": ["HS256"]}, "'HS256' requires 'oct' key"),
+        (PEM, {"algorithms": ["ES256"]}, "'ES256' requires 'EC' key"),
+        (SECRET, {"algorithms": ["RS256"]}, "'RS256' requires 'RSA' key"),
         (PEM, {"algorithms": ["RS256", "HS256"]}, "mixes"),
         (PEM, {"algorithms": ["none"]}, "'none' is not"),
         (PEM, {"algorithms": ["RS265"]}, "did you mean 'RS256'"),
