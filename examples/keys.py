@@ -20,7 +20,8 @@ Give it a new secret, and a day in which both work. Then end its life: a running
     printf %s "$KEY" | flask --app examples.keys guard keys verify           # not valid
     flask --app examples.keys guard keys list
 
-``export FLASK_SCANNER_SECRET=…`` lets a secret scanner post the keys that it finds to ``/leaked-keys``.
+``export FLASK_SCANNER_KEYS='{"ID": "-----BEGIN PUBLIC KEY-----…"}'`` lets a secret scanner that signs as GitHub does
+post the keys that it finds to ``/leaked-keys``.
 """
 
 from typing import Any
@@ -31,7 +32,7 @@ from flask_guard import Guard, current_api_key, limit, log_timing, protect, requ
 from flask_guard.keys import SQLKeys, leak_report
 
 app = Flask(__name__)
-app.config.from_prefixed_env()  # FLASK_SCANNER_SECRET is SCANNER_SECRET, for one
+app.config.from_prefixed_env()  # FLASK_SCANNER_KEYS becomes SCANNER_KEYS
 Guard(app, keys=SQLKeys(), policies=[log_timing, secure_headers("api")])
 
 orders = Blueprint("orders", __name__, url_prefix="/orders")
@@ -52,5 +53,5 @@ def create_order() -> tuple[dict[str, Any], int]:
 
 app.register_blueprint(orders)
 
-if "SCANNER_SECRET" in app.config:
-    app.register_blueprint(leak_report(secret=app.config["SCANNER_SECRET"]))
+if "SCANNER_KEYS" in app.config:
+    app.register_blueprint(leak_report(public_keys=app.config["SCANNER_KEYS"]))

@@ -1,108 +1,190 @@
-"""An endpoint to which a secret scanner posts the keys that it has found. Those that are ours are revoked at once.
+"""An endpoint for GitHub's secret scanning partner program: keys that are reported as leaked are revoked at once.
 
 ::
 
-    app.register_blueprint(leak_report(secret=os.environ["SCANNER_SECRET"]))
+    def github_keys():
+        answer = requests.get("https://api.github.com/meta/public_keys/secret_scanning", timeout=5).json()
+        return {each["key_identifier"]: each["key"] for each in answer["public_keys"]}
 
-The body is that of GitHub's secret scanning partner program: a JSON list of objects with a ``token`` and, if known,
-its ``type``, ``url`` and ``source``. The signature is a shared one, as :func:`sign` makes it. GitHub itself signs with
-ECDSA; between it and this endpoint goes a relay that checks that, and signs anew.
+    app.register_blueprint(leak_report(public_keys=github_keys))
+
+A report is a JSON list of objects with a ``token`` and, if known, a ``url``. GitHub signs the body with ECDSA (P-256,
+SHA-256), without a timestamp: whoever has seen a report can send it again. To revoke a key twice does no harm.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from base64 import b64decode
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from flask import Blueprint, request
+from flask import Blueprint, Request, request
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wsgi import get_input_stream
 
+from ..authentication.require_auth import require_auth
 from ..core.app_state import AppState
 from ..core.config import ERROR_FORMAT
-from ..core.denials import Denied, InvalidRequest, StoreUnavailable
+from ..core.denials import Denied, InvalidRequest, Unauthenticated, store_unavailable
 from ..core.flask_versions import current_flask
+from ..core.policy import Phase
 from ..core.protect import exempt, protect
 from ..errors import ConfigError
+from ..function_policy import Middleware, middleware
+from ..rate_limits.limit import limit
 from ..signals import key_leaked
+from ..support.extras import extra
+from ..support.fetched import Fetched, NotFetched
 from ..support.text import printable
 from .concern import key_store_of
 from .model import ApiKey, KeyStore, KeyStoreUnavailable
-from .report_signature import KIND, sign, signed_by
-from .sources import KeySource, key_store, single_stores
-
-__all__ = ["leak_report", "sign"]
+from .require_api_key import LONGEST_KEY, require_api_key
+from .sources import Source, key_store, single_stores
 
 log: logging.Logger = logging.getLogger("flask_guard")
 
-MOST_TOKENS = 1000
-LONGEST_TOKEN = 8192
-"""Characters beyond which a token cannot be one of our keys."""
+KIND = "leak_report"
+LARGEST_BODY = 2**20
+"""Bytes."""
+KEYS_FOR = 3600.0
+"""Seconds for which public keys are used before they are fetched again."""
 RETRY_WHEN_DOWN = 30
-"""Seconds after which a scanner should report again if keys could not be looked up."""
+"""Seconds after which a report should be sent again."""
+
+
+class ReportTooLarge(Denied, RequestEntityTooLarge):
+    """413: the body is larger than a report may be."""
 
 
 def leak_report(
     *,
-    secret: str | bytes | Sequence[str | bytes],
-    store: KeyStore | KeySource | None = None,
+    public_keys: Mapping[str, str] | Callable[[], Mapping[str, str]],
+    store: Source | None = None,
     url: str = "/leaked-keys",
     rate: str = "60/minute",
     name: str = KIND,
 ) -> Blueprint:
-    """Return a blueprint with one endpoint to which a secret scanner posts leaked keys.
+    """Return a blueprint with one endpoint to which GitHub posts leaked keys.
 
-    The answer is a 204 without a body, whatever was posted: which of the tokens were ours, not even the scanner
-    learns, so its secret is worth nothing to somebody who wants to sort a heap of stolen keys. For the same reason
-    every store is asked for every token; only the time that a revocation itself takes is not hidden. As it says so
-    little, a report may be repeated, and after a 503, with ``Retry-After``, it must be.
+    Each reported key of the app is revoked, by whichever of its secrets it was found, logged as a warning by its id,
+    and sent by the signals ``key_revoked`` and ``key_leaked``. A key in a store that revokes nothing, such as
+    ``GUARD_API_KEYS``, is logged as an error. The endpoint asks for no API key or login, even if the whole app does.
 
-    Every key that is ours is revoked, by whichever of its secrets it was found. Each is logged as a warning, by id, and
-    sent by the signals ``key_revoked`` and ``key_leaked``; one in a store that revokes nothing, such as
-    ``GUARD_API_KEYS``, is logged as an error. No API key or login is asked for here, even if the whole app wants one.
+    The answer is an empty 204. GitHub would also take labels of true and false positives, but a key that an earlier
+    report has revoked is not found any more, and would be called a false positive. A missing or invalid signature is a
+    401, a body over 1 MiB a 413, and a body that is not a report a 400. While keys cannot be looked up, or public keys
+    not be fetched, the answer is a 503 with ``Retry-After``: the report must be sent again.
 
-    A missing or bad signature is a 401, a body over 1 MiB a 413, and one that is no list of at most 1000 tokens a 400.
-
-    :param secret: what the scanner signs with, at least 16 bytes; several while it is being changed.
-    :param store: where leaked keys are looked up and revoked; None for the app's own. Another one is another cache: the
-        app goes on accepting a key that it has just verified for up to the ``cache`` seconds of its own store.
-    :param url: where the endpoint is.
+    :param public_keys: the public keys of the reporter in PEM, by identifier; or a callable that returns such a
+        mapping, called when a report comes, again after an hour, and for an unknown identifier. Give it a timeout.
+    :param store: where leaked keys are looked up and revoked; None for the app's own store. Another store has a cache
+        of its own: the app goes on accepting a key that it has just verified for up to the ``cache`` seconds.
+    :param url: the path of the endpoint.
     :param rate: how many reports one address may post.
     :param name: the name of the blueprint.
-    :raises ConfigError: if an option cannot be meant.
+    :raises ConfigError: for an invalid option, and if cryptography is not installed.
     """
-    from ..authentication.require_auth import require_auth
-    from ..rate_limits.limit import limit
-    from .require_api_key import require_api_key  # these import this package
-
-    if store is not None and not isinstance(store, (KeyStore, KeySource)):
-        raise ConfigError(f"leak_report(store=…) must be a store, not a {type(store).__name__}")
     if not isinstance(url, str) or not url.startswith("/") or "<" in url:
         raise ConfigError(f"leak_report(url=…) must be a path such as '/leaked-keys', not {url!r}")
-    if not isinstance(name, str) or not name or "." in name:
-        raise ConfigError(f"leak_report(name=…) must be a name without dots, not {name!r}")
     blueprint = Blueprint(name, __name__)
-    protect(blueprint, limit(rate), signed_by(secret))
+    protect(blueprint, limit(rate), _signed_by(public_keys))
     exempt(require_api_key, require_auth)(blueprint)
     blueprint.add_url_rule(url, "receive", _receiver(store), methods=["POST"])
     return blueprint
 
 
-@dataclass(frozen=True, slots=True)
-class _Leak:
-    """A token, and where it was found."""
-
-    token: str = field(repr=False)
-    url: str = field(repr=False)
+# The signature ----------------------------------------------------------------------------------------------------
 
 
-def _receiver(store: KeyStore | KeySource | None) -> Callable[[], tuple[str, int]]:
+def _signed_by(public_keys: Any) -> Middleware:
+    """Return the policy that lets only reports through that are signed with one of `public_keys`."""
+    with extra("jwt", "cryptography", "leak_report(…)"):
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+        from cryptography.hazmat.primitives.hashes import SHA256
+    if not callable(public_keys):
+        _read(public_keys)  # so that a mistake is found here
+    fetch = public_keys if callable(public_keys) else lambda: public_keys
+    fetched = Fetched(fetch, _read, "leak_report(public_keys=…)")
+
+    @middleware(phase=Phase.AUTHENTICATE)
+    def signature(request: Request) -> None:
+        identifier = request.headers.get("Github-Public-Key-Identifier")
+        presented = request.headers.get("Github-Public-Key-Signature")
+        if not identifier or not presented:
+            raise _unsigned("The report is not signed.", "missing")
+        try:
+            key = fetched.get(KEYS_FOR).get(identifier) or fetched.get_newer(KEYS_FOR).get(identifier)
+        except NotFetched as error:
+            raise _come_again() from error
+        if key is None:
+            raise _unsigned("The report is signed with an unknown key.", "unknown_key")
+        try:
+            key.verify(b64decode(presented, validate=True), _body(request), ECDSA(SHA256()))
+        except (ValueError, InvalidSignature):
+            raise _unsigned("The signature does not fit the report.", "mismatch") from None
+
+    return signature
+
+
+def _read(public_keys: Any) -> dict[str, Any]:
+    """Return the keys of a mapping that are on the curve P-256: others may be there for another purpose."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    keys = {}
+    for identifier, pem in public_keys.items() if isinstance(public_keys, Mapping) else ():
+        try:
+            key: Any = load_pem_public_key(pem.encode())
+        except (ValueError, AttributeError, UnsupportedAlgorithm):
+            continue
+        if getattr(getattr(key, "curve", None), "name", "") == "secp256r1":
+            keys[identifier] = key
+    if not keys:
+        raise ConfigError(
+            "leak_report(public_keys=…) must be a mapping of identifiers to public keys in PEM, or a callable that"
+            " returns one; it has no key on the curve P-256"
+        )
+    return keys
+
+
+def _body(request: Request) -> bytes:
+    """Return the body, of which no more is read than a report may have.
+
+    A hook of the app may have read the body, so Flask is asked for it. Where nobody has begun to read, Flask gets a
+    stream that ends one byte past our limit. (Flask 3.0 cannot set the limit of a single request.)
+    """
+    largest = min(LARGEST_BODY, request.max_content_length or LARGEST_BODY)
+    try:
+        if "stream" not in vars(request):
+            request.stream = get_input_stream(request.environ, max_content_length=largest + 1)
+        body = request.get_data()
+    except RequestEntityTooLarge:
+        body = None
+    if body is None or len(body) > largest:
+        raise ReportTooLarge(f"A report has at most {largest} bytes.", policy=KIND, reason="size")
+    return body
+
+
+def _unsigned(detail: str, reason: str) -> Denied:
+    challenge = [("WWW-Authenticate", f'Signature realm="{KIND}"')]
+    return Unauthenticated(detail, policy=KIND, reason=reason, headers=challenge)
+
+
+def _come_again() -> Denied:
+    detail = "The report cannot be dealt with just now. Send it again."
+    return store_unavailable(detail, KIND, retry_after=RETRY_WHEN_DOWN)
+
+
+# The report -------------------------------------------------------------------------------------------------------
+
+
+def _receiver(source: Source | None) -> Callable[[], tuple[str, int]]:
     def stores_of(state: AppState) -> tuple[KeyStore, ...]:
-        if store is None and key_store_of(state) is None:
-            log.warning("%r takes reports of leaked keys, and has no keys", state.app.name)
-        return single_stores(key_store_of(state) if store is None else key_store(store, state.app))
+        return single_stores(key_store_of(state) if source is None else key_store(source, state.app))
 
     def receive() -> tuple[str, int]:
         state = AppState.of(current_flask())
@@ -110,7 +192,7 @@ def _receiver(store: KeyStore | KeySource | None) -> Callable[[], tuple[str, int
             leaks = _leaks(request.get_data())
             reached = [_revoke_leaked(each, leaks) for each in state.service(stores_of)]
             if not all(reached):
-                raise _unavailable()
+                raise _come_again()
         except Denied as denial:
             denial.error_format = state.config[ERROR_FORMAT]
             raise
@@ -119,40 +201,31 @@ def _receiver(store: KeyStore | KeySource | None) -> Callable[[], tuple[str, int
     return receive
 
 
-def _leaks(body: bytes) -> list[_Leak]:
-    """Return what is reported, each token once, without those that no header field could present as a key."""
+def _leaks(body: bytes) -> dict[str, str]:
+    """Return the reported tokens that a header field could present as a key, and the address of each."""
     try:
-        entries = json.loads(body)
-    except (ValueError, RecursionError):
-        raise _malformed("The report is not JSON.") from None
-    if not isinstance(entries, list):
-        raise _malformed("The report must be a list.")
-    if len(entries) > MOST_TOKENS:
-        raise _malformed(f"A report has at most {MOST_TOKENS} tokens.")
-    leaks = {leak.token: leak for leak in map(_leak, entries)}
-    return [leak for token, leak in leaks.items() if 0 < len(token) <= LONGEST_TOKEN and _is_text(token)]
-
-
-def _leak(entry: Any) -> _Leak:
-    if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
-        raise _malformed('Each entry of the report must be an object with a "token".')
-    if not all(isinstance(entry.get(name), (str, type(None))) for name in ("type", "url", "source")):
-        raise _malformed('"type", "url" and "source" must be strings.')
-    return _Leak(entry["token"], entry.get("url") or "")
+        tokens = {entry["token"]: entry.get("url") or "" for entry in json.loads(body)}
+        if not all(isinstance(each, str) for pair in tokens.items() for each in pair):
+            raise TypeError
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        detail = 'The report must be a JSON list of objects with a "token" and a "url".'
+        raise InvalidRequest(detail, policy=KIND, reason="malformed") from None
+    return {token: url for token, url in tokens.items() if 0 < len(token) <= LONGEST_KEY and _is_text(token)}
 
 
 def _is_text(token: str) -> bool:
-    """Return whether `token` is text: JSON can write halves of characters, which are none."""
+    """Return whether `token` is text: JSON can write half of a character, which is none."""
     return not any("\ud800" <= c <= "\udfff" for c in token)
 
 
-def _revoke_leaked(store: KeyStore, leaks: list[_Leak]) -> bool:
-    """Revoke those of `leaks` that are keys of `store`. Return False if it cannot be reached; then it is left alone."""
+def _revoke_leaked(store: KeyStore, leaks: dict[str, str]) -> bool:
+    """Revoke the keys of `store` among `leaks`. Return False if the store is unreachable; it is asked no more then."""
     try:
-        for leak in leaks:
-            key = store.lookup(leak.token)
-            if key is not None:
-                _revoke(store, key, _shown_url(leak.url, leaks))
+        for token, url in leaks.items():
+            if key := store.lookup(token):
+                holds_key = any(each in unquote(url) or each in url for each in leaks)
+                place = "(an address that holds a key)" if holds_key else printable(url or "(an unknown place)")
+                _revoke(store, key, place)
     except KeyStoreUnavailable as error:
         log.warning("leaked API keys cannot be looked up and revoked just now: %s", error)
         return False
@@ -160,7 +233,13 @@ def _revoke_leaked(store: KeyStore, leaks: list[_Leak]) -> bool:
 
 
 def _revoke(store: KeyStore, key: ApiKey, url: str) -> None:
-    failure = _failure(store, key.id)
+    failure = ""
+    try:
+        getattr(store, "revoke", _cannot_revoke)(key.id)
+    except ConfigError as error:
+        failure = str(error)
+    except LookupError:  # somebody else has removed the key
+        pass
     if failure:
         log.error("API key %s has leaked at %s, and CANNOT BE REVOKED: %s", printable(key.id), url, failure)
     else:
@@ -168,36 +247,5 @@ def _revoke(store: KeyStore, key: ApiKey, url: str) -> None:
     key_leaked.send(store, key=key, url=url, revoked=not failure)
 
 
-def _failure(store: KeyStore, key_id: str) -> str:
-    """Revoke a key. Return why that cannot be done, or an empty string."""
-    revoke = getattr(store, "revoke", None)
-    if not callable(revoke):
-        return f"{type(store).__name__} revokes no keys, so take it out there"
-    try:
-        revoke(key_id)
-    except ConfigError as error:
-        return str(error)
-    except LookupError:  # it was removed in the meantime
-        pass
-    return ""
-
-
-def _shown_url(url: str, leaks: list[_Leak]) -> str:
-    """Return `url` fit for a log, which it is not if it holds a reported token."""
-    plain = unquote(url)
-    if any(leak.token in plain or leak.token in url for leak in leaks):
-        return "(an address that holds a key)"
-    return printable(url) if url else "(an unknown place)"
-
-
-def _malformed(detail: str) -> Denied:
-    return InvalidRequest(detail, policy=KIND, reason="malformed")
-
-
-def _unavailable() -> Denied:
-    return StoreUnavailable(
-        "Keys cannot be looked up just now. Send this report again.",
-        policy=KIND,
-        reason="store",
-        headers=[("Retry-After", str(RETRY_WHEN_DOWN))],
-    )
+def _cannot_revoke(_key_id: str) -> None:
+    raise ConfigError("its store revokes no keys, so take the key out there")

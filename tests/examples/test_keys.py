@@ -17,12 +17,10 @@ from typing import Any
 
 import pytest
 
-from flask_guard.keys.leaked_keys import sign
-
 from ..conftest import free_port, is_listening, stop, wait_for
+from ..keys.reports import PUBLIC_KEYS, report_of, signed
 from ..readme import ROOT
 
-SCANNER_SECRET = "what the scanner signs with"
 EXAMPLE = ROOT / "examples" / "keys.py"
 BOUND = 5
 """Seconds within which a revocation reaches a running server."""
@@ -38,7 +36,7 @@ class Example:
         self.folder = folder
         self.port = free_port()
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("FLASK_", "WERKZEUG_"))}
-        self.environ = {**environ, "FLASK_SCANNER_SECRET": SCANNER_SECRET}
+        self.environ = {**environ, "FLASK_SCANNER_KEYS": json.dumps(PUBLIC_KEYS)}
 
     def start(self) -> subprocess.Popen[bytes]:
         """Return the running server."""
@@ -125,10 +123,10 @@ def test_a_key_lives_as_the_docstring_tells(example: Example) -> None:
 
 def test_a_key_that_a_scanner_reports_is_refused_at_once(example: Example) -> None:
     secret = example.run("create")[1]["secret"]
-    report = json.dumps([{"token": secret, "url": "https://git.example/.env"}]).encode()
+    report = report_of(secret)
     before = example.status_with(secret)
 
-    answer = example.request("POST", "/leaked-keys", report, X_Signature=sign(report, SCANNER_SECRET))
+    answer = example.request("POST", "/leaked-keys", report, **signed(report))
 
     assert (before, answer, example.status_with(secret)) == (200, (204, b""), 401)
 
