@@ -1,4 +1,4 @@
-"""What authentication declares: the config key of the realm, which API keys use too."""
+"""Declarations of authentication: the config key of the realm, which API keys use too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from ..core.config import Setting
 from ..support.options import realm
 
 REALM: Setting[str] = Setting("GUARD_REALM", "api", realm)
-"""The realm of challenges that name none."""
+"""The realm of the challenges of policies without a realm of their own."""
 
 CONCERN: Concern = Concern(settings=(REALM,), denying=("require_auth",))

@@ -1,4 +1,4 @@
-"""What the commands share: how they read options, print facts, and end."""
+"""Tools of all commands: reading options, printing facts, and ending with an exit code."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ..support.text import printable
 T = TypeVar("T")
 LONGEST_CELL = 1000
 NEVER = ("expires", "last_used")
-"""Facts that are moments which may never come."""
+"""Facts that are timestamps, where none means never."""
 
 
 class Failure(click.ClickException):
-    """Ends the command with one line on standard error and an exit code of ours."""
+    """Ends the command with one line on standard error, and with an exit code of its own."""
 
     def __init__(self, exit_code: int, message: str) -> None:
         super().__init__(printable(message, 1000))
@@ -35,7 +35,7 @@ class Failure(click.ClickException):
 
 
 def reading(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Return `read` as the type of an option, whose refusals are click's."""
+    """Return `read` as the type of an option: what it refuses, click reports."""
 
     def convert(text: str) -> T:
         try:
@@ -57,7 +57,7 @@ repeatable: Callable[..., Decorator] = partial(click.option, multiple=True)
 
 
 def check_can_ask(yes: bool, what: str) -> None:
-    """End the command if a question that it needs can neither be asked nor is answered."""
+    """End the command if its question can neither be asked nor is answered by --yes."""
     if not yes and not sys.stdin.isatty():
         raise click.UsageError(f"{what} needs a terminal to ask on, or --yes")
 
@@ -66,23 +66,23 @@ def check_can_ask(yes: bool, what: str) -> None:
 
 
 def app_state() -> AppState:
-    """Return what flask_guard keeps for the app of the command."""
+    """Return the state of the app of the command."""
     return AppState.of(current_flask())
 
 
 def refuse_whole_key(key_id: str | None) -> None:
-    """End the command if what was given turned out to be the key with the id `key_id`, and not an id."""
+    """End the command if its argument is a whole key, whose id is `key_id`, and not an id."""
     if key_id is not None:
         raise click.UsageError(
-            f"this is a whole key, and not an id: give the id {key_id!r}. The key may be in the history of your shell"
-            " now: rotate it"
+            f"this is a whole key, and not an id: give the id {key_id!r}. Rotate the key: the history of your shell may"
+            " have it now"
         )
 
 
 def id_of_whole_key(store: KeyStore | None, text: str) -> str | None:
-    """Return the id of the key that `text` is; None if it is none. Nothing is looked up outside this process.
+    """Return the id if `text` is a whole key, else None. Nothing is looked up outside this process.
 
-    A key that a callable of the app's would know is not recognised.
+    A key that only a callable of the app knows is not recognised.
     """
     for each in single_stores(store):
         if isinstance(each, StoredKeys):
@@ -126,7 +126,7 @@ def print_facts(facts: dict[str, Any], as_json: bool) -> None:
 
 
 def print_table(columns: Sequence[str], facts: Iterable[dict[str, Any]], *, err: bool = False) -> None:
-    """Print the facts that `columns` names, in aligned columns."""
+    """Print the facts named by `columns`, in aligned columns."""
     rows = [[name.replace("_", " ").upper() for name in columns]]
     rows += [[as_text(name, each[name]) for name in columns] for each in facts]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, get_args
 
 import click
 from flask import current_app
@@ -15,8 +15,8 @@ from flask.cli import AppGroup
 from ..errors import ConfigError
 from ..keys import ApiKey, KeyStoreUnavailable, NewKey, StoredKeys, admin
 from ..keys.concern import key_store_of
+from ..keys.model import Status
 from ..keys.require_api_key import LONGEST_KEY
-from ..support.durations import parse_span
 from ..support.http_credentials import text_of
 from ..support.text import printable
 from .common import (
@@ -38,23 +38,24 @@ NO_SUCH_KEY = 3
 UNREACHABLE = 4
 NOT_STORED = 5
 
-COLUMNS = ("id", "name", "scopes", "status", "expires", "last_used")
+COLUMNS = ("id", "name", "scopes", "status", "expires", "last_used", "retiring")
 
 keys_group: AppGroup = AppGroup(
     "keys",
     help="""Make, list, rotate, revoke and verify the API keys of this app.
 
-    They are those of Guard(app, keys=SQLKeys()), RedisKeys(…) or the first such store in chain(…). A secret is shown
-    once, when it is made. Moments are ISO 8601 with a time zone (2031-01-31T12:00:00Z), or a date, which means its end
-    in UTC; spans are numbers of weeks, days, hours, minutes and seconds, such as 90d, 12h or 1d12h.
+    The keys are those of Guard(app, keys=SQLKeys()), RedisKeys(…) or the first such store in chain(…). A secret is
+    shown once, when it is made. Timestamps are ISO 8601 with a time zone (2031-01-31T12:00:00Z), or a date in UTC:
+    its beginning for --not-before, its end for --expires. Durations are numbers of weeks, days, hours, minutes and
+    seconds, such as 90d, 12h or 1d12h.
 
     \b
     Exit codes:
       0  done, or the key is valid
       1  the key is not valid or not active (verify); the question was answered with no (revoke)
-      2  the command line cannot be meant
+      2  the command line is invalid
       3  there is no such key
-      4  the store cannot be reached
+      4  the store is unreachable, or the record of the key is damaged
       5  the app has no keys that can be changed
     """,
 )
@@ -72,7 +73,7 @@ def _stored() -> StoredKeys:
         raise Failure(
             NOT_STORED,
             f"the API keys of {current_app.name!r} are not in a store that can be changed: write"
-            " Guard(app, keys=SQLKeys()), or keys=chain(SQLKeys(), …) to go on accepting those that there are",
+            " Guard(app, keys=SQLKeys()), or keys=chain(SQLKeys(), …) to keep the present keys",
         )
     return store
 
@@ -88,14 +89,14 @@ def _failures() -> Iterator[None]:
     """End the command as its exit codes say if a store refuses."""
     try:
         yield
-    except LookupError:  # its message has what was given as the id, which may be a secret that was pasted by mistake
-        raise Failure(NO_SUCH_KEY, "there is no such key; flask guard keys list shows those that there are") from None
+    except LookupError:  # its message has the typed id, which may be a secret that was pasted by mistake
+        raise Failure(NO_SUCH_KEY, "there is no such key; flask guard keys list shows all of them") from None
     except (KeyStoreUnavailable, ConfigError) as error:
         raise Failure(UNREACHABLE, str(error)) from None
 
 
 def _look_up(presented: str) -> ApiKey | None:
-    """Return what a request with `presented` would find."""
+    """Return the key that a request with `presented` would find."""
     store = key_store_of(app_state())
     if store is None or len(presented) > LONGEST_KEY:
         return None
@@ -103,44 +104,46 @@ def _look_up(presented: str) -> ApiKey | None:
         return store.lookup(text_of(presented))
     except KeyStoreUnavailable:
         raise
-    except Exception as error:  # noqa: BLE001  # a callable of the app's: what it says may have the key in it
+    except Exception as error:  # noqa: BLE001  # of a callable of the app: its message may have the key in it
         raise Failure(UNREACHABLE, f"looking the key up failed with {type(error).__name__}") from None
 
 
 def _print_new(new: NewKey, as_json: bool) -> None:
     print_facts({**admin.describe(new.key), "secret": new.secret}, as_json)
-    click.echo("This is the only time that the secret is shown: it will not be shown again.", err=True)
+    click.echo("Keep the secret now: it will not be shown again.", err=True)
 
 
 # The commands -----------------------------------------------------------------------------------------------------
 
 
 @keys_group.command("create")
-@click.option("--name", type=reading(str), default="", metavar="TEXT", help="Whose key it is, for people.")
-@repeatable("--scope", "scopes", type=reading(admin.parse_scope), metavar="SCOPE", help="What it may do. Repeatable.")
+@click.option("--name", type=reading(str), default="", metavar="TEXT", help="The owner of the key, for people.")
+@repeatable("--scope", "scopes", type=reading(admin.parse_scope), metavar="SCOPE", help="A scope. Repeatable.")
 @click.option(
-    "--expires", type=reading(admin.parse_when), metavar="WHEN", help="When it stops working; a span is from now."
+    "--expires", type=reading(admin.parse_end), metavar="WHEN", help="When it stops working; a duration is from now."
 )
-@click.option("--not-before", type=reading(admin.parse_when), metavar="WHEN", help="When it starts working.")
+@click.option("--not-before", type=reading(admin.parse_start), metavar="WHEN", help="When it starts working.")
 @click.option("--rate", type=reading(admin.parse_rate), metavar="RATE", help="A rate of its own, such as 100/minute.")
 @repeatable(
-    "--address", "addresses", type=reading(admin.parse_address), metavar="NET", help="Where it works. Repeatable."
+    "--address", "addresses", type=reading(admin.parse_address), metavar="NET", help="Works from there. Repeatable."
 )
-@repeatable(
-    "--claim", "claims", type=reading(admin.parse_claim), metavar="NAME=VALUE", help="A note on it. Repeatable."
-)
+@repeatable("--claim", "claims", type=reading(admin.parse_claim), metavar="NAME=VALUE", help="A note. Repeatable.")
 @json_option
 def create(claims: tuple[tuple[str, str], ...], as_json: bool, **options: Any) -> None:
     """Make a key, and show its secret, once."""
     if len(dict(claims)) < len(claims):
         raise click.UsageError("--claim has the same name twice")
+    starts: datetime | None = options["not_before"]
+    ends: datetime | None = options["expires"]
+    if starts is not None and ends is not None and ends <= starts:
+        raise click.UsageError("--expires is before --not-before: the key would never work")
     with _failures():
         new = _stored().create(claims=dict(claims), **options)
     _print_new(new, as_json)
 
 
 @keys_group.command("list")
-@click.option("--status", type=click.Choice(["active", "revoked", "expired"]), help="Only those in this state.")
+@click.option("--status", type=click.Choice(get_args(Status)), help="Only the keys in this state.")
 @json_option
 def list_keys(status: str | None, as_json: bool) -> None:
     """List the keys, the oldest first."""
@@ -156,7 +159,7 @@ def list_keys(status: str | None, as_json: bool) -> None:
 @_id_argument
 @json_option
 def show(key_id: str, as_json: bool) -> None:
-    """Show all that is known of a key, but not its secret."""
+    """Show all facts about a key, but not its secret."""
     store = _stored()
     with _failures():
         key = store.get(_checked_id(store, key_id))
@@ -165,14 +168,19 @@ def show(key_id: str, as_json: bool) -> None:
 
 @keys_group.command("rotate")
 @_id_argument
-@click.option("--overlap", type=reading(parse_span), metavar="SPAN", help="How long the old secret still works.")
+@click.option(
+    "--overlap", type=reading(admin.parse_overlap), metavar="DURATION", help="How long the secret before still works."
+)
 @json_option
 def rotate(key_id: str, overlap: timedelta | None, as_json: bool) -> None:
-    """Give a key a new secret, and show that, once."""
+    """Give a key a new secret, and show the secret, once.
+
+    Without --overlap, all earlier secrets end at once.
+    """
     store = _stored()
     with _failures():
         if store.get(_checked_id(store, key_id)).revoked is not None:
-            raise Failure(NO_SUCH_KEY, "this key has been revoked, and cannot be rotated: create another")
+            raise Failure(NO_SUCH_KEY, "this key has been revoked and cannot be rotated: create another")
         new = store.rotate(key_id, overlap=overlap or 0)
     _print_new(new, as_json)
 
@@ -182,7 +190,7 @@ def rotate(key_id: str, overlap: timedelta | None, as_json: bool) -> None:
 @yes_option
 @json_option
 def revoke(key_id: str, yes: bool, as_json: bool) -> None:
-    """Make a key work no more. It asks first."""
+    """End a key. The command asks first."""
     check_can_ask(yes, "revoking a key")
     store = _stored()
     with _failures():
@@ -198,8 +206,8 @@ def revoke(key_id: str, yes: bool, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def verify(context: click.Context, as_json: bool) -> None:
-    """Read a key from standard input, and say whether it is valid, and for what."""
-    if context.args:  # click's own message would show it
+    """Read a key from standard input, and say whether it is valid and what it may do."""
+    if context.args:  # the message of click would show the key
         raise click.UsageError("the key is read from standard input, not from the command line, which others can see")
     presented = _read_key()
     with _failures():

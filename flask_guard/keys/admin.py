@@ -1,17 +1,17 @@
-"""What tools that administer keys need: the store that can be changed, a key as plain values, what people type."""
+"""Tools for the administration of keys: the store that can be changed, keys as plain values, and typed options."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, time, timedelta, timezone
 from typing import Any
 
 from ..errors import ConfigError
 from ..rate_limits.storage import parse_rates
 from ..support.addresses import networks
-from ..support.durations import units
-from .model import ApiKey, KeyStore, moment, scope_tokens
+from ..support.durations import parse_span, units
+from .model import ApiKey, KeyStore, scope_tokens, timestamp
 from .sources import single_stores
-from .stored import StoredKeys
+from .stored import LONGEST_OVERLAP, StoredKeys
 
 
 def stored_keys(store: KeyStore | None) -> StoredKeys | None:
@@ -20,7 +20,7 @@ def stored_keys(store: KeyStore | None) -> StoredKeys | None:
 
 
 def describe(key: ApiKey) -> dict[str, Any]:
-    """Return what is known of `key` as values that JSON can hold: moments in ISO 8601, scopes sorted. No secret."""
+    """Return the facts about `key` as values that JSON can hold: timestamps in ISO 8601, scopes sorted. No secret."""
     return {
         "id": key.id,
         "name": key.name,
@@ -31,30 +31,57 @@ def describe(key: ApiKey) -> dict[str, Any]:
         "expires": _iso(key.expires),
         "last_used": _iso(key.last_used),
         "revoked": _iso(key.revoked),
+        "retiring": [_iso(each) for each in key.retiring],
         "rate": key.rate,
         "addresses": [str(each) for each in key.addresses],
         "claims": dict(key.claims),
     }
 
 
-def parse_when(text: str) -> datetime | None:
-    """Return the moment that `text` means: one in ISO 8601, a date, or a span from now with its units.
+def parse_end(text: str) -> datetime | None:
+    """Return a typed timestamp in the future. A date means its end in UTC, a duration is from now.
 
-    :raises ConfigError: if it means none.
+    :raises ConfigError: for any other text.
     """
+    end = _parse_when(text, time.max)
+    if end is not None and end <= datetime.now(timezone.utc):
+        raise ConfigError(f"{text!r} is in the past: a key that expires then would never work")
+    return end
+
+
+def parse_start(text: str) -> datetime | None:
+    """Return a typed timestamp. A date means its beginning in UTC, a duration is from now.
+
+    :raises ConfigError: for any other text.
+    """
+    return _parse_when(text, time.min)
+
+
+def _parse_when(text: str, of_day: time) -> datetime | None:
     span = units(text)
     try:
-        return datetime.now(timezone.utc) + span if span is not None else moment(text, "moment")
+        return datetime.now(timezone.utc) + span if span is not None else timestamp(text, "timestamp", of_day=of_day)
     except OverflowError:
         raise ConfigError(f"{text!r} is too far away") from None
     except ConfigError as error:
-        raise ConfigError(f"{str(error).removeprefix('moment: ')}, or a span such as 90d or 12h") from None
+        raise ConfigError(f"{str(error).removeprefix('timestamp: ')}, or a duration such as 90d or 12h") from None
+
+
+def parse_overlap(text: str) -> timedelta:
+    """Return a typed overlap of a rotation.
+
+    :raises ConfigError: if `text` is not a duration, or one that is too long.
+    """
+    span = parse_span(text)
+    if span > LONGEST_OVERLAP:
+        raise ConfigError(f"{text!r} is too long: an overlap has at most {LONGEST_OVERLAP.days} days")
+    return span
 
 
 def parse_scope(text: str) -> str:
-    """Return `text` if it is a scope.
+    """Return a typed scope.
 
-    :raises ConfigError: if it is none.
+    :raises ConfigError: if `text` is not a scope.
     """
     try:
         return scope_tokens(text, "scope")[0]
@@ -64,18 +91,18 @@ def parse_scope(text: str) -> str:
 
 
 def parse_rate(text: str) -> str:
-    """Return `text` if it is a rate.
+    """Return a typed rate.
 
-    :raises ConfigError: if it is none.
+    :raises ConfigError: if `text` is not a rate.
     """
     parse_rates(text, "a rate")
     return text
 
 
 def parse_address(text: str) -> str:
-    """Return `text` if it is an address or a network.
+    """Return a typed address or network.
 
-    :raises ConfigError: if it is neither.
+    :raises ConfigError: if `text` is neither.
     """
     return str(networks(text, "a network")[0])
 
@@ -83,7 +110,7 @@ def parse_address(text: str) -> str:
 def parse_claim(text: str) -> tuple[str, str]:
     """Return the name and the value in ``NAME=VALUE``.
 
-    :raises ConfigError: if it is not that.
+    :raises ConfigError: if `text` has another form.
     """
     name, equals, value = text.partition("=")
     if not name or not equals:

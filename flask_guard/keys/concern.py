@@ -1,4 +1,4 @@
-"""What API keys declare: the config key that lists them, and the store of an app."""
+"""Declarations of API keys: the config key that lists them, and the store of an app."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ API_KEYS: Setting[Any] = Setting("GUARD_API_KEYS", None, optional(_mapping))
 
 
 def key_store_of(state: AppState) -> KeyStore | None:
-    """Return the app's store of keys, or None if there are no keys at all."""
+    """Return the app's store of keys, or None if there are no keys."""
     return state.resource(_make_key_store)
 
 

@@ -1,7 +1,7 @@
-"""What a stored key looks like: ``<prefix>_<env>_<id><secret><checksum>``, in base62.
+"""The form of a stored key: ``<prefix>_<env>_<id><secret><checksum>``, in base62.
 
 The prefix lets secret scanners find leaked keys, the id lets support name one, the secret has more than 160 bits of
-randomness, and the checksum (CRC-32) tells nonsense from a key without a look-up.
+randomness, and the checksum (CRC-32) tells nonsense from keys without a look-up.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 
 @dataclass(frozen=True, slots=True)
 class KeyFormat:
-    """The two names that every key of an application begins with.
+    """The two names at the beginning of every key of an application.
 
-    :param prefix: whose keys these are, such as the name of the service.
-    :param env: where they work, such as ``live`` or ``test``.
-    :raises ConfigError: if one is not 1 to 16 lower-case letters and digits, a letter first.
+    :param prefix: the owner of the keys, such as the name of the service.
+    :param env: the environment in which they work, such as ``live`` or ``test``.
+    :raises ConfigError: if a name is not 1 to 16 lower-case letters and digits, a letter first.
     """
 
     prefix: str = "fg"
@@ -40,7 +40,7 @@ class KeyFormat:
 
     @property
     def pattern(self) -> str:
-        """Return the regular expression by which a secret scanner finds such keys."""
+        """Return a regular expression for secret scanners, which finds such keys."""
         return rf"\b{self.prefix}_{self.env}_[0-9A-Za-z]{{{ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH}}}\b"
 
     def new(self, key_id: str) -> str:
@@ -49,7 +49,7 @@ class KeyFormat:
         return body + _checksum(body)
 
     def id_of(self, presented: str) -> str | None:
-        """Return the id in `presented`, or None if that is no key of this format."""
+        """Return the id in `presented`, or None if `presented` has another form."""
         head = f"{self.prefix}_{self.env}_"
         length = len(head) + ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH
         if len(presented) != length or not presented.startswith(head) or not presented.isascii():

@@ -14,7 +14,7 @@ log: logging.Logger = logging.getLogger("flask_guard")
 TOUCH_EVERY = 60.0
 """Seconds between two notes of when a key was last used."""
 TOUCH_DELAY = 0.5
-"""Seconds for which such notes are gathered before they are written."""
+"""Seconds for which notes are gathered before they are written."""
 MOST_NOTED = 10_000
 """Keys whose last note is remembered."""
 
@@ -33,7 +33,7 @@ class Usage:
     def note(self, key_id: str, now: float) -> None:
         """Note that a key is used, unless that was noted within a minute.
 
-        :param now: the monotonic clock, in seconds.
+        :param now: the time on the monotonic clock, in seconds.
         """
         if now - self._noted.get(key_id, -TOUCH_EVERY) >= TOUCH_EVERY:
             self._note(key_id, now)
@@ -50,7 +50,7 @@ class Usage:
                 self._timer.start()
 
     def flush(self) -> None:
-        """Write what was noted, and wait for a write that has begun: the table may be closed afterwards."""
+        """Write the notes, and wait for a write that has begun: the table may be closed afterwards."""
         with self._writing:
             with self._lock:
                 used, self._to_write = self._to_write, {}
@@ -59,4 +59,4 @@ class Usage:
                 if used:
                     self._table.touch(used)
             except KeyStoreUnavailable:
-                log.warning("when keys were last used could not be written, because the key store cannot be reached")
+                log.warning("when keys were last used could not be written: the key store is unreachable")

@@ -1,11 +1,11 @@
-"""What an API key is once its secret has been verified, and what looks one up."""
+"""An API key after its secret has been verified, and the protocol of the stores that look keys up."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timezone
+from datetime import date, datetime, time, timezone
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -13,30 +13,38 @@ from ..errors import ConfigError, GuardError
 from ..rate_limits.storage import parse_rates
 from ..support.addresses import Network, lies_in, networks
 
-Moment: TypeAlias = "datetime | date | str | float | None"
+Timestamp: TypeAlias = "datetime | date | str | float | None"
 Status: TypeAlias = Literal["active", "expired", "revoked", "not yet valid"]
 
 
 class KeyStoreUnavailable(GuardError):
-    """Keys cannot be looked up just now. The client gets a 503, and is not let in."""
+    """Keys cannot be looked up just now. The client gets a 503, and is not let in.
+
+    :ivar is_logged: whether the log already says so, because the store has been unreachable for a while.
+    """
+
+    def __init__(self, message: str, *, is_logged: bool = False) -> None:
+        super().__init__(message)
+        self.is_logged: bool = is_logged
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A verified API key. It never holds the secret.
 
-    :param id: what names the key in logs, limits and reports.
-    :param name: whose it is, for people.
-    :param scopes: what it may do; see ``require_api_key(scopes=…)``.
-    :param expires: when it stops working; None for never. Moments need a time zone.
-    :param not_before: when it starts working.
-    :param claims: what else the application wants to know about it.
+    :param id: the name of the key in logs, limits and reports.
+    :param name: the owner of the key, for people.
+    :param scopes: what the key may do; see ``require_api_key(scopes=…)``.
+    :param expires: when the key stops working; None for never. Timestamps need a time zone.
+    :param not_before: when the key starts working.
+    :param claims: any other facts that the application wants to know about the key.
     :param rate: a rate of its own, for ``limit(lambda: current_api_key.rate, by="api_key")``.
-    :param addresses: the networks that it may be used from; empty for all.
-    :param created: when it was made.
-    :param last_used: when it was last used, to about a minute.
-    :param revoked: when it was revoked.
-    :raises ConfigError: for an empty id, a malformed scope, rate or network, or a moment without a time zone.
+    :param addresses: the networks from which the key may be used; empty for all.
+    :param created: when the key was made.
+    :param last_used: when the key was last used, to about a minute.
+    :param revoked: when the key was revoked.
+    :param retiring: until when each secret still works that a rotation has replaced.
+    :raises ConfigError: for an empty id, a malformed scope, rate or network, or a timestamp without a time zone.
     """
 
     id: str
@@ -50,30 +58,37 @@ class ApiKey:
     created: datetime | None = None
     last_used: datetime | None = field(default=None, compare=False)
     revoked: datetime | None = None
+    retiring: tuple[datetime, ...] = field(default=(), compare=False)
     unrestricted: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id or not self.id.isprintable():
             raise ConfigError(f"a key id must be a printable string, not {self.id!r}")
+        of = f"of key {self.id!r}"
         if not isinstance(self.name, str):
-            raise ConfigError(f"the name of key {self.id!r} must be a string, not a {type(self.name).__name__}")
+            raise ConfigError(f"the name {of} must be a string, not a {type(self.name).__name__}")
         if not isinstance(self.claims, Mapping):
-            raise ConfigError(f"the claims of key {self.id!r} must be a mapping, not a {type(self.claims).__name__}")
+            raise ConfigError(f"the claims {of} must be a mapping, not a {type(self.claims).__name__}")
         if self.rate is not None:
-            parse_rates(self.rate, f"rate of key {self.id!r}")
-        set_to = object.__setattr__
-        set_to(self, "scopes", frozenset(scope_tokens(self.scopes, "scopes")))
-        set_to(self, "claims", MappingProxyType(dict(self.claims)))
-        set_to(self, "addresses", networks(self.addresses, f"addresses of key {self.id!r}"))
-        for name in ("expires", "not_before", "created", "last_used", "revoked"):
-            set_to(self, name, moment(getattr(self, name), f"{name} of key {self.id!r}"))
+            parse_rates(self.rate, f"rate {of}")
         limits = (self.expires, self.not_before, self.revoked)
-        set_to(self, "unrestricted", all(each is None for each in limits) and not self.addresses)
+        values: dict[str, object] = {
+            "scopes": frozenset(scope_tokens(self.scopes, f"scopes {of}")),
+            "claims": MappingProxyType(dict(self.claims)),
+            "addresses": networks(self.addresses, f"addresses {of}"),
+            "not_before": timestamp(self.not_before, f"not_before {of}", of_day=time.min),
+            "retiring": tuple(timestamp(each, f"retiring {of}") for each in self.retiring),
+            "unrestricted": all(each is None for each in limits) and not self.addresses,
+        }
+        for name in ("expires", "created", "last_used", "revoked"):
+            values[name] = timestamp(getattr(self, name), f"{name} {of}")
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def expired(self) -> bool:
         """Return whether the key's time is over."""
-        return self.expires is not None and datetime.now(timezone.utc) >= self.expires
+        return self.expires is not None and utc_now() >= self.expires
 
     @property
     def status(self) -> Status:
@@ -82,7 +97,7 @@ class ApiKey:
             return "revoked"
         if self.expired:
             return "expired"
-        if self.not_before is not None and datetime.now(timezone.utc) < self.not_before:
+        if self.not_before is not None and utc_now() < self.not_before:
             return "not yet valid"
         return "active"
 
@@ -91,23 +106,28 @@ class ApiKey:
         return not self.addresses or lies_in(address, self.addresses)
 
 
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(timezone.utc)
+
+
 @runtime_checkable
 class KeyStore(Protocol):
     """Looks keys up. Called by several threads at once."""
 
     def lookup(self, presented: str) -> ApiKey | None:
-        """Return the key whose secret is `presented`, or None. Its restrictions are checked by the caller.
+        """Return the key whose secret is `presented`, or None. The caller checks the restrictions of the key.
 
-        :param presented: whatever the client sent: any text up to 8 KiB.
-        :raises KeyStoreUnavailable: if it cannot be told.
+        :param presented: the text that the client sent: any text up to 8 KiB.
+        :raises KeyStoreUnavailable: if the key cannot be looked up.
         """
         ...
 
 
 def scope_tokens(scopes: str | Iterable[str], what: str) -> tuple[str, ...]:
-    """Return `scopes` as a tuple; a single string is one scope.
+    """Check for scopes; a single string is one scope. Return a tuple.
 
-    :raises ConfigError: if one is no scope-token (RFC 6749, section 3.3).
+    :raises ConfigError: if one is not a scope-token (RFC 6749, section 3.3).
     """
     if not isinstance(scopes, Iterable):
         raise ConfigError(f"{what} must be a list of scopes, not {scopes!r}")
@@ -121,12 +141,12 @@ def scope_tokens(scopes: str | Iterable[str], what: str) -> tuple[str, ...]:
     return tokens
 
 
-def moment(value: object, what: str) -> datetime | None:
-    """Return `value` as a moment in UTC: a datetime with a time zone, its ISO 8601 form, seconds since 1970, or a date.
+def timestamp(value: object, what: str, *, of_day: time = time.max) -> datetime | None:
+    """Return a timestamp in UTC, or None for None.
 
-    A date means the end of that day in UTC.
-
-    :raises ConfigError: if it is none of these, or has no time zone.
+    :param value: a datetime with a time zone, its ISO 8601 form, seconds since 1970, or a date.
+    :param of_day: the time of day in UTC that a date stands for: by default its end.
+    :raises ConfigError: if `value` is none of these, or has no time zone.
     """
     if isinstance(value, str):
         value = _parsed(value, what)
@@ -138,7 +158,7 @@ def moment(value: object, what: str) -> datetime | None:
                 return value.astimezone(timezone.utc)
             raise ConfigError(f"{what}: {value.isoformat()} has no time zone; write {value.isoformat()}+00:00 for UTC")
         if isinstance(value, date):
-            return datetime(value.year, value.month, value.day, 23, 59, 59, 999999, tzinfo=timezone.utc)
+            return datetime.combine(value, of_day, timezone.utc)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             return datetime.fromtimestamp(value, timezone.utc)
     except (OverflowError, OSError):
@@ -146,7 +166,7 @@ def moment(value: object, what: str) -> datetime | None:
     except ValueError as error:
         if isinstance(error, ConfigError):
             raise
-    raise ConfigError(f"{what}: {value!r} is not a moment; write one such as 2031-01-31T12:00:00+00:00")
+    raise _not_a_timestamp(value, what)
 
 
 def _parsed(text: str, what: str) -> datetime | date:
@@ -155,4 +175,8 @@ def _parsed(text: str, what: str) -> datetime | date:
             return date.fromisoformat(text)
         return datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        raise ConfigError(f"{what}: {text!r} is not a moment; write one such as 2031-01-31T12:00:00+00:00") from None
+        raise _not_a_timestamp(text, what) from None
+
+
+def _not_a_timestamp(value: object, what: str) -> ConfigError:
+    return ConfigError(f"{what}: {value!r} is not a timestamp; write one such as 2031-01-31T12:00:00+00:00")

@@ -1,26 +1,41 @@
-"""A stored key as a table holds it, and what a table has to do.
+"""Stored keys as a table holds them, and the protocol of such tables.
 
-A table only reads and writes records, one statement each; all that is clever about keys is in
-:class:`flask_guard.keys.StoredKeys`.
+A table only reads and writes records, one statement each. The logic of keys is in :class:`flask_guard.keys.StoredKeys`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .model import ApiKey
+from ..errors import ConfigError, GuardError
+from ..support.options import is_number
+from .model import ApiKey, KeyStoreUnavailable
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+
+class DamagedRecord(KeyStoreUnavailable):
+    """The record of one key cannot be read. The table works, and so do the other keys.
+
+    :param key_id: the id of the key.
+    :param reason: what is wrong with the record, without its content.
+    """
+
+    def __init__(self, key_id: str, reason: str) -> None:
+        super().__init__(f"the record of API key {key_id!r} is damaged: {reason}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """A stored key. It holds hashes of secrets and no secret; moments are seconds since 1970.
+    """A stored key. It holds hashes of secrets and no secret; timestamps are seconds since 1970.
 
     :ivar digest: the SHA-256 of the whole key, in hexadecimal; empty for a key that is only known as revoked.
-    :ivar retiring: hashes of earlier secrets that still work, and until when.
-    :ivar version: counts the changes, so that none is lost to another made at the same time.
+    :ivar retiring: hashes of earlier secrets that still work, and until when, the oldest first.
+    :ivar version: the number of changes, so that none is lost to another one made at the same time.
     """
 
     id: str
@@ -56,25 +71,86 @@ class KeyRecord:
         lists = {name: tuple(values[name]) for name in ("scopes", "addresses")}
         return cls(**{**values, **lists, "retiring": retiring})
 
-    def key(self) -> ApiKey:
-        """Return what the application sees of it."""
+    def live(self, now: float) -> tuple[tuple[str, float], ...]:
+        """Return the hashes of earlier secrets that still work at `now`, and until when."""
+        return tuple(each for each in self.retiring if each[1] > now)
+
+    def key(self, now: float) -> ApiKey:
+        """Return the key as the application sees it."""
+        timestamps: dict[str, Any] = {
+            name: getattr(self, name) for name in ("expires", "not_before", "created", "last_used", "revoked")
+        }
+        retiring: Any = [until for _, until in self.live(now)]
+        addresses: Any = self.addresses
         return ApiKey(
             self.id,
             self.name,
             frozenset(self.scopes),
-            self.expires,  # type: ignore[arg-type]  # it takes seconds, too
-            self.not_before,  # type: ignore[arg-type]
-            self.claims,
-            self.rate,
-            self.addresses,  # type: ignore[arg-type]
-            self.created,  # type: ignore[arg-type]
-            self.last_used,  # type: ignore[arg-type]
-            self.revoked,  # type: ignore[arg-type]
+            claims=self.claims,
+            rate=self.rate,
+            addresses=addresses,
+            retiring=retiring,
+            **timestamps,
         )
 
 
+def read_record(key_id: str, load: Callable[[], KeyRecord | None]) -> KeyRecord | None:
+    """Return the record of `key_id` that `load` makes of the content of a table, or None if there is none.
+
+    :raises DamagedRecord: if the content has not the form of a record, or is that of another key.
+    """
+    try:
+        record = load()
+        if record is not None and not _is_sound(record, key_id):
+            raise ValueError("a field has another type")
+    except GuardError:  # which may be a ValueError, too
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise DamagedRecord(key_id, f"{type(error).__name__} while it was read") from error
+    return record
+
+
+def _is_sound(record: KeyRecord, key_id: str) -> bool:
+    digests = (record.digest, *(digest for digest, _ in record.retiring))
+    numbers = (record.version, record.created, *(until for _, until in record.retiring))
+    return (
+        record.id == key_id
+        and all(isinstance(each, str) and each.isascii() for each in digests)
+        and all(map(is_number, numbers))
+    )
+
+
+def readable(loads: Iterable[tuple[str, Callable[[], KeyRecord | None]]]) -> list[KeyRecord]:
+    """Return the records that can be read, and name the others in the log.
+
+    :param loads: the id of each record, and a function that makes the record.
+    """
+    records = []
+    for key_id, load in loads:
+        try:
+            record = read_record(key_id, load)
+        except DamagedRecord as damage:
+            log.error("%s", damage)
+        else:
+            records += [record] if record is not None else []
+    return records
+
+
+def key_of(record: KeyRecord, now: float) -> ApiKey:
+    """Return the key of a record that a table held.
+
+    :raises DamagedRecord: if a field has a value that no key may have.
+    """
+    try:
+        return record.key(now)
+    except (ValueError, TypeError) as error:
+        raise DamagedRecord(
+            record.id, str(error) if isinstance(error, ConfigError) else type(error).__name__
+        ) from error
+
+
 class KeyTable(Protocol):
-    """Where records are kept. Called by several threads, and changed by several processes, at once.
+    """The place of records. Called by several threads, and changed by several processes, at once.
 
     Every method raises :class:`~flask_guard.keys.KeyStoreUnavailable` if the table cannot be reached in time.
     """
@@ -84,7 +160,10 @@ class KeyTable(Protocol):
         ...
 
     def read(self, key_id: str) -> KeyRecord | None:
-        """Return the record of `key_id`, or None."""
+        """Return the record of `key_id`, or None.
+
+        :raises DamagedRecord: if the record cannot be read.
+        """
         ...
 
     def replace(self, record: KeyRecord) -> bool:
@@ -92,7 +171,7 @@ class KeyTable(Protocol):
         ...
 
     def all(self) -> Iterable[KeyRecord]:
-        """Return every record."""
+        """Return every record that can be read. The others are named in the log."""
         ...
 
     def touch(self, used: Mapping[str, float]) -> None:
@@ -100,5 +179,5 @@ class KeyTable(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...

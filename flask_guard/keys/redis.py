@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ..errors import ConfigError
+from ..support.extras import extra
+from ..support.options import number
 from .format import KeyFormat
 from .model import KeyStoreUnavailable
-from .records import KeyRecord
+from .records import KeyRecord, read_record, readable
 from .stored import StoredKeys
 
 _INSERT = """
@@ -36,12 +40,12 @@ return 1
 class RedisKeys(StoredKeys):
     """API keys in Redis.
 
-    :param url: such as ``redis://localhost:6379/0``; ``rediss://`` for TLS.
-    :param prefix: what the names of its Redis keys begin with. On a cluster, the part in braces keeps them in one slot.
-    :param timeout: for how many seconds an operation may wait for Redis.
-    :param format: what the keys look like.
+    :param url: a URL such as ``redis://localhost:6379/0``; ``rediss://`` for TLS.
+    :param prefix: the beginning of the names in Redis. On a cluster, the part in braces keeps them in one slot.
+    :param timeout: seconds that an operation may wait for Redis.
+    :param format: the form of the keys.
     :param cache: see :class:`StoredKeys`.
-    :raises ConfigError: if redis-py is not installed, or an option cannot be meant.
+    :raises ConfigError: for an invalid option, and if redis-py is not installed.
     """
 
     def __init__(
@@ -53,8 +57,7 @@ class RedisKeys(StoredKeys):
         format: KeyFormat | None = None,
         cache: float = 5.0,
     ) -> None:
-        if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or timeout <= 0:
-            raise ConfigError(f"RedisKeys(timeout=…) must be seconds, not {timeout!r}")
+        number(0.001, math.inf, "seconds")(timeout, "RedisKeys(timeout=…)")
         self._prefix = prefix
         super().__init__(_RedisTable(url, prefix, timeout), format=format, cache=cache)
 
@@ -66,19 +69,13 @@ class _RedisTable:
     """A hash for each key, and a set of their ids."""
 
     def __init__(self, url: str, prefix: str, timeout: float) -> None:
-        try:
+        with extra("redis", "redis-py", "RedisKeys"):
             import redis
-        except ImportError:
-            raise ConfigError(
-                "RedisKeys needs redis-py. Install it with: pip install 'flask-guard-kit[redis]'"
-            ) from None
         self._errors: tuple[type[Exception], ...] = (redis.RedisError,)
         self._prefix = prefix
         self._ids = f"{prefix}ids"
         try:
-            self._redis: Any = redis.Redis.from_url(
-                url, decode_responses=True, socket_timeout=timeout, socket_connect_timeout=timeout
-            )
+            self._redis: Any = redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
         except (ValueError, TypeError, AttributeError):
             raise ConfigError("RedisKeys(url=…) must be a URL such as redis://localhost:6379/0") from None
         self._insert, self._replace, self._touch = map(self._redis.register_script, (_INSERT, _REPLACE, _TOUCH))
@@ -91,8 +88,14 @@ class _RedisTable:
 
     def read(self, key_id: str) -> KeyRecord | None:
         """Return the record of `key_id`, or None."""
-        with self._reached():
-            return _load(self._redis.hgetall(self._name(key_id)))
+        try:
+            with self._reached():
+                fields = self._redis.hgetall(self._name(key_id))
+        except KeyStoreUnavailable as error:
+            if "WRONGTYPE" not in str(error.__cause__):
+                raise
+            fields = error  # Redis works, and has something else under this name
+        return read_record(key_id, lambda: _load(fields))
 
     def replace(self, record: KeyRecord) -> bool:
         """Write `record` if it is still of the version before."""
@@ -100,12 +103,14 @@ class _RedisTable:
             return bool(self._replace(keys=[self._name(record.id)], args=[_dump(record), record.version]))
 
     def all(self) -> Iterable[KeyRecord]:
-        """Return every record."""
+        """Return every record that can be read."""
         with self._reached():
+            ids = [each.decode("utf-8", "replace") for each in self._redis.smembers(self._ids)]
             pipeline = self._redis.pipeline(transaction=False)
-            for key_id in self._redis.smembers(self._ids):
+            for key_id in ids:
                 pipeline.hgetall(self._name(key_id))
-            return [record for values in pipeline.execute() if (record := _load(values)) is not None]
+            found = pipeline.execute(raise_on_error=False)
+        return readable((key_id, partial(_load, fields)) for key_id, fields in zip(ids, found, strict=True))
 
     def touch(self, used: Mapping[str, float]) -> None:
         """Note when keys were last used."""
@@ -134,9 +139,11 @@ def _dump(record: KeyRecord) -> str:
     return json.dumps(values)
 
 
-def _load(fields: Mapping[str, str]) -> KeyRecord | None:
+def _load(fields: Mapping[bytes, bytes] | Exception) -> KeyRecord | None:
     if not fields:
         return None
-    used = fields.get("used")
-    values = {**json.loads(fields["record"]), "version": int(fields["version"])}
+    if isinstance(fields, Exception):
+        raise TypeError
+    used = fields.get(b"used")
+    values = {**json.loads(fields[b"record"]), "version": int(fields[b"version"])}
     return KeyRecord.from_values({**values, "last_used": float(used) if used else None})

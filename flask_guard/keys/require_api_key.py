@@ -22,6 +22,7 @@ from ..support.http_credentials import SEVERAL, extract_from, extractor, quoted,
 from ..support.options import option
 from .concern import key_store_of
 from .model import ApiKey, KeyStore, KeyStoreUnavailable, scope_tokens
+from .records import DamagedRecord
 
 if TYPE_CHECKING:
     from ..core.policy import Target
@@ -170,7 +171,9 @@ def _finder(store: KeyStore | None) -> Callable[[str], ApiKey | None]:
         try:
             return lookup(presented if presented.isascii() else text_of(presented))
         except KeyStoreUnavailable as error:
-            log.warning("an API key cannot be verified: %s", error)
+            if not error.is_logged:
+                level = logging.ERROR if isinstance(error, DamagedRecord) else logging.WARNING
+                log.log(level, "an API key cannot be verified: %s", error)
             detail = "API keys cannot be verified just now."
             raise store_unavailable(detail, RequireApiKey.kind, retry_after=RETRY_WHEN_DOWN) from error
 

@@ -13,7 +13,8 @@ from itsdangerous import BadData, URLSafeSerializer, want_bytes
 from ..errors import ConfigError
 from ..support.http_credentials import is_canonical_base64url
 from .model import ApiKey
-from .stored import MOST_CACHED, StoredKeys
+from .remembered import MOST
+from .stored import StoredKeys
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -22,7 +23,7 @@ SALT = "flask_guard.keys.signed"
 
 
 class SignedKeys:
-    """API keys signed with itsdangerous (HMAC-SHA256): id, name, scopes and expiry travel in the key.
+    """API keys signed with itsdangerous (HMAC-SHA256). Id, name, scopes and expiry travel in the key.
 
     ::
 
@@ -30,13 +31,12 @@ class SignedKeys:
         with app.app_context():
             secret = SignedKeys.of(app).issue("ci", scopes=["orders:read"], expires="2031-01-31")
 
-    A signed key is readable by whoever holds it, and valid until it expires or the secret that signed it is retired.
+    The holder of a signed key can read it. It is valid until it expires, or the secret that signed it is retired. A
+    key that was verified once is remembered by its hash, so that its signature is not computed again.
 
-    A key that was verified once is remembered by its hash, so that its signature is not computed again.
-
-    :param secret_keys: the signing keys, the newest last. By default the app's ``SECRET_KEY``, after
+    :param secret_keys: the signing secrets, the newest last. By default the app's ``SECRET_KEY``, after
         ``SECRET_KEY_FALLBACKS``, whose signatures are still accepted.
-    :param revocations: stored keys in which revoked ids are noted, if keys shall be revocable before they expire.
+    :param revocations: stored keys in which revoked ids are noted, so that keys can be revoked before they expire.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class SignedKeys:
         return cls([*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key], revocations=revocations)
 
     def for_app(self, app: Flask) -> SignedKeys:
-        """Return this, with the secrets of `app` unless it has its own."""
+        """Return these keys, with the secrets of `app` unless they have their own."""
         revocations = self._revocations.for_app(app) if self._revocations is not None else None
         if self._serializer is None:
             return self.of(app, revocations=revocations)
@@ -89,7 +89,7 @@ class SignedKeys:
 
         :param expires: a datetime with a time zone, its ISO 8601 form, or seconds since 1970; None for never.
         """
-        key = ApiKey(id, name, scopes, expires)  # type: ignore[arg-type]  # it normalises both
+        key = ApiKey(id, name, scopes, expires)  # type: ignore[arg-type]  # ApiKey normalises both
         payload: dict[str, Any] = {"id": key.id}
         if key.name:
             payload["n"] = key.name
@@ -103,7 +103,7 @@ class SignedKeys:
     def lookup(self, presented: str) -> ApiKey | None:
         """Return the key that `presented` describes if its signature holds, or None.
 
-        :raises KeyStoreUnavailable: if whether it has been revoked cannot be told.
+        :raises KeyStoreUnavailable: if the store of revocations cannot be reached.
         """
         digest = hashlib.sha256(presented.encode("utf-8", "surrogatepass")).digest()
         key = self._verified.get(digest)
@@ -111,15 +111,15 @@ class SignedKeys:
             key = self._verify(presented)
             if key is None:
                 return None
-            if len(self._verified) >= MOST_CACHED:
+            if len(self._verified) >= MOST:
                 self._verified.clear()
             self._verified[digest] = key
         return None if self._revocations is not None and self._revocations.is_revoked(key.id) else key
 
     def revoke(self, key_id: str) -> None:
-        """Make every key with this id work no more.
+        """End every key with this id.
 
-        :raises ConfigError: if there is nowhere to note that.
+        :raises ConfigError: if there is no store of revocations.
         """
         if self._revocations is None:
             raise ConfigError("signed keys can be revoked only with SignedKeys(revocations=SQLKeys(…)) or RedisKeys")

@@ -28,7 +28,7 @@ Source: TypeAlias = "KeyStore | KeySource | Mapping[str, Any] | Callable[[str], 
 
 
 def key_store(source: Source | None, app: Flask) -> KeyStore | None:
-    """Return the store that `source` stands for, or None if there are no keys at all.
+    """Return the store that `source` stands for, or None if there are no keys.
 
     :raises ConfigError: if `source` is none of the forms that a source may have.
     """

@@ -19,7 +19,7 @@ _FIELDS = ("hash", "scopes", "expires", "name")
 
 
 class StaticKeys:
-    """API keys from a mapping, which is what ``GUARD_API_KEYS`` holds.
+    """API keys from a mapping, such as ``GUARD_API_KEYS``.
 
     ::
 
@@ -28,11 +28,11 @@ class StaticKeys:
             "shop": {"hash": "sha256:2bb8…", "scopes": ["orders:write"], "expires": "2031-01-31", "name": "The shop"},
         })
 
-    Only SHA-256 hashes are kept, which is sound for secrets that are random and long (not for passwords).
+    Only SHA-256 hashes are kept. That is sound for secrets that are random and long, but not for passwords.
 
     :param keys: by key id: a secret, its ``sha256:<64 hex digits>`` hash, or a dict with ``hash`` and, if wanted,
-        ``scopes``, ``expires`` and ``name``; see :class:`ApiKey` for these.
-    :raises ConfigError: for anything else, or if two ids have one secret.
+        ``scopes``, ``expires`` and ``name``; see :class:`ApiKey`.
+    :raises ConfigError: for an entry of another form, and for two ids with the same secret.
     """
 
     def __init__(self, keys: Mapping[str, str | Mapping[str, Any]]) -> None:
@@ -46,7 +46,7 @@ class StaticKeys:
     def lookup(self, presented: str) -> ApiKey | None:
         """Return the key whose secret is `presented`, or None."""
         digest = hashlib.sha256(presented.encode("utf-8", "surrogatepass")).digest()
-        # Timing tells nothing about a secret: what is compared is a hash, and nobody can choose how one begins.
+        # Timing tells nothing about a secret: hashes are compared, and nobody can choose how a hash begins.
         return self._by_digest.get(digest)
 
     def __len__(self) -> int:

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import hashlib
 import hmac
 import json
-import threading
-import time
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import time as time_of_day
 from datetime import timedelta
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..signals import key_created, key_revoked, key_rotated
 from ..support.addresses import networks
+from ..support.breaker import Breaker
+from ..support.durations import parse_span
+from ..support.options import number
+from ..support.text import printable
 from .format import KeyFormat, new_id
 from .last_used import Usage
-from .model import ApiKey, KeyStoreUnavailable, Moment, moment, scope_tokens
-from .records import KeyRecord, KeyTable
+from .model import ApiKey, KeyStoreUnavailable, Timestamp, scope_tokens, timestamp
+from .records import DamagedRecord, KeyRecord, KeyTable, key_of
+from .remembered import Remembered
 
 if TYPE_CHECKING:
     from flask import Flask
 
-MOST_CACHED = 10_000
-"""Verified keys that are remembered at once."""
+log: logging.Logger = logging.getLogger("flask_guard")
+
 TRIES = 100
 """How often a change is tried again when others change the same key at the same time."""
+MOST_RETIRING = 2
+"""Earlier secrets of a key that may work at the same time, beside the current one."""
+LONGEST_OVERLAP = timedelta(days=90)
+PROBED = "0" * 10
+"""The id that is looked up to find out whether the table is back. It need not be there."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that was just made, with its secret. The secret is nowhere else: show it once, and forget it."""
+    """A key that was just made, with its secret. The secret is stored nowhere: show it once, and forget it."""
 
     key: ApiKey
     secret: str = field(repr=False)
@@ -41,26 +53,29 @@ class NewKey:
 class StoredKeys:
     """Keys that can be made, listed, rotated and revoked while the application runs.
 
-    :param table: where they are kept.
-    :param format: what they look like.
-    :param cache: for how many seconds a verified key may be used without being looked up again: the time within which
-        a revocation reaches other processes, and for which verified keys go on working when the table is down.
+    While the table is unreachable, keys that were verified within `cache` seconds go on working. For any other key the
+    first look-up waits for the table, and the next ones fail at once, until a probe in the background finds it back.
+
+    :param table: the place of the records.
+    :param format: the form of the keys.
+    :param cache: seconds for which a verified key may be used without being looked up again: the time within which
+        a revocation reaches other processes.
     """
 
     def __init__(self, table: KeyTable, *, format: KeyFormat | None = None, cache: float = 5.0) -> None:
-        if not isinstance(cache, (int, float)) or isinstance(cache, bool) or not 0 <= cache <= 3600:
-            raise ConfigError(f"cache=… must be seconds from 0 to 3600, not {cache!r}")
+        number(0, 3600, "seconds")(cache, "cache=…")
         self.format: KeyFormat = format or KeyFormat()
         self._table = table
         self._usage = Usage(table)
         self._cache = cache
-        self._lock = threading.Lock()
-        self._verified: dict[bytes, tuple[float, ApiKey]] = {}
-        self._revoked: dict[str, tuple[float, bool]] = {}
-        self._changes = 0
+        self._verified: Remembered[bytes, ApiKey] = Remembered()
+        self._revoked: Remembered[str, bool] = Remembered()
+        self._breaker = Breaker(
+            lambda: table.read(PROBED), (KeyStoreUnavailable,), opened=self._say_down, closed=self._say_up
+        )
 
     def for_app(self, app: Flask) -> StoredKeys:
-        """Return this: its table is the same for every app."""
+        """Return this object: its table is the same for every app."""
         return self
 
     # Looking up ------------------------------------------------------------------------------------------------------
@@ -68,71 +83,71 @@ class StoredKeys:
     def lookup(self, presented: str) -> ApiKey | None:
         """Return the key whose secret is `presented`, or None.
 
-        :raises KeyStoreUnavailable: if it has not been verified lately, and the table cannot be reached.
+        :raises KeyStoreUnavailable: if the key has not been verified lately, and the table cannot be reached.
         """
         digest = hashlib.sha256(presented.encode("utf-8", "surrogatepass")).digest()
-        now = time.monotonic()
-        cached = self._verified.get(digest)
-        if cached is not None and cached[0] > now:
-            key = cached[1]
-        else:
-            changes = self._changes
-            found = self._verify(presented, digest.hex(), now)
-            if found is None:
+        now = monotonic()
+        key = self._verified.get(digest, now)
+        if key is None:
+            key = self._verify(presented, digest, now)
+            if key is None:
                 return None
-            until, key = found
-            self._remember(digest, until, key, changes)
         self._usage.note(key.id, now)
         return key
 
-    def _verify(self, presented: str, digest: str, now: float) -> tuple[float, ApiKey] | None:
-        """Return the key, and until when it may be cached. A wrong id and a wrong secret are the same to it."""
+    def _verify(self, presented: str, digest: bytes, now: float) -> ApiKey | None:
+        """Look a key up. A wrong id and a wrong secret have the same answer."""
         key_id = self.format.id_of(presented)
         if key_id is None:
             return None
-        record = self._table.read(key_id)
-        wanted = record.digest if record is not None else ""
-        until = now + self._cache if hmac.compare_digest(wanted, digest) else None
-        left = time.time()
-        for retiring, ends in record.retiring if record is not None else ():
-            if hmac.compare_digest(retiring, digest) and ends > left:
-                until = now + min(self._cache, ends - left)
-        if record is None or until is None or record.revoked is not None:
+        generation = self._verified.generation
+        record = self._read(key_id)
+        wall, hexadecimal = time(), digest.hex()
+        seconds = self._cache if hmac.compare_digest(record.digest if record is not None else "", hexadecimal) else None
+        for retiring, until in record.live(wall) if record is not None else ():
+            if hmac.compare_digest(retiring, hexadecimal):
+                seconds = min(self._cache, until - wall)
+        if record is None or seconds is None or record.revoked is not None:
             return None
-        return until, record.key()
-
-    def _remember(self, digest: bytes, until: float, key: ApiKey, changes: int) -> None:
-        """Cache a verified key, unless one was changed here since it was read."""
-        with self._lock:
-            if self._cache and changes == self._changes:
-                if len(self._verified) >= MOST_CACHED:
-                    self._verified.clear()
-                self._verified[digest] = (until, key)
-
-    def _forget(self, key_id: str) -> None:
-        with self._lock:
-            self._changes += 1
-            self._verified = {digest: entry for digest, entry in self._verified.items() if entry[1].id != key_id}
-            self._revoked.pop(key_id, None)
+        key = key_of(record, wall)
+        if self._cache:
+            self._verified.put(digest, key_id, key, now + seconds, generation)
+        return key
 
     def is_revoked(self, key_id: str) -> bool:
         """Return whether `key_id` is known as revoked; for keys that are verified elsewhere, such as signed ones.
 
         :raises KeyStoreUnavailable: if that has not been asked lately, and the table cannot be reached.
         """
-        now = time.monotonic()
-        cached = self._revoked.get(key_id)
-        if cached is not None and cached[0] > now:
-            return cached[1]
-        changes = self._changes
-        record = self._table.read(key_id)
-        revoked = record is not None and record.revoked is not None
-        with self._lock:
-            if self._cache and changes == self._changes:
-                if len(self._revoked) >= MOST_CACHED:
-                    self._revoked.clear()
-                self._revoked[key_id] = (now + self._cache, revoked)
+        now = monotonic()
+        revoked = self._revoked.get(key_id, now)
+        if revoked is None:
+            generation = self._revoked.generation
+            record = self._read(key_id)
+            revoked = record is not None and record.revoked is not None
+            if self._cache:
+                self._revoked.put(key_id, key_id, revoked, now + self._cache, generation)
         return revoked
+
+    def _read(self, key_id: str) -> KeyRecord | None:
+        """Return a record for a request, which must not wait for a table that is known to be unreachable."""
+        if self._breaker.open:
+            self._breaker.probe_if_due()
+            raise KeyStoreUnavailable("the store of API keys is unreachable", is_logged=True)
+        try:
+            return self._table.read(key_id)
+        except DamagedRecord:  # the table works
+            raise
+        except KeyStoreUnavailable as error:
+            self._breaker.failed(error)
+            error.is_logged = True
+            raise
+
+    def _say_down(self, error: Exception) -> None:
+        log.error("API keys cannot be verified: %s. Keys that were just verified go on working", printable(str(error)))
+
+    def _say_up(self) -> None:
+        log.warning("the store of API keys is back")
 
     # Changing --------------------------------------------------------------------------------------------------------
 
@@ -141,89 +156,102 @@ class StoredKeys:
         *,
         name: str = "",
         scopes: str | Iterable[str] = (),
-        expires: Moment = None,
-        not_before: Moment = None,
+        expires: Timestamp = None,
+        not_before: Timestamp = None,
         claims: Mapping[str, Any] | None = None,
         rate: str | None = None,
         addresses: str | Iterable[str] = (),
     ) -> NewKey:
         """Make a key. The parameters are those of :class:`~flask_guard.ApiKey`.
 
-        :raises ConfigError: if one cannot be meant.
+        :raises ConfigError: for an invalid parameter.
         :raises KeyStoreUnavailable: if the table cannot be reached.
         """
+        starts = timestamp(not_before, "not_before", of_day=time_of_day.min)
+        ends = timestamp(expires, "expires")
         options = {
             "name": name,
             "scopes": tuple(sorted(scope_tokens(scopes, "scopes"))),
-            "expires": _seconds(expires, "expires"),
-            "not_before": _seconds(not_before, "not_before"),
+            "expires": ends.timestamp() if ends is not None else None,
+            "not_before": starts.timestamp() if starts is not None else None,
             "claims": _plain(claims),
             "rate": rate,
             "addresses": tuple(str(each) for each in networks(addresses, "addresses")),
-            "created": time.time(),
+            "created": time(),
         }
         while True:
             key_id = new_id()
             secret = self.format.new(key_id)
             record = KeyRecord(id=key_id, digest=_digest(secret), **options)  # type: ignore[arg-type]
-            key = record.key()
+            key = record.key(time())
             if self._table.insert(record):
                 key_created.send(self, key=key)
                 return NewKey(key, secret)
 
-    def rotate(self, key_id: str, *, overlap: float | timedelta = 0) -> NewKey:
+    def rotate(self, key_id: str, *, overlap: float | str | timedelta = 0) -> NewKey:
         """Give a key a new secret.
 
-        :param overlap: for how long (seconds) the old secret still works.
+        :param overlap: for how long the secret before still works: seconds, a timedelta, or a duration such as
+            ``"24h"``; at most 90 days. 0 ends all earlier secrets at once. With an overlap, secrets of earlier
+            rotations keep theirs, but no more than two earlier secrets work at a time: the oldest ends first.
         :raises LookupError: if there is no such key, or it has been revoked.
+        :raises ConfigError: for an invalid overlap.
         """
-        seconds = overlap.total_seconds() if isinstance(overlap, timedelta) else overlap
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
-            raise ConfigError(f"rotate(overlap=…) must be seconds or a timedelta, not {overlap!r}")
+        seconds = _overlap(overlap)
         secret = self.format.new(key_id)
 
         def change(record: KeyRecord) -> KeyRecord:
             if record.revoked is not None or not record.digest:
                 raise LookupError(f"key {key_id!r} has been revoked")
-            now = time.time()
-            live = [each for each in record.retiring if each[1] > now]
-            if seconds:
-                live.append((record.digest, now + seconds))
-            return dataclasses.replace(record, digest=_digest(secret), retiring=tuple(live))
+            now = time()
+            retiring = (*record.live(now), (record.digest, now + seconds)) if seconds else ()
+            return dataclasses.replace(record, digest=_digest(secret), retiring=retiring[-MOST_RETIRING:])
 
-        key = self._change(key_id, change).key()
+        key = key_of(self._change(key_id, change)[0], time())
         key_rotated.send(self, key=key)
         return NewKey(key, secret)
 
     def revoke(self, key_id: str) -> ApiKey:
-        """Make a key work no more: at once in this process, within ``cache`` seconds in every other.
+        """End a key: at once in this process, within ``cache`` seconds in every other.
+
+        To revoke a key again changes nothing, and sends no signal.
 
         :raises LookupError: if there is no such key.
         """
-        key = self._change(key_id, _revoked).key()
-        key_revoked.send(self, key=key)
+        record, is_changed = self._change(key_id, _revoked)
+        key = key_of(record, time())
+        if is_changed:
+            key_revoked.send(self, key=key)
         return key
 
     def revoke_unknown(self, key_id: str) -> None:
         """Note a key that is kept elsewhere, such as a signed one, as revoked."""
-        record = KeyRecord(id=key_id, digest="", created=time.time(), revoked=time.time())
+        record = KeyRecord(id=key_id, digest="", created=time(), revoked=time())
         if self._table.insert(record):
             self._forget(key_id)
-            key_revoked.send(self, key=record.key())
+            key_revoked.send(self, key=record.key(time()))
         else:
             self.revoke(key_id)
 
-    def _change(self, key_id: str, change: Callable[[KeyRecord], KeyRecord]) -> KeyRecord:
+    def _change(self, key_id: str, change: Callable[[KeyRecord], KeyRecord]) -> tuple[KeyRecord, bool]:
+        """Change a record. Return the record as it is now, and whether it was changed."""
         for _ in range(TRIES):
-            record = self._table.read(key_id)
-            if record is None:
-                raise LookupError(f"there is no key {key_id!r}")
+            record = self._record(key_id)
             changed = change(record)
-            done = changed is record
-            if done or self._table.replace(dataclasses.replace(changed, version=record.version + 1)):
+            if changed is record or self._table.replace(dataclasses.replace(changed, version=record.version + 1)):
                 self._forget(key_id)
-                return changed
+                return changed, changed is not record
         raise KeyStoreUnavailable(f"key {key_id!r} is being changed by too many at once")
+
+    def _forget(self, key_id: str) -> None:
+        self._verified.forget(key_id)
+        self._revoked.forget(key_id)
+
+    def _record(self, key_id: str) -> KeyRecord:
+        record = self._table.read(key_id)
+        if record is None:
+            raise LookupError(f"there is no key {key_id!r}")
+        return record
 
     # Listing ---------------------------------------------------------------------------------------------------------
 
@@ -232,31 +260,43 @@ class StoredKeys:
 
         :raises LookupError: if there is none.
         """
-        record = self._table.read(key_id)
-        if record is None:
-            raise LookupError(f"there is no key {key_id!r}")
-        return record.key()
+        return key_of(self._record(key_id), time())
 
-    def list(self) -> list[ApiKey]:
-        """Return all keys, the oldest first."""
-        return [record.key() for record in sorted(self._table.all(), key=lambda each: (each.created, each.id))]
+    def list(self) -> builtins.list[ApiKey]:
+        """Return all keys, the oldest first. The log names those with a damaged record."""
+        now, keys = time(), []
+        for record in sorted(self._table.all(), key=lambda each: (each.created, each.id)):
+            try:
+                keys.append(key_of(record, now))
+            except DamagedRecord as damage:
+                log.error("%s", damage)
+        return keys
 
     def flush(self) -> None:
         """Write when keys were last used, which otherwise happens half a second later."""
         self._usage.flush()
 
     def close(self) -> None:
-        """Write what is to be written, and let go of connections."""
+        """Write when keys were last used, and close connections."""
         self.flush()
         self._table.close()
 
 
 def _revoked(record: KeyRecord) -> KeyRecord:
-    return record if record.revoked is not None else dataclasses.replace(record, revoked=time.time(), retiring=())
+    return record if record.revoked is not None else dataclasses.replace(record, revoked=time(), retiring=())
 
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("ascii")).hexdigest()
+
+
+def _overlap(value: float | str | timedelta) -> float:
+    """Return an overlap in seconds."""
+    span = parse_span(value) if isinstance(value, str) else value
+    seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    return number(0, LONGEST_OVERLAP.total_seconds(), "seconds, a timedelta or a duration")(
+        seconds, "rotate(overlap=…)"
+    )
 
 
 def _plain(claims: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -265,8 +305,3 @@ def _plain(claims: Mapping[str, Any] | None) -> dict[str, Any]:
         return dict(json.loads(json.dumps(dict(claims or {}), allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"claims must be a mapping that JSON can hold: {error}") from None
-
-
-def _seconds(value: Moment, what: str) -> float | None:
-    at = moment(value, what)
-    return at.timestamp() if at is not None else None

@@ -1,4 +1,4 @@
-"""Where a request presents its credentials, and how a challenge is written."""
+"""Credentials in a request: the places where they may be, and the texts around them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from flask import Request
 
 Extract: TypeAlias = "Callable[[Request], str | None]"
-"""Finds a credential in a request; None if there is none, an empty string if it is malformed."""
+"""Returns the credential in a request: None if there is none, an empty string if it is malformed."""
 
 SEVERAL = "several credentials"
-"""Stands, by identity, for what a request presents that presents more than one."""
+"""Stands for the credential of a request that presents several. Compared by identity."""
 
 
 def extract_from(places: tuple[str, ...]) -> Extract:
-    """Return what finds the one credential that a request presents."""
+    """Return a function that finds the one credential of a request."""
     distinct = dict.fromkeys("header:X-API-Key" if place == "x-api-key" else place for place in places)
     first, *others = [extractor(place) for place in distinct]
 
@@ -59,13 +59,13 @@ def _bearer(request: Request) -> str | None:
 def _in_query(request: Request, field: str) -> str | None:
     try:
         values = request.args.getlist(field)
-    except UnicodeDecodeError:  # Werkzeug does not look after a query string that is not UTF-8
+    except UnicodeDecodeError:  # Werkzeug does not handle a query string that is not UTF-8
         return ""
     return SEVERAL if len(values) > 1 else next(iter(values), None)
 
 
 def text_of(presented: str) -> str:
-    """Return what a header field holds as text: WSGI hands its bytes over as Latin-1."""
+    """Return the value of a header field as text: WSGI hands its bytes over as Latin-1."""
     if presented.isascii():
         return presented
     try:

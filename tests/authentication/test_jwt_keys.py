@@ -272,7 +272,7 @@ def test_a_set_may_contain_keys_that_are_not_understood() -> None:
     ],
     ids=shown,
 )
-def test_what_cannot_be_meant_is_refused_where_it_is_written(keys: Any, options: dict[str, Any], message: str) -> None:
+def test_what_is_invalid_is_refused_where_it_is_written(keys: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         JWT(keys, **options)
 

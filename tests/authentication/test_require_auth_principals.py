@@ -178,9 +178,7 @@ def test_without_a_callable_it_is_refused_where_it_is_applied(app: Flask, policy
     ],
     ids=shown,
 )
-def test_an_option_that_cannot_be_meant_is_refused_where_it_is_written(
-    options: dict[str, Any], error: type[Exception]
-) -> None:
+def test_an_invalid_option_is_refused_where_it_is_written(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match=rf"require_auth.*{next(iter(options))}"):
         require_auth(**options)
 

@@ -72,12 +72,13 @@ def lines_of(result: Result) -> dict[str, str]:
     return {line[:12].rstrip(): line[12:] for line in result.stdout.splitlines()}
 
 
-def three(store: SQLKeys) -> dict[str, str]:
+def one_of_each(store: SQLKeys) -> dict[str, str]:
     """Make a key in each state that a list can be limited to, and return their ids."""
     active = store.create(name="The shop", scopes=["b", "a"]).key.id
     expired = store.create(expires=time.time() - 1).key.id
     revoked = store.revoke(store.create().key.id).id
-    return {"active": active, "expired": expired, "revoked": revoked}
+    late = store.create(not_before=time.time() + 3600).key.id
+    return {"active": active, "expired": expired, "revoked": revoked, "not yet valid": late}
 
 
 # Limits and bans --------------------------------------------------------------------------------------------------

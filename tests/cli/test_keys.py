@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from click.testing import Result
 from flask import Flask
 
+from flask_guard import ApiKey
 from flask_guard.keys import SignedKeys, SQLKeys, chain
+from flask_guard.signals import key_revoked
 from flask_guard.support.durations import parse_span
 from tests.ids import shown
 
 from ..conftest import MakeApp
-from .conftest import Keys, guarded, lines_of, made, runner, status_of, three
+from ..keys.clock import Clock
+from .conftest import Keys, guarded, lines_of, made, one_of_each, runner, status_of
 
 FACTS = {
     *("id", "name", "status", "scopes", "created", "not_before", "expires"),
-    *("last_used", "revoked", "rate", "addresses", "claims"),
+    *("last_used", "revoked", "retiring", "rate", "addresses", "claims"),
 }
 SHOWN_ONCE = "will not be shown again"
 
@@ -56,14 +58,52 @@ def test_rotate_without_an_overlap_ends_the_old_secret(app: Flask, keys: Keys) -
     assert [status_of(app, each["secret"]) for each in (first, second)] == [401, 200]
 
 
-def test_the_old_secret_lives_for_the_overlap_and_no_longer(app: Flask, keys: Keys) -> None:
+def test_the_old_secret_lives_for_the_overlap_and_no_longer(app: Flask, keys: Keys, clock: Clock) -> None:
     first = made(keys("create", "--json"))
 
-    made(keys("rotate", first["id"], "--overlap", "1s", "--json"))
+    made(keys("rotate", first["id"], "--overlap", "1m", "--json"))
 
     assert status_of(app, first["secret"]) == 200
-    time.sleep(1.05)
+    clock.forward(60)
     assert status_of(app, first["secret"]) == 401
+
+
+def test_show_and_list_say_until_when_an_earlier_secret_works_and_rotate_ends_it(keys: Keys) -> None:
+    key_id = made(keys("create", "--json"))["id"]
+    until = made(keys("rotate", key_id, "--overlap", "30d", "--json"))["retiring"]
+
+    assert len(until) == 1
+    assert abs(datetime.fromisoformat(until[0]) - datetime.now(timezone.utc) - timedelta(days=30)) < timedelta(
+        minutes=1
+    )
+    assert made(keys("show", key_id, "--json"))["retiring"] == until
+    assert lines_of(keys("show", key_id))["retiring"] == until[0]
+    assert keys("list").stdout.splitlines()[1].endswith(until[0])
+
+    assert made(keys("rotate", key_id, "--json"))["retiring"] == []
+
+
+def test_a_date_begins_a_key_at_its_beginning_and_ends_it_at_its_end(keys: Keys) -> None:
+    document = made(keys("create", "--not-before", "2127-01-01", "--expires", "2127-01-01", "--json"))
+
+    assert (document["not_before"], document["expires"]) == ("2127-01-01T00:00:00+00:00", "2127-01-01T23:59:59+00:00")
+
+
+def test_a_key_may_start_in_the_past(keys: Keys) -> None:
+    assert made(keys("create", "--not-before", "2020-01-01", "--json"))["status"] == "active"
+
+
+def test_revoking_a_key_again_sends_no_signal(app: Flask, keys: Keys, store: SQLKeys) -> None:
+    key_id, seen = store.create().key.id, list[str]()
+
+    def on_revoked(_sender: object, key: ApiKey) -> None:
+        seen.append(key.id)
+
+    with key_revoked.connected_to(on_revoked):
+        documents = [made(keys("revoke", key_id, "--yes", "--json")) for _ in range(2)]
+
+    assert documents[0] == documents[1]
+    assert seen == [key_id]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +112,11 @@ def test_the_old_secret_lives_for_the_overlap_and_no_longer(app: Flask, keys: Ke
 )
 def test_a_span_is_seconds_or_numbers_of_units(text: str, seconds: float) -> None:
     assert parse_span(text).total_seconds() == seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
 
 
 @pytest.mark.parametrize("command", ["create", "rotate"])
@@ -123,21 +168,21 @@ def test_a_key_can_expire_a_span_from_now(keys: Keys, store: SQLKeys, span: str,
 
 
 def test_list_prints_aligned_columns_a_key_a_line(keys: Keys, store: SQLKeys) -> None:
-    ids = three(store)
+    ids = one_of_each(store)
 
     lines = keys("list").stdout.splitlines()
 
     assert lines[0].split("  ")[0] == "ID"
-    starts = [lines[0].index(title) for title in ("ID", "NAME", "SCOPES", "STATUS", "EXPIRES", "LAST USED")]
+    starts = [lines[0].index(title) for title in ("ID", "NAME", "SCOPES", "STATUS", "EXPIRES", "LAST USED", "RETIRING")]
     rows = [[line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)] for line in lines[1:]]
-    assert rows[0] == [ids["active"], "The shop", "a b", "active", "never", "never"]
+    assert rows[0] == [ids["active"], "The shop", "a b", "active", "never", "never", "-"]
     assert [row[0] for row in rows] == list(ids.values())
     assert [row[3] for row in rows] == list(ids)
 
 
-@pytest.mark.parametrize("status", ["active", "expired", "revoked"])
+@pytest.mark.parametrize("status", ["active", "expired", "revoked", "not yet valid"])
 def test_list_can_be_limited_to_a_status(keys: Keys, store: SQLKeys, status: str) -> None:
-    ids = three(store)
+    ids = one_of_each(store)
 
     documents = json.loads(keys("list", "--status", status, "--json").stdout)
 
@@ -147,7 +192,7 @@ def test_list_can_be_limited_to_a_status(keys: Keys, store: SQLKeys, status: str
 
 def test_a_list_of_no_keys_is_a_list(keys: Keys) -> None:
     assert json.loads(keys("list", "--json").stdout) == []
-    assert keys("list").stdout.splitlines() == ["ID  NAME  SCOPES  STATUS  EXPIRES  LAST USED"]
+    assert keys("list").stdout.splitlines() == ["ID  NAME  SCOPES  STATUS  EXPIRES  LAST USED  RETIRING"]
 
 
 def test_list_says_when_a_key_was_last_used(app: Flask, keys: Keys, store: SQLKeys) -> None:

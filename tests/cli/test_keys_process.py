@@ -13,6 +13,8 @@ from flask_guard.keys import NewKey, SQLKeys
 from .conftest import status_of
 from .process import guard_of, on_terminal, run
 
+pytestmark = pytest.mark.slow
+
 APP = """
 from flask import Flask
 from flask_guard import Guard

@@ -11,7 +11,7 @@ from flask_guard import ApiKey
 from flask_guard.keys import KeyFormat, KeyStoreUnavailable, SignedKeys, SQLKeys, chain
 
 from ..conftest import MakeApp
-from .conftest import Keys, assert_refused, guarded, made, runner, three
+from .conftest import Keys, assert_refused, guarded, made, one_of_each, runner
 
 
 def no_keys(_presented: str) -> ApiKey | None:
@@ -36,7 +36,7 @@ def test_exit_code_3_no_such_key(keys: Keys, command: list[str], json: list[str]
 
 
 def test_exit_code_3_rotate_a_revoked_key(keys: Keys, store: SQLKeys) -> None:
-    assert_refused(keys("rotate", three(store)["revoked"]), 3, "revoked")
+    assert_refused(keys("rotate", one_of_each(store)["revoked"]), 3, "revoked")
 
 
 @pytest.mark.parametrize("command", [*ALL, ["verify"]], ids=lambda command: command[0])
@@ -72,6 +72,10 @@ def test_exit_code_5_the_keys_cannot_be_changed(make_app: MakeApp, source: Any, 
         (["create", "--expires", "2031-01-31T12:00:00"], ["--expires", "time zone", "+00:00"]),
         (["create", "--expires", "999999999d"], ["--expires", "too far"]),
         (["create", "--expires", "999999999w"], ["--expires", "too far"]),
+        (["create", "--expires", "2020-01-31"], ["--expires", "'2020-01-31'", "past"]),
+        (["create", "--expires", "2020-01-31T12:00:00Z"], ["--expires", "past"]),
+        (["create", "--expires", "0s"], ["--expires", "past"]),
+        (["create", "--expires", "1d", "--not-before", "2d"], ["--expires", "--not-before", "never work"]),
         (["create", "--not-before", "90"], ["--not-before", "'90'"]),
         (["create", "--not-before", ""], ["--not-before"]),
         (["create", "--scope", "a b"], ["--scope", "repeat --scope"]),
@@ -84,6 +88,7 @@ def test_exit_code_5_the_keys_cannot_be_changed(make_app: MakeApp, source: Any, 
         (["show", "\udcff"], ["ID", "UTF-8"]),
         (["list", "--status", "lost"], ["--status", "revoked"]),
         (["rotate", "x", "--overlap", "-5"], ["--overlap"]),
+        (["rotate", "x", "--overlap", "91d"], ["--overlap", "90 days"]),
         (["rotate", "x", "--overlap", "nan"], ["--overlap", "24h"]),
         (["rotate", "x", "--overlap", "٣"], ["--overlap", "24h"]),
         (["revoke", "x"], ["--yes"]),
@@ -92,9 +97,7 @@ def test_exit_code_5_the_keys_cannot_be_changed(make_app: MakeApp, source: Any, 
     ],
     ids=" ".join,
 )
-def test_exit_code_2_says_what_cannot_be_meant(
-    keys: Keys, store: SQLKeys, command: list[str], words: list[str]
-) -> None:
+def test_exit_code_2_says_what_is_invalid(keys: Keys, store: SQLKeys, command: list[str], words: list[str]) -> None:
     result = keys(*command)
 
     assert (result.exit_code, result.stdout) == (2, "")

@@ -19,6 +19,7 @@ import pytest
 from flask_guard.keys import RedisKeys, SQLKeys, StoredKeys
 
 from ..conftest import free_port, wait_for
+from .clock import Clock
 
 MakeStore = Callable[..., StoredKeys]
 
@@ -128,6 +129,12 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeS
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return the clock of keys, to be moved forward."""
+    return Clock(monkeypatch)
 
 
 @pytest.fixture

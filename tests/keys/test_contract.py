@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -12,8 +11,10 @@ import pytest
 
 from flask_guard import ApiKey, ConfigError
 from flask_guard.keys import KeyFormat, KeyRecord, KeyStore, StoredKeys
+from flask_guard.signals import key_revoked
 from tests.ids import shown
 
+from .clock import Clock
 from .conftest import MakeStore
 
 FUTURE = datetime(2099, 1, 31, 12, 30, 0, 250000, tzinfo=timezone.utc)
@@ -93,7 +94,7 @@ def test_only_the_whole_secret_is_accepted(store: StoredKeys) -> None:
     ],
     ids=shown,
 )
-def test_a_key_that_cannot_be_meant_is_not_made(store: StoredKeys, options: dict[str, Any]) -> None:
+def test_a_key_that_is_invalid_is_not_made(store: StoredKeys, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         store.create(**options)
 
@@ -131,37 +132,65 @@ def test_rotation_gives_a_new_secret_and_ends_the_old_one_at_once(store: StoredK
     assert (store.lookup(old.secret), store.lookup(new.secret)) == (None, new.key)
 
 
-@pytest.mark.parametrize("overlap", [0.4, timedelta(seconds=0.4)])
+@pytest.mark.parametrize("overlap", [60, 59.5, timedelta(minutes=1), "1m"], ids=shown)
 def test_the_old_secret_lives_for_the_overlap_and_is_not_cached_beyond_it(
-    store: StoredKeys, overlap: float | timedelta
+    store: StoredKeys, clock: Clock, overlap: float | str | timedelta
 ) -> None:
     old = store.create()
     new = store.rotate(old.key.id, overlap=overlap)
 
+    clock.forward(57)
     assert store.lookup(old.secret) == store.lookup(new.secret) == new.key
-    time.sleep(0.5)
+    clock.forward(3)
     assert (store.lookup(old.secret), store.lookup(new.secret)) == (None, new.key)
 
 
-def test_overlaps_add_up(store: StoredKeys) -> None:
+def test_no_more_than_two_earlier_secrets_work_at_a_time(store: StoredKeys) -> None:
     keys = [store.create()]
-    keys += [store.rotate(keys[0].key.id, overlap=60) for _ in range(3)]
+    keys += [store.rotate(keys[0].key.id, overlap=60) for _ in range(5)]
 
-    assert [store.lookup(each.secret) for each in keys] == [keys[0].key] * 4
+    assert [store.lookup(each.secret) for each in keys] == [None] * 3 + [keys[0].key] * 3
     store.revoke(keys[0].key.id)
-    assert [store.lookup(each.secret) for each in keys] == [None] * 4
+    assert [store.lookup(each.secret) for each in keys] == [None] * 6
 
 
-@pytest.mark.parametrize("overlap", [-1, float("inf"), float("nan"), True, "1", None])
-def test_an_overlap_is_a_span_of_time(store: StoredKeys, overlap: Any) -> None:
+def test_rotation_without_an_overlap_ends_every_earlier_secret(store: StoredKeys) -> None:
+    first = store.create()
+    second = store.rotate(first.key.id, overlap="30d")
+    assert [store.lookup(each.secret) for each in (first, second)] == [first.key] * 2
+
+    third = store.rotate(first.key.id)
+
+    assert [store.lookup(each.secret) for each in (first, second, third)] == [None, None, first.key]
+    assert store.get(first.key.id).retiring == ()
+
+
+def test_a_key_tells_until_when_its_earlier_secrets_work(store: StoredKeys, clock: Clock) -> None:
+    key_id = store.create().key.id
+    now = datetime.now(timezone.utc)
+    store.rotate(key_id, overlap=60)
+    rotated = store.rotate(key_id, overlap="1h").key
+
+    ends = [(each - now).total_seconds() for each in store.get(key_id).retiring]
+
+    assert ends == [pytest.approx(60, abs=20), pytest.approx(3600, abs=20)]
+    assert [each.retiring for each in (rotated, *store.list())] == [store.get(key_id).retiring] * 2
+    clock.forward(100)
+    assert len(store.get(key_id).retiring) == 1
+
+
+@pytest.mark.parametrize(
+    "overlap", [-1, float("inf"), float("nan"), True, "soon", None, "91d", timedelta(days=91), 8_000_000], ids=shown
+)
+def test_an_overlap_is_a_duration_of_at_most_90_days(store: StoredKeys, overlap: Any) -> None:
     new = store.create()
 
-    with pytest.raises(ConfigError, match="overlap"):
+    with pytest.raises(ConfigError, match=r"overlap|duration|span"):
         store.rotate(new.key.id, overlap=overlap)
     assert store.lookup(new.secret) == new.key
 
 
-def test_a_revoked_key_works_no_more_and_stays_listed(store: StoredKeys) -> None:
+def test_a_revoked_key_does_not_work_and_stays_listed(store: StoredKeys) -> None:
     new = store.create(name="leaked")
     assert store.lookup(new.secret) == new.key
 
@@ -174,16 +203,54 @@ def test_a_revoked_key_works_no_more_and_stays_listed(store: StoredKeys) -> None
         store.rotate(new.key.id)
 
 
-def test_a_change_reaches_other_processes_within_the_bound(make_store: MakeStore) -> None:
-    here, there = make_store(), make_store(cache=0.4)
+def test_a_change_reaches_other_processes_within_the_bound(make_store: MakeStore, clock: Clock) -> None:
+    here, there = make_store(), make_store(cache=60)
     new = here.create()
     assert there.lookup(new.secret) == new.key
 
     here.revoke(new.key.id)
 
+    clock.forward(50)
     assert there.lookup(new.secret) == new.key
-    time.sleep(0.45)
+    clock.forward(10)
     assert there.lookup(new.secret) is None
+
+
+@pytest.mark.parametrize("change", ["revoke", "rotate"])
+def test_a_look_up_that_overlaps_a_change_does_not_remember_the_key_of_before(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    store = make_store(cache=3600)
+    new = store.create()
+    read = store._table.read
+
+    def read_and_then_change(key_id: str) -> KeyRecord | None:
+        record = read(key_id)
+        monkeypatch.setattr(store._table, "read", read)
+        getattr(store, change)(key_id)  # by another thread, after the record was read
+        return record
+
+    monkeypatch.setattr(store._table, "read", read_and_then_change)
+
+    assert store.lookup(new.secret) == new.key  # it was asked before
+    assert store.lookup(new.secret) is None
+
+
+def test_a_look_up_that_overlaps_a_revocation_elsewhere_does_not_remember_it_as_valid(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(cache=3600)
+    read = store._table.read
+
+    def read_and_then_revoke(key_id: str) -> KeyRecord | None:
+        record = read(key_id)
+        monkeypatch.setattr(store._table, "read", read)
+        store.revoke_unknown(key_id)
+        return record
+
+    monkeypatch.setattr(store._table, "read", read_and_then_revoke)
+
+    assert [store.is_revoked("signed") for _ in range(2)] == [False, True]
 
 
 def test_without_a_cache_a_change_reaches_other_processes_at_once(make_store: MakeStore) -> None:
@@ -257,15 +324,15 @@ def test_no_change_is_lost_among_threads(make_store: MakeStore) -> None:
     store = make_store()
     first = store.create()
 
-    with ThreadPoolExecutor(16) as pool:
-        rotated = list(pool.map(lambda _: store.rotate(first.key.id, overlap=60), range(48)))
+    with ThreadPoolExecutor(8) as pool:
+        rotated = list(pool.map(lambda _: store.rotate(first.key.id, overlap=60), range(24)))
         found = list(pool.map(store.lookup, [each.secret for each in rotated]))
 
-    assert found == [first.key] * 48
-    assert len({each.secret for each in rotated}) == 48
+    assert len({each.secret for each in rotated}) == 24
+    assert len([key for key in found if key == first.key]) == 3  # the last one, and two that are retiring
     record = store._table.read(first.key.id)
     assert record is not None
-    assert record.version == 49
+    assert record.version == 25
 
 
 @pytest.mark.parametrize(
@@ -273,7 +340,7 @@ def test_no_change_is_lost_among_threads(make_store: MakeStore) -> None:
     [{"cache": -1}, {"cache": 3601}, {"cache": True}, {"cache": float("nan")}, {"timeout": 0}, {"timeout": "1"}],
     ids=shown,
 )
-def test_an_option_that_cannot_be_meant_is_refused(make_store: MakeStore, options: dict[str, Any]) -> None:
+def test_an_invalid_option_is_refused(make_store: MakeStore, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(options))):
         make_store(**options)
 
@@ -286,3 +353,26 @@ def test_an_api_key_that_was_looked_up_holds_no_secret(store: StoredKeys) -> Non
     kept = [record.to_values() for record in store._table.all()]
     for text in map(repr, (found, new, store, kept, list(store._table.all()))):
         assert new.secret[18:] not in text
+
+
+def test_a_second_revocation_is_no_news(store: StoredKeys) -> None:
+    key_id, seen = store.create().key.id, list[ApiKey]()
+
+    def on_revoked(_sender: object, key: ApiKey) -> None:
+        seen.append(key)
+
+    with key_revoked.connected_to(on_revoked, store):
+        first, second = store.revoke(key_id), store.revoke(key_id)
+        store.revoke_unknown("signed")
+        store.revoke_unknown("signed")
+
+    assert first == second
+    assert [key.id for key in seen] == [key_id, "signed"]
+
+
+def test_a_date_is_the_beginning_of_the_day_for_not_before_and_its_end_for_expires(store: StoredKeys) -> None:
+    key = store.create(not_before="2027-01-01", expires="2027-01-01").key
+
+    assert key.not_before == datetime(2027, 1, 1, tzinfo=timezone.utc)
+    assert key.expires == datetime(2027, 1, 1, 23, 59, 59, 999999, tzinfo=timezone.utc)
+    assert store.get(key.id) == key == dataclasses.replace(key)

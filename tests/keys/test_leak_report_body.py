@@ -197,6 +197,6 @@ def test_a_store_is_asked_once_for_each_token_that_can_be_a_key(caplog: pytest.L
     ],
     ids=shown,
 )
-def test_an_option_that_cannot_be_meant_is_refused_where_it_is_written(options: dict[str, Any], named: str) -> None:
+def test_an_invalid_option_is_refused_where_it_is_written(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         leak_report(**{"public_keys": PUBLIC_KEYS, **options})

@@ -21,17 +21,22 @@ from flask_guard.keys import SQLKeys
 
 from .conftest import Postgres
 
-PROCESSES = 8
-SECONDS = 10.0
-BOUND = 1.0
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
+
+PROCESSES = 4
+OPERATIONS = 120
+"""Operations of each process, whatever time they take."""
+BOUND = 0.2
 OVERLAP = 3600.0
-SHARED = 24
-ROUNDS = 12
+SHARED = 8
+ROUNDS = 8
+PATIENCE = 60.0
+"""Seconds after which something must have gone wrong, on however busy a machine."""
 
 
 @dataclass
 class Crowd:
-    """Eight processes, and what they tell each other. Moments are those of the monotonic clock, which they share."""
+    """Several processes, and what they tell each other. Times are those of the monotonic clock, which they share."""
 
     pool: ProcessPoolExecutor
     start: Any
@@ -40,9 +45,9 @@ class Crowd:
     revoked: MutableMapping[str, float]
 
     def run(self, work: Any, *args: Any) -> list[Any]:
-        """Return what `work` returns in each process, all of which begin at the same moment."""
+        """Return what `work` returns in each process, all of which begin at the same time."""
         jobs = [self.pool.submit(work, number, *args) for number in range(PROCESSES)]
-        done, _ = wait(jobs, 60, FIRST_EXCEPTION)
+        done, _ = wait(jobs, PATIENCE, FIRST_EXCEPTION)
         for each in done:
             each.result()
         return [job.result(0) for job in jobs]
@@ -62,7 +67,7 @@ class Tally:
 
 @pytest.fixture(scope="module")
 def crowd() -> Iterator[Crowd]:
-    """Return eight processes that have begun."""
+    """Return processes that have begun."""
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
         made = Crowd(pool, manager.Barrier(PROCESSES), manager.dict(), manager.dict(), manager.dict())
@@ -72,7 +77,7 @@ def crowd() -> Iterator[Crowd]:
 
 def meet(number: int, start: Any) -> int:
     """Return once all processes are here."""
-    start.wait(20)
+    start.wait(PATIENCE)
     return number
 
 
@@ -86,10 +91,10 @@ def opened(url: str, **options: Any) -> Iterator[SQLKeys]:
 
 
 def make_tables(number: int, start: Any, url: str, table: str) -> list[str]:
-    """Use stores that are not there yet, as every other process does at this moment."""
+    """Use stores that are not there yet, as every other process does at this time."""
     made = []
     for each in range(ROUNDS):
-        start.wait(20)
+        start.wait(PATIENCE)
         with opened(url.format(each), table=f"{table}_{each}") as store:
             new = store.create(name=str(number))
             assert store.lookup(new.secret) == new.key
@@ -98,7 +103,7 @@ def make_tables(number: int, start: Any, url: str, table: str) -> list[str]:
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_eight_processes_make_the_tables_at_the_same_moment(
+def test_processes_make_the_tables_at_the_same_time(
     database: str, crowd: Crowd, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     url, table = f"sqlite:///{tmp_path}/{{}}.sqlite", f"keys_{uuid4().hex}"
@@ -129,19 +134,18 @@ def test_whoever_makes_the_tables_waits_for_those_who_write(tmp_path: Path) -> N
 def live_together(
     number: int, start: Any, url: str, shared: list[str], live: Any, revoking: Any, revoked: Any
 ) -> Tally:
-    """Create, rotate, verify and revoke for ten seconds. Every exception is the caller's."""
+    """Create, rotate, verify and revoke. Every exception is the caller's."""
     chance, tally = random.Random(number), Tally()  # noqa: S311  # what to do next is no secret
-    start.wait(20)
-    end = time.monotonic() + SECONDS
+    start.wait(PATIENCE)
     with opened(url, cache=BOUND) as store:
-        while time.monotonic() < end:
-            what = chance.random()
-            if what < 0.1:
+        for turn in range(OPERATIONS):
+            what = (turn + number) % 10
+            if what == 0:
                 create(store, tally, live)
-            elif what < 0.2:
+            elif what == 1:
                 key_id = chance.choice(shared)
                 tally.rotated.append((key_id, store.rotate(key_id, overlap=OVERLAP).secret))
-            elif what < 0.25:
+            elif what == 2:
                 revoke(store, tally, chance, live, revoking, revoked)
             else:
                 verify(store, tally, chance, live, revoking, revoked)
@@ -198,7 +202,7 @@ def verify(
                 tally.wrong.append(f"{key_id}: accepted {started - gone:.3f} s after it was revoked")
 
 
-def test_eight_processes_create_rotate_verify_and_revoke_in_one_sqlite_file(crowd: Crowd, sqlite_url: str) -> None:
+def test_processes_create_rotate_verify_and_revoke_in_one_sqlite_file(crowd: Crowd, sqlite_url: str) -> None:
     with opened(sqlite_url) as store:
         shared = [store.create().key.id for _ in range(SHARED)]
 
@@ -210,11 +214,16 @@ def test_eight_processes_create_rotate_verify_and_revoke_in_one_sqlite_file(crow
     rotated = [each for tally in tallies for each in tally.rotated]
     with opened(sqlite_url, cache=0) as store:
         states = {key.id: key.status for key in store.list()}
-        accepted = [key.id if (key := store.lookup(secret)) else None for _, secret in rotated]
+        accepted = [key.id for _, secret in rotated if (key := store.lookup(secret))]
         still = {key_id for key_id, secret in crowd.live.items() if store.lookup(secret) is not None}
-    assert accepted == [key_id for key_id, _ in rotated]
+        versions = sum(each.version for each in store._table.all() if each.id in shared)
+    assert {key_id: accepted.count(key_id) for key_id in shared} == {
+        key_id: min(3, sum(each == key_id for each, _ in rotated)) for key_id in shared
+    }  # the last secret, and two that retire
+    assert versions == len(shared) + len(rotated)  # none was lost to another
     assert len(states) == SHARED + sum(tally.created for tally in tallies)
     assert {key_id for key_id, status in states.items() if status == "revoked"} == set(crowd.revoked.keys())
     assert still == set(crowd.live.keys()) - set(crowd.revoked.keys())
+    assert sum(tally.refused for tally in tallies) > 0
     for tally in tallies:
-        assert min(tally.created, tally.revoked, tally.accepted, tally.refused, len(tally.rotated)) > 5
+        assert min(tally.created, tally.revoked, tally.accepted, len(tally.rotated)) > 5

@@ -284,9 +284,7 @@ CLIENT = guarded(require_api_key(failures=None))
     ],
     ids=shown,
 )
-def test_an_option_that_cannot_be_meant_is_refused_where_it_is_written(
-    options: dict[str, Any], error: type[Exception]
-) -> None:
+def test_an_invalid_option_is_refused_where_it_is_written(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match=next(iter(options))):
         require_api_key(**options)
 

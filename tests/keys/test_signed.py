@@ -15,10 +15,11 @@ from flask.testing import FlaskClient
 from itsdangerous import URLSafeSerializer
 
 from flask_guard import ApiKey, ConfigError, Guard, current_api_key, require_api_key
-from flask_guard.keys import SignedKeys
+from flask_guard.keys import SignedKeys, SQLKeys
 from tests.ids import shown
 
 from ..conftest import MakeApp
+from .clock import Clock
 
 UNKNOWN = 'Bearer realm="api", error="invalid_token", error_description="The API key is not valid."'
 EXPIRED = 'Bearer realm="api", error="invalid_token", error_description="The API key has expired."'
@@ -67,15 +68,30 @@ def test_an_expired_key_is_refused_as_expired(app: Flask, expires: Any) -> None:
     assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, EXPIRED)
 
 
-def test_a_key_is_good_until_the_moment_it_expires(app: Flask) -> None:
+def test_a_key_is_good_until_the_moment_it_expires(app: Flask, clock: Clock) -> None:
     client, keys = client_of(app), SignedKeys.of(app)
-    secret = keys.issue("ci", expires=time.time() + 0.5)
+    secret = keys.issue("ci", expires=time.time() + 60)
 
     before = client.get("/", headers=bearer(secret)).status_code
-    time.sleep(0.6)
+    clock.forward(60)
     after = client.get("/", headers=bearer(secret)).status_code
 
     assert (before, after) == (200, 401)
+
+
+def test_a_key_that_was_verified_once_is_asked_for_at_each_use_whether_it_is_revoked(
+    app: Flask, sqlite_url: str
+) -> None:
+    revocations = SQLKeys(sqlite_url, cache=0)
+    keys = SignedKeys.of(app, revocations=revocations)
+    secret = keys.issue("ci")
+    first = [keys.lookup(secret) for _ in range(3)]
+
+    revocations.revoke_unknown("ci")  # not through the object that has verified the key
+
+    assert first == [ApiKey("ci")] * 3
+    assert [keys.lookup(secret) for _ in range(2)] == [None, None]
+    revocations.close()
 
 
 def tampered(secret: str) -> list[str]:
@@ -107,6 +123,16 @@ def test_a_tampered_key_is_refused_as_unknown(app: Flask) -> None:
         on_the_wire = each.encode().decode("latin-1")
         response = client.get("/", environ_overrides={"HTTP_X_API_KEY": on_the_wire})
         assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, UNKNOWN)
+
+
+def test_no_other_spelling_of_the_same_signature_is_a_key(app: Flask) -> None:
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    keys = SignedKeys.of(app)
+    secret = keys.issue("ci")  # its signature has 43 characters, the last of which has two bits that mean nothing
+    same_bytes = [secret[:-1] + alphabet[alphabet.index(secret[-1]) ^ bits] for bits in (1, 2, 3)]
+
+    assert keys.lookup(secret) is not None
+    assert [keys.lookup(each) for each in (*same_bytes, f"{secret}=", f"{secret}é", f"{secret}!")] == [None] * 6
 
 
 @pytest.mark.parametrize("digest", [hashlib.sha1, hashlib.sha256])

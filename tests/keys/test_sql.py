@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_guard import ConfigError, Guard, require_api_key
-from flask_guard.keys import KeySource, SignedKeys, SQLKeys, StoredKeys
+from flask_guard.keys import KeyFormat, KeySource, KeyStoreUnavailable, SignedKeys, SQLKeys
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_revocations_of_signed_keys_are_bound_to_the_app_too(instance_app: Flask
 
 def test_keys_without_an_app_say_what_they_lack() -> None:
     with pytest.raises(ConfigError, match="no database yet"):
-        SQLKeys().lookup(StoredKeys(SQLKeys()._table).format.new("0123456789"))
+        SQLKeys().lookup(KeyFormat().new("0123456789"))
 
 
 @pytest.mark.parametrize(
@@ -56,14 +59,14 @@ def test_keys_without_an_app_say_what_they_lack() -> None:
     [
         ({"url": "sqlite://"}, "in memory"),
         ({"url": "sqlite:///:memory:"}, "in memory"),
-        ({"url": "nonsense"}, "cannot be meant"),
-        ({"url": "nonsense://localhost/keys"}, "cannot be meant"),
+        ({"url": "nonsense"}, "is not a database URL"),
+        ({"url": "nonsense://localhost/keys"}, "is not a database URL"),
         ({"table": "keys; drop table users"}, "must be a name"),
         ({"timeout": 0}, "must be seconds"),
         ({"timeout": True}, "must be seconds"),
     ],
 )
-def test_an_option_that_cannot_be_meant_is_refused(options: dict[str, Any], message: str) -> None:
+def test_an_invalid_option_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         SQLKeys(**options)
 
@@ -73,3 +76,83 @@ def test_no_password_of_a_database_shows_in_a_message() -> None:
         SQLKeys("nonsense://shop:hunter2@localhost/keys")
 
     assert "hunter2" not in str(caught.value)
+
+
+# The file is for its owner only -----------------------------------------------------------------------------------
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """Return the permissions of the files in `folder`."""
+    return {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()}
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """Let new files be readable and writable by everybody, as far as the umask is concerned."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_a_new_file_and_those_beside_it_are_for_its_owner_only(instance_app: Flask, tmp_path: Path) -> None:
+    keys = SQLKeys().for_app(instance_app)
+    keys.create()
+
+    found = modes(tmp_path / "instance")
+
+    assert "api_keys.sqlite" in found
+    assert set(found.values()) == {0o600}
+    keys.close()
+
+
+def test_a_file_that_everybody_may_read_is_closed_to_others_and_keeps_its_keys(tmp_path: Path) -> None:
+    file = tmp_path / "keys.sqlite"
+    before = SQLKeys(f"sqlite:///{file}")
+    new = before.create()
+    for each in tmp_path.iterdir():
+        each.chmod(0o666)
+    before.close()
+
+    after = SQLKeys(f"sqlite:///{file}")
+
+    assert after.lookup(new.secret) == new.key
+    assert set(modes(tmp_path).values()) == {0o600}
+    after.close()
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["link", "dangling link"])
+@pytest.mark.parametrize("name", ["keys.sqlite", "keys.sqlite-wal"])
+def test_a_symbolic_link_is_refused_and_not_followed(tmp_path: Path, exists: bool, name: str) -> None:
+    elsewhere, file = tmp_path / "elsewhere", tmp_path / "keys.sqlite"
+    if exists:
+        elsewhere.write_bytes(b"")
+    (tmp_path / name).symlink_to(elsewhere)
+
+    with pytest.raises(ConfigError, match="symbolic link"):
+        SQLKeys(f"sqlite:///{file}")
+
+    assert elsewhere.exists() is exists
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_is_refused(instance_app: Flask, tmp_path: Path) -> None:
+    file = tmp_path / "instance" / "api_keys.sqlite"
+    file.parent.mkdir()
+    file.write_bytes(b"")
+    os.chown(file, 65534, 65534)
+
+    with pytest.raises(ConfigError, match="belongs to the user with the id 65534"):
+        Guard(instance_app, keys=SQLKeys())
+
+
+def test_a_link_that_comes_later_lets_nobody_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "keys.sqlite"
+    keys = SQLKeys(f"sqlite:///{file}")
+    file.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(KeyStoreUnavailable, match="symbolic link"):
+        keys.lookup(keys.format.new("0123456789"))
+
+    assert not (tmp_path / "elsewhere").exists()
+    assert "symbolic link" in caplog.text

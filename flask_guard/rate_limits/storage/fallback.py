@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from limits import RateLimitItemPerSecond
 
 from ...signals import store_available, store_unavailable
+from ...support.breaker import Breaker
 from ...support.text import printable, without_credentials
-from .breaker import Breaker
 from .budgets import Budget, Held, rate_budget
 from .counter import Charge, Counter, Standing
 

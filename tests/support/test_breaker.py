@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flask_guard.rate_limits.storage.breaker import FIRST_WAIT, LONGEST_WAIT, Breaker
+from flask_guard.support.breaker import FIRST_WAIT, LONGEST_WAIT, Breaker
 
 
 class Store:

@@ -1,0 +1,45 @@
+"""Answers of a table of keys that are remembered for a while, and forgotten when their key changes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+Q = TypeVar("Q", bound=Hashable)
+A = TypeVar("A")
+
+MOST = 10_000
+"""Answers that are remembered at once."""
+
+
+class Remembered(Generic[Q, A]):
+    """Answers by question, for several threads at once.
+
+    :ivar generation: the number of changes so far. Take it before the table is asked, and hand it to :meth:`put`: an
+        answer that was read before a change must not be remembered after it.
+    """
+
+    def __init__(self) -> None:
+        self.generation: int = 0
+        self._lock = threading.Lock()
+        self._answers: dict[Q, tuple[float, A, str]] = {}
+
+    def get(self, question: Q, now: float) -> A | None:
+        """Return the answer, or None if it is not known at `now`."""
+        found = self._answers.get(question)
+        return found[1] if found is not None and found[0] > now else None
+
+    def put(self, question: Q, key_id: str, answer: A, until: float, generation: int) -> None:
+        """Remember an answer about a key, unless a key has changed since `generation`."""
+        with self._lock:
+            if generation == self.generation:
+                if len(self._answers) >= MOST:
+                    self._answers.clear()
+                self._answers[question] = (until, answer, key_id)
+
+    def forget(self, key_id: str) -> None:
+        """Forget every answer about a key."""
+        with self._lock:
+            self.generation += 1
+            self._answers = {question: each for question, each in self._answers.items() if each[2] != key_id}
