@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from werkzeug.local import LocalProxy
 
-from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step
+from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
 from ..core.request_run import Run, Slot, current_run
 from ..errors import ConfigError
 from ..rate_limits.failures import failure_limit
@@ -39,6 +39,7 @@ from ..support.options import option
 from . import schemes
 from .concern import REALM
 from .principal import id_of, role_names, roles_check
+from .private_responses import private_responses
 from .refusals import Refusals
 from .schemes import CheckBasic, CheckBearer, FindSession, Verify
 
@@ -136,6 +137,15 @@ class RequireAuth(DenyingPolicy):
                 " as in @require_auth(bearer=JWT(keys))"
             )
 
+    @property
+    def credential_places(self) -> tuple[Credential, ...]:
+        return tuple(("header", name.lower()) for name in self._fields())
+
+    def _fields(self) -> tuple[str, ...]:
+        """Return the header fields that it looks at. A session is taken to be in a cookie."""
+        reads_authorization = self.basic is not None or self.bearer is not None
+        return (*(["Authorization"] * reads_authorization), *(["Cookie"] * (self.session is not None)))
+
     def applies(self, target: Target, scope: Scope) -> bool:
         return not target.automatic
 
@@ -170,7 +180,7 @@ class RequireAuth(DenyingPolicy):
             if not may_pass(principal):
                 raise refusals.lacks_role()
 
-        return Step(enter)
+        return Step(enter, private_responses(self._fields(), PRINCIPAL))
 
 
 def _current() -> Any:

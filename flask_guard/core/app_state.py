@@ -36,6 +36,8 @@ class AppState:
     It exists from the first policy or Guard that meets the app. ``guard`` is None until a Guard is installed.
 
     :ivar unknown_kinds: what ``GUARD_MODES`` names that is not a built-in kind of policy.
+    :ivar credentials: the header fields (in lower case) and query parameters from which the policies of any plan read
+        credentials. Complete once the app serves.
     :ivar error: why the app serves nothing: a mistake that was found before the first request.
     """
 
@@ -49,6 +51,7 @@ class AppState:
     plans: dict[Hashable, Any] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     blocks: int = 0
+    credentials: set[tuple[str, str]] = field(default_factory=set)
     services: dict[Hashable, Any] = field(default_factory=dict)
     resources: dict[Hashable, Any] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)

@@ -65,6 +65,7 @@ def make_plan(target: Target) -> Plan:
     """
     scopes = list(collect(target))
     placed = order(merge(scopes, target)[0])
+    target.state.credentials.update(each for one in placed for each in one.policy.credential_places)
     groups = list(_groups(placed, target))
     steps = [_compile(group, target) for group in groups]
     if any(each.policy.measures for each in placed):

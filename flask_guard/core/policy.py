@@ -16,6 +16,7 @@ is worked out by :mod:`flask_guard.core.plan`.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -34,6 +35,11 @@ from .request_run import Enter, Leave, Teardown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+Credential: TypeAlias = "tuple[Literal['header', 'query'], str]"
+"""A place of credentials: a header field, in lower case, or a query parameter."""
 
 ScopeKind: TypeAlias = Literal["app", "path", "blueprint", "class", "view", "method"]
 
@@ -191,6 +197,11 @@ class Policy(Applicable):
         """Return whether it wants to know the cost of every policy of its plan: :mod:`flask_guard.core.step_costs`."""
         return False
 
+    @property
+    def credential_places(self) -> tuple[Credential, ...]:
+        """Return the places where it reads credentials. Logs mask them: see ``AppState.credentials``."""
+        return ()
+
     def refine(self, *args: Any, **options: Any) -> Self:
         """Return a copy with `options` changed.
 
@@ -271,6 +282,16 @@ class DenyingPolicy(Policy, abstract=True):
     __slots__ = ()
 
     mode: Mode | None = option(None, optional(check_mode), irrelevant)  # the mode in force is compared
+
+    def check_app(self, state: AppState) -> None:
+        """Say at each start that a policy which authenticates lets everybody through."""
+        is_open = self.phase is Phase.AUTHENTICATE and self.mode_in(state) == "report"
+        if is_open and state.once(f"report mode of {self.name}"):
+            log.warning(
+                "%s is in report mode on %r: it lets everybody through, and logs the requests that it would deny",
+                self.name,
+                state.app.name,
+            )
 
     def mode_in(self, state: AppState) -> Mode:
         """Return the mode in force: its own, else that of ``GUARD_MODES``, else ``"enforce"``."""

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 from werkzeug.local import LocalProxy
 
 from ..authentication.concern import REALM
+from ..authentication.private_responses import private_responses
 from ..core.denials import Denied, InsufficientScope, InvalidRequest, Unauthenticated, store_unavailable
-from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step
+from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
 from ..core.request_run import Run, Slot, current_run
 from ..errors import ConfigError
 from ..rate_limits.failures import FailureLimit, failure_limit
 from ..rate_limits.identity import address_of
 from ..signals import key_used
 from ..support import options as check
-from ..support.http_credentials import SEVERAL, extract_from, extractor, quoted, text_of
+from ..support.http_credentials import SEVERAL, extract_from, place_of, quoted, text_of
 from ..support.options import option
 from .concern import key_store_of
 from .model import ApiKey, KeyStore, KeyStoreUnavailable, scope_tokens
@@ -54,7 +55,7 @@ def _places(value: str | Iterable[str], what: str) -> tuple[str, ...]:
     if not places:
         raise ConfigError(f"{what} names no place to look for a key")
     for place in places:
-        extractor(place)
+        place_of(place)
     return places
 
 
@@ -110,6 +111,10 @@ class RequireApiKey(DenyingPolicy):
     def hint(self, option: str) -> str:
         return f"; write {HINTS[option]}" if option in HINTS else ""
 
+    @property
+    def credential_places(self) -> tuple[Credential, ...]:
+        return tuple((where, name.lower() if where == "header" else name) for where, name in map(place_of, self.in_))
+
     def applies(self, target: Target, scope: Scope) -> bool:
         return not target.automatic
 
@@ -145,7 +150,8 @@ class RequireApiKey(DenyingPolicy):
             if key_used.receivers:
                 key_used.send(state.app, key=key, request=run.request)
 
-        return Step(enter)
+        fields = [name for where, name in map(place_of, self.in_) if where == "header"]
+        return Step(enter, private_responses(fields, KEY))
 
 
 def _current() -> ApiKey | None:

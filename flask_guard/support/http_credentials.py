@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from ..errors import ConfigError
 
@@ -18,10 +18,24 @@ SEVERAL = "several credentials"
 """Stands for the credential of a request that presents several. Compared by identity."""
 
 
+def place_of(name: str) -> tuple[Literal["header", "query"], str]:
+    """Return the header field or the query parameter that a place names.
+
+    :param name: ``bearer``, ``x-api-key``, ``header:NAME`` or ``query:NAME``.
+    :raises ConfigError: for any other name.
+    """
+    where, _, field = {"bearer": "header:Authorization", "x-api-key": "header:X-API-Key"}.get(name, name).partition(":")
+    if where == "header" and field.replace("-", "").isalnum() and field.isascii():
+        return "header", field
+    if where == "query" and field:
+        return "query", field
+    raise ConfigError(f"require_api_key(in_=…): {name!r} is not 'bearer', 'x-api-key', 'header:NAME' or 'query:NAME'")
+
+
 def extract_from(places: tuple[str, ...]) -> Extract:
     """Return a function that finds the one credential of a request."""
     distinct = dict.fromkeys("header:X-API-Key" if place == "x-api-key" else place for place in places)
-    first, *others = [extractor(place) for place in distinct]
+    first, *others = [_extractor(place) for place in distinct]
 
     def extract(request: Request) -> str | None:
         found = first(request)
@@ -36,16 +50,14 @@ def extract_from(places: tuple[str, ...]) -> Extract:
     return extract
 
 
-def extractor(place: str) -> Extract:
+def _extractor(place: str) -> Extract:
     if place == "bearer":
         return _bearer
-    where, _, field = ("header:X-API-Key" if place == "x-api-key" else place).partition(":")
-    if where == "header" and field.replace("-", "").isalnum() and field.isascii():
-        variable = f"HTTP_{field.upper().replace('-', '_')}"
-        return lambda request: cast("str | None", request.environ.get(variable))
-    if where == "query" and field:
+    where, field = place_of(place)
+    if where == "query":
         return lambda request: _in_query(request, field)
-    raise ConfigError(f"require_api_key(in_=…): {place!r} is not 'bearer', 'x-api-key', 'header:NAME' or 'query:NAME'")
+    variable = f"HTTP_{field.upper().replace('-', '_')}"
+    return lambda request: cast("str | None", request.environ.get(variable))
 
 
 def _bearer(request: Request) -> str | None:
