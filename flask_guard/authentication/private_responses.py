@@ -8,7 +8,7 @@ from typing import Any
 from werkzeug.datastructures import Headers
 
 from ..core.request_run import Leave, Run, Slot
-from ..support.header_fields import add_vary, append
+from ..support.header_fields import add_vary, append, field_names
 from ..typing import Response
 
 _SAYS_IT = frozenset({"public", "private", "no-store", "s-maxage"})
@@ -26,12 +26,19 @@ def private_responses(fields: Iterable[str], caller: Slot[Any]) -> Leave:
     :param caller: the slot that has a value where the policy recognised a caller.
     """
     names = tuple(dict.fromkeys(fields))
+    vary = [("Vary", ", ".join(names))] if names else []
+    both = [*vary, ("Cache-Control", "private")]
 
     def show_out(run: Run, response: Response) -> None:
+        headers, is_personal = response.headers, caller in run.kept
+        present = field_names(headers)
+        if "vary" not in present and not (is_personal and "cache-control" in present):
+            append(headers, both if is_personal else vary)
+            return
         for name in names:
-            add_vary(response.headers, name)
-        if caller in run.kept:
-            _make_private(response.headers)
+            add_vary(headers, name)
+        if is_personal:
+            _make_private(headers)
 
     shown_out = (show_out,)
 

@@ -20,12 +20,10 @@ Status: TypeAlias = Literal["active", "expired", "revoked", "not yet valid"]
 class KeyStoreUnavailable(GuardError):
     """Keys cannot be looked up just now. The client gets a 503, and is not let in.
 
-    :ivar is_logged: whether the log already says so, because the store has been unreachable for a while.
+    :ivar is_logged: whether the log says so already: a store may be unreachable for many requests.
     """
 
-    def __init__(self, message: str, *, is_logged: bool = False) -> None:
-        super().__init__(message)
-        self.is_logged: bool = is_logged
+    is_logged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

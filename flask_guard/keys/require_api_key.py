@@ -126,9 +126,7 @@ class RequireApiKey(DenyingPolicy):
         extract = extract_from(self.in_)
         verify = _Verifier(self, quoted(state.config[REALM] if self.realm is None else self.realm))
         failures = FailureLimit(state, self.failures, {"api-key": 1}, policy=self.kind, credentials="API keys")
-        optional = self.optional
-
-        find = _finder(store)
+        find, optional, needs_scope = _finder(store), self.optional, bool(self.scopes or self.any_scope)
 
         def enter(run: Run) -> None:
             presented = extract(run.request)
@@ -139,14 +137,13 @@ class RequireApiKey(DenyingPolicy):
             if not presented or presented is SEVERAL:
                 raise verify.malformed()
             key = find(presented)
-            denial = verify.refusal(key, run)
-            if denial is not None:
+            if key is None or not (key.unrestricted is True or verify.may_be_used(key, run)):
                 failures.count(address_of(run))
-                raise denial
-            assert key is not None  # noqa: S101  # None is refused
-            KEY.put(run, key)
+                raise verify.invalid(key)
+            run.kept[KEY] = key
             run.identities["api_key"] = key.id
-            verify.reaches(key)
+            if needs_scope:
+                verify.reaches(key)
             if key_used.receivers:
                 key_used.send(state.app, key=key, request=run.request)
 
@@ -166,7 +163,7 @@ current_api_key: ApiKey = cast(ApiKey, LocalProxy(_current))
 
 
 def _finder(store: KeyStore | None) -> Callable[[str], ApiKey | None]:
-    """Return what looks up what a header field holds."""
+    """Return a function that looks up the value of a header field."""
     if store is None:
         return lambda _presented: None
     lookup = store.lookup
@@ -187,7 +184,7 @@ def _finder(store: KeyStore | None) -> Callable[[str], ApiKey | None]:
 
 
 class _Verifier:
-    """Decides about a key that was looked up, and words the refusals."""
+    """Decides about a key that was looked up, and makes the refusals."""
 
     def __init__(self, policy: RequireApiKey, realm: str) -> None:
         self.scheme = "Bearer" if "bearer" in policy.in_ else "ApiKey"
@@ -213,25 +210,20 @@ class _Verifier:
             "Present one API key, in one place.", **self._terms("malformed", ', error="invalid_request"')
         )
 
-    def refusal(self, key: ApiKey | None, run: Run) -> Denied | None:
-        """Return the denial of a key that does not work, or does not from where it is used; else None.
+    def may_be_used(self, key: ApiKey, run: Run) -> bool:
+        """Return whether a key works now, and from the address of the request."""
+        return key.status == "active" and key.allows(run.request.remote_addr)
 
-        Only to somebody who holds a real key does it say more than that it is not valid.
+    def invalid(self, key: ApiKey | None) -> Denied:
+        """Return the denial of a key that does not work; None for an unknown one.
+
+        Only the holder of a real key learns more than that the key is not valid: that it has expired.
         """
-        if key is None:
-            return self._invalid("The API key is not valid.", "unknown")
-        if key.unrestricted:
-            return None
-        status = key.status
-        if status == "expired":
-            return self._invalid("The API key has expired.", "expired")
-        if status != "active":
-            return self._invalid("The API key is not valid.", status.replace(" ", "_"))
-        if not key.allows(run.request.remote_addr):
-            return self._invalid("The API key is not valid.", "address")
-        return None
-
-    def _invalid(self, detail: str, reason: str) -> Denied:
+        detail, reason = "The API key is not valid.", "unknown"
+        if key is not None:
+            reason = key.status.replace(" ", "_") if key.status != "active" else "address"
+        if reason == "expired":
+            detail = "The API key has expired."
         error = f', error="invalid_token", error_description="{detail}"'
         return Unauthenticated(detail, **self._terms(reason, error))
 

@@ -133,7 +133,9 @@ class StoredKeys:
         """Return a record for a request, which must not wait for a table that is known to be unreachable."""
         if self._breaker.open:
             self._breaker.probe_if_due()
-            raise KeyStoreUnavailable("the store of API keys is unreachable", is_logged=True)
+            still = KeyStoreUnavailable("the store of API keys is unreachable")
+            still.is_logged = True
+            raise still
         try:
             return self._table.read(key_id)
         except DamagedRecord:  # the table works

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import ConfigError
 
@@ -57,7 +57,7 @@ def _extractor(place: str) -> Extract:
     if where == "query":
         return lambda request: _in_query(request, field)
     variable = f"HTTP_{field.upper().replace('-', '_')}"
-    return lambda request: cast("str | None", request.environ.get(variable))
+    return lambda request: request.environ.get(variable)
 
 
 def _bearer(request: Request) -> str | None:
