@@ -183,7 +183,7 @@ def test_while_one_thread_waits_for_a_url_that_hangs_the_others_go_on(clock: lis
     def fetch() -> dict[str, Any]:
         if issuer.error is not None and issuer.asked > 1:
             entered.set()
-            leave.wait(30)
+            leave.wait(20)
         return issuer()
 
     check, presented = JWT(fetch, max_age=60), signed(FIRST)
@@ -196,9 +196,12 @@ def test_while_one_thread_waits_for_a_url_that_hangs_the_others_go_on(clock: lis
     hanging.start()
     entered.wait(30)
 
-    assert check(presented) is not None  # it would wait until the test ends
+    answered = check(presented)
+    still_hangs = hanging.is_alive()
     leave.set()
     hanging.join()
+
+    assert (answered is not None, still_hangs) == (True, True)
 
 
 def test_threads_that_need_keys_at_once_fetch_them_once() -> None:

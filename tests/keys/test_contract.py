@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -375,4 +375,7 @@ def test_a_date_is_the_beginning_of_the_day_for_not_before_and_its_end_for_expir
 
     assert key.not_before == datetime(2027, 1, 1, tzinfo=timezone.utc)
     assert key.expires == datetime(2027, 1, 1, 23, 59, 59, 999999, tzinfo=timezone.utc)
-    assert store.get(key.id) == key == dataclasses.replace(key)
+    assert store.get(key.id) == key
+    plain: Any = {"not_before": date(2027, 1, 1), "expires": date(2027, 1, 1)}
+    described = ApiKey("ci", **plain)
+    assert (described.not_before, described.expires) == (key.not_before, key.expires)
