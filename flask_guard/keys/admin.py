@@ -1,4 +1,7 @@
-"""Tools for the administration of keys: the store that can be changed, keys as plain values, and typed options."""
+"""Tools for the administration of keys: the store that can be changed, keys as plain values, and typed options.
+
+The functions that read a typed option raise ConfigError for text of any other form.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +42,7 @@ def describe(key: ApiKey) -> dict[str, Any]:
 
 
 def parse_end(text: str) -> datetime | None:
-    """Return a typed timestamp in the future. A date means its end in UTC, a duration is from now.
-
-    :raises ConfigError: for any other text.
-    """
+    """Return a typed timestamp in the future. A date means its end in UTC, a duration is from now."""
     end = _parse_when(text, time.max)
     if end is not None and end <= datetime.now(timezone.utc):
         raise ConfigError(f"{text!r} is in the past: a key that expires then would never work")
@@ -50,10 +50,7 @@ def parse_end(text: str) -> datetime | None:
 
 
 def parse_start(text: str) -> datetime | None:
-    """Return a typed timestamp. A date means its beginning in UTC, a duration is from now.
-
-    :raises ConfigError: for any other text.
-    """
+    """Return a typed timestamp. A date means its beginning in UTC, a duration is from now."""
     return _parse_when(text, time.min)
 
 
@@ -68,10 +65,7 @@ def _parse_when(text: str, of_day: time) -> datetime | None:
 
 
 def parse_overlap(text: str) -> timedelta:
-    """Return a typed overlap of a rotation.
-
-    :raises ConfigError: if `text` is not a duration, or one that is too long.
-    """
+    """Return a typed overlap of a rotation."""
     span = parse_span(text)
     if span > LONGEST_OVERLAP:
         raise ConfigError(f"{text!r} is too long: an overlap has at most {LONGEST_OVERLAP.days} days")
@@ -79,10 +73,7 @@ def parse_overlap(text: str) -> timedelta:
 
 
 def parse_scope(text: str) -> str:
-    """Return a typed scope.
-
-    :raises ConfigError: if `text` is not a scope.
-    """
+    """Return a typed scope."""
     try:
         return scope_tokens(text, "scope")[0]
     except ConfigError:
@@ -91,27 +82,18 @@ def parse_scope(text: str) -> str:
 
 
 def parse_rate(text: str) -> str:
-    """Return a typed rate.
-
-    :raises ConfigError: if `text` is not a rate.
-    """
+    """Return a typed rate."""
     parse_rates(text, "a rate")
     return text
 
 
 def parse_address(text: str) -> str:
-    """Return a typed address or network.
-
-    :raises ConfigError: if `text` is neither.
-    """
+    """Return a typed address or network."""
     return str(networks(text, "a network")[0])
 
 
 def parse_claim(text: str) -> tuple[str, str]:
-    """Return the name and the value in ``NAME=VALUE``.
-
-    :raises ConfigError: if `text` has another form.
-    """
+    """Return the name and the value in ``NAME=VALUE``."""
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise ConfigError(f"{text!r} is not a claim; write NAME=VALUE")

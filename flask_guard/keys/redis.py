@@ -66,7 +66,7 @@ class RedisKeys(StoredKeys):
 
 
 class _RedisTable:
-    """A hash for each key, and a set of their ids."""
+    """A :class:`KeyTable`: a hash for each key, and a set of their ids."""
 
     def __init__(self, url: str, prefix: str, timeout: float) -> None:
         with extra("redis", "redis-py", "RedisKeys"):
@@ -81,13 +81,11 @@ class _RedisTable:
         self._insert, self._replace, self._touch = map(self._redis.register_script, (_INSERT, _REPLACE, _TOUCH))
 
     def insert(self, record: KeyRecord) -> bool:
-        """Add `record`; return False if there is one with its id."""
         with self._reached():
             keys = [self._name(record.id), self._ids]
             return bool(self._insert(keys=keys, args=[_dump(record), record.version, record.id]))
 
     def read(self, key_id: str) -> KeyRecord | None:
-        """Return the record of `key_id`, or None."""
         try:
             with self._reached():
                 fields = self._redis.hgetall(self._name(key_id))
@@ -98,12 +96,10 @@ class _RedisTable:
         return read_record(key_id, lambda: _load(fields))
 
     def replace(self, record: KeyRecord) -> bool:
-        """Write `record` if it is still of the version before."""
         with self._reached():
             return bool(self._replace(keys=[self._name(record.id)], args=[_dump(record), record.version]))
 
     def all(self) -> Iterable[KeyRecord]:
-        """Return every record that can be read."""
         with self._reached():
             ids = [each.decode("utf-8", "replace") for each in self._redis.smembers(self._ids)]
             pipeline = self._redis.pipeline(transaction=False)
@@ -113,13 +109,11 @@ class _RedisTable:
         return readable((key_id, partial(_load, fields)) for key_id, fields in zip(ids, found, strict=True))
 
     def touch(self, used: Mapping[str, float]) -> None:
-        """Note when keys were last used."""
         with self._reached():
             for key_id, at in used.items():
                 self._touch(keys=[self._name(key_id)], args=[at])
 
     def close(self) -> None:
-        """Close all connections."""
         self._redis.close()
 
     def _name(self, key_id: str) -> str:

@@ -23,7 +23,7 @@ WRITE_WAIT = 10.0
 
 
 class SQLTable:
-    """The table of keys. Every operation is a single statement, which commits by itself."""
+    """A :class:`KeyTable`. Every operation is a single statement, which commits by itself."""
 
     def __init__(self, engine: KeyEngine | None, table: str) -> None:
         self._engine = engine
@@ -38,7 +38,6 @@ class SQLTable:
         self._ready = False
 
     def insert(self, record: KeyRecord) -> bool:
-        """Add `record`; return False if there is one with its id."""
 
         def run(connection: Connection) -> bool:
             try:
@@ -50,7 +49,6 @@ class SQLTable:
         return self._run(run, WRITE_WAIT)
 
     def read(self, key_id: str) -> KeyRecord | None:
-        """Return the record of `key_id`, or None."""
         return read_record(key_id, lambda: self._load(key_id))
 
     def _load(self, key_id: str) -> KeyRecord | None:
@@ -59,7 +57,6 @@ class SQLTable:
         return None if row is None else KeyRecord.from_values(dict(row))
 
     def replace(self, record: KeyRecord) -> bool:
-        """Write `record` if it is still of the version before."""
         values = record.to_values()
         del values["last_used"]
         unchanged = (self._keys.c.id == record.id) & (self._keys.c.version == record.version - 1)
@@ -67,7 +64,6 @@ class SQLTable:
         return self._run(lambda connection: connection.execute(update).rowcount == 1, WRITE_WAIT)
 
     def all(self) -> Iterable[KeyRecord]:
-        """Return every record that can be read."""
         try:
             rows = self._run(lambda connection: connection.execute(self._keys.select()).mappings().all())
             return [KeyRecord.from_values(dict(row)) for row in rows]
@@ -78,7 +74,6 @@ class SQLTable:
             return readable((key_id, partial(self._load, key_id)) for key_id in ids)
 
     def touch(self, used: Mapping[str, float]) -> None:
-        """Note when keys were last used."""
         column = self._keys.c.last_used
 
         def run(connection: Connection) -> None:
@@ -89,7 +84,6 @@ class SQLTable:
         self._run(run, WRITE_WAIT)
 
     def close(self) -> None:
-        """Close all connections."""
         if self._engine is not None:
             self._engine.close()
 
