@@ -111,7 +111,7 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(params=["sqlite", "redis", "postgresql"])
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeStore]:
     """Return a function that opens a store of each kind: always the same one, which nobody else uses."""
-    unique = uuid4().hex
+    unique, patient = uuid4().hex, {"timeout": 30.0}  # on however busy a machine
     made: list[StoredKeys] = []
 
     def make(**options: Any) -> StoredKeys:
@@ -120,11 +120,11 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeS
 
     def open_store(options: dict[str, Any]) -> StoredKeys:
         if request.param == "redis":
-            return RedisKeys(request.getfixturevalue("redis_url"), **{"prefix": f"{{{unique}}}:", **options})
+            return RedisKeys(request.getfixturevalue("redis_url"), **{"prefix": f"{{{unique}}}:", **patient, **options})
         if request.param == "sqlite":
-            return SQLKeys(f"sqlite:///{tmp_path / 'keys.sqlite'}", **options)
+            return SQLKeys(f"sqlite:///{tmp_path / 'keys.sqlite'}", **{**patient, **options})
         postgres: Postgres = request.getfixturevalue("postgres")
-        return SQLKeys(postgres.url, **{"table": f"keys_{unique}", **options})
+        return SQLKeys(postgres.url, **{"table": f"keys_{unique}", **patient, **options})
 
     yield make
     for each in made:

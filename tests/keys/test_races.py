@@ -83,7 +83,7 @@ def meet(number: int, start: Any) -> int:
 
 @contextmanager
 def opened(url: str, **options: Any) -> Iterator[SQLKeys]:
-    store = SQLKeys(url, **options)
+    store = SQLKeys(url, timeout=PATIENCE, **options)
     try:
         yield store
     finally:
