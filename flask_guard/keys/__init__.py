@@ -6,7 +6,8 @@ be made and revoked while the application runs, and ``chain`` puts several store
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ..support.lazy import importing
 
@@ -43,7 +44,7 @@ __all__ = [
     "leak_report",
 ]
 
-__getattr__ = importing(
+__getattr__: Callable[[str], Any] = importing(
     __name__,
     {
         "format": ("KeyFormat",),
