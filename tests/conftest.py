@@ -15,11 +15,15 @@ from typing import Any
 
 import pytest
 from flask import Flask, has_app_context, has_request_context
+from hypothesis import settings
 
 from .ids import shown
 from .run_log import SecretFinder
 
 MakeApp = Callable[..., Flask]
+
+settings.register_profile("patient", deadline=None)  # how long an example takes depends on the machine
+settings.load_profile("patient")
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None:
