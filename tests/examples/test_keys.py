@@ -22,7 +22,7 @@ from ..keys.reports import PUBLIC_KEYS, report_of, signed
 from ..readme import ROOT
 
 EXAMPLE = ROOT / "examples" / "keys.py"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("examples.keys")]  # which share one server
 
 BOUND = 0.5
 """Seconds within which a revocation reaches the running server. The example itself has five."""

@@ -72,7 +72,7 @@ class Redis:
         os.kill(self._process.pid, number)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     server = Redis(required_program("redis-server", "redis-server"), tmp_path_factory.mktemp("redis"))
     yield server

@@ -65,7 +65,7 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def crowd() -> Iterator[Crowd]:
     """Return processes that have begun."""
     context = multiprocessing.get_context("spawn")
