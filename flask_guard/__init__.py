@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING
 from .support.lazy import importing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from .access_log import fields as log_fields
     from .access_log.formats import CommonLogFormatter, DevFormatter, JSONFormatter
     from .access_log.log_timing import LogTiming, log_timing
@@ -143,7 +146,7 @@ __all__ = [  # noqa: RUF022
     "timing",
 ]
 
-__getattr__ = importing(
+__getattr__: Callable[[str], Any] = importing(
     __name__,
     {
         "access_log.fields:log_fields": (),

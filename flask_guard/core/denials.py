@@ -106,45 +106,45 @@ class Denied(exceptions.HTTPException):
 class _Forbidden(Denied, exceptions.Forbidden):
     """403: the status of a denial that has none of its own."""
 
-    code = 403
+    code: int = 403
 
 
 class InvalidRequest(Denied, exceptions.BadRequest):
     """400: the credentials are malformed (RFC 6750, section 3.1, ``invalid_request``)."""
 
-    code = 400
+    code: int = 400
 
 
 class Unauthenticated(Denied, exceptions.Unauthorized):
     """401: no credentials, or invalid ones. Carries ``WWW-Authenticate`` (RFC 9110, section 11.6.1)."""
 
-    code = 401
+    code: int = 401
 
 
 class InsufficientScope(Denied, exceptions.Forbidden):
     """403: the credentials are valid and lack a scope or role (RFC 6750, section 3.1, ``insufficient_scope``)."""
 
-    code = 403
+    code: int = 403
 
 
 class LimitExceeded(Denied, exceptions.TooManyRequests):
     """429: a quota is used up. Carries ``Retry-After`` (RFC 6585, section 4)."""
 
-    code = 429
+    code: int = 429
     problem_type = QUOTA_EXCEEDED
 
 
 class Banned(Denied, exceptions.TooManyRequests):
     """429: the client is banned for a while, because it was denied too often. Carries ``Retry-After``."""
 
-    code = 429
+    code: int = 429
     problem_type = ABNORMAL_USAGE
 
 
 class StoreUnavailable(Denied, exceptions.ServiceUnavailable):
     """503: a store that the decision needs is unreachable. Carries ``Retry-After``."""
 
-    code = 503
+    code: int = 503
     problem_type = REDUCED_CAPACITY
 
 

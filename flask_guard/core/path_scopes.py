@@ -55,7 +55,7 @@ class PathScopes:
     """Tells which scopes by path hold where. A service: made anew once more is registered."""
 
     def __init__(self, app: Flask) -> None:
-        self.all = path_scopes(app)
+        self.all: tuple[PathScope, ...] = path_scopes(app)
         self._map = app.url_map
         self._depending: dict[str, bool] = {}
         self._covers = [(each, self._compiled(each.path)) for each in self.all]
