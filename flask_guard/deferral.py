@@ -213,7 +213,7 @@ class Deferred:
         batch.attached = True
         if response.direct_passthrough:  # the server is handed the body itself, and closes only that
             release = batch.release
-            watch_body(response, lambda *_: release())
+            watch_body(request, response, lambda _ending: release())
         else:
             response.call_on_close(batch.release)
             weakref.finalize(response, batch.release).atexit = False  # asgiref's WsgiToAsgi closes no bodies

@@ -1,4 +1,4 @@
-"""What users add to the records of `log_timing`: headers and query parameters by name, and what a function returns.
+"""Fields that users add to the records of `log_timing`: headers, query parameters, and the results of functions.
 
 ::
 
@@ -9,8 +9,8 @@
         "tenant": lambda: g.tenant,
     })
 
-Nothing of a request's headers and query is logged unless it is named here. Whatever a field gives, it is logged on one
-line: control and direction characters are escaped, and what is longer than 256 characters is cut.
+No header and no query parameter is logged unless it is named here. A value is logged on one line: control and direction
+characters are escaped, and text is cut after 256 characters.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from urllib.parse import parse_qs
 from ..errors import ConfigError
 from ..support.callables import takes_request
 from ..support.text import printable
+from ..wsgi.access_record import access_fields
+from ..wsgi.typing import Ending
 
 if TYPE_CHECKING:
     from flask import Request
@@ -35,7 +37,7 @@ log: logging.Logger = logging.getLogger("flask_guard")
 LONGEST_VALUE = 256
 """Characters of a value that a record keeps."""
 LARGEST_NUMBER = 2**63
-"""What is larger, or no number at all, has no form that every reader of logs takes."""
+"""Not every reader of logs takes a larger number."""
 MASKED = "***"
 CREDENTIALS = frozenset({
     "authorization",
@@ -69,12 +71,12 @@ class Named:
         if not isinstance(self.name, str) or not self.name:
             raise ConfigError(f"{self.where}(…) takes a name, not {self.name!r}")
         if not isinstance(self.mask, bool) and not callable(self.mask):
-            raise ConfigError(f"{self!r}: mask must be True, or a function from the value to what is logged")
+            raise ConfigError(f"{self!r}: mask must be True, or a function from the value to the text to log")
         if self.mask is False and self.name.lower() in CREDENTIALS:
             raise ConfigError(f"{self!r} would log a secret. Write {self.where}({self.name!r}, mask=True)")
 
     def read(self, request: Request, response: Response | None) -> str | None:
-        """Return what is logged; None where there is no such header or parameter."""
+        """Return the value to log; None where there is no such header or parameter."""
         value = self._value(request, response)
         if value is None or self.mask is False:
             return value
@@ -83,7 +85,7 @@ class Named:
     def _masked(self, value: str, mask: Callable[[str], str]) -> str:
         try:
             return mask(value)
-        except Exception as error:  # noqa: BLE001  # its message and traceback may hold what was to be masked
+        except Exception as error:  # noqa: BLE001  # its message and traceback may hold the value
             raise RuntimeError(f"the mask of {self.where}({self.name!r}) raised {type(error).__name__}") from None
 
     def _value(self, request: Request, response: Response | None) -> str | None:
@@ -100,8 +102,8 @@ class Named:
 def header(name: str, *, mask: Mask = False) -> Named:
     """Log the request's header `name`.
 
-    :param mask: True to log only that it was there, as ``***``; or a function from the value to what is logged instead.
-    :raises ConfigError: if it carries credentials, as ``Authorization`` and ``Cookie`` do, and is not masked.
+    :param mask: True to log ``***`` in place of a value; or a function from the value to the text to log.
+    :raises ConfigError: if the header carries credentials, as ``Authorization`` and ``Cookie`` do, and is not masked.
     """
     return Named("header", name, mask)
 
@@ -123,30 +125,26 @@ def _parameter(request: Request, name: str) -> str | None:
         return next(iter(parse_qs(request.query_string.decode("latin-1")).get(name, ())), None)
 
 
-def check_fields(fields: object, taken: frozenset[str]) -> Pairs:
-    """Return `fields` as pairs of name and source.
-
-    :param taken: the names that a record has already.
-    :raises ConfigError: unless they map free names to sources.
-    """
-    what = "log_timing(fields=…)"
+def check_fields(fields: object, what: str) -> Pairs:
+    """Check for a mapping from names that a record has not taken to sources. Return pairs of both."""
     if fields is None:
         return ()
     if not isinstance(fields, (Mapping, tuple)):
-        raise ConfigError(f"{what} must map names to what is logged, such as {{'agent': header('User-Agent')}}")
+        raise ConfigError(f"{what} must map names to sources, such as {{'agent': header('User-Agent')}}")
     pairs: Pairs = tuple(fields.items()) if isinstance(fields, Mapping) else fields
-    reserved = taken | set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+    own = access_fields(Ending(), 0, 0, request_id=None, method="", path="", address=None)
+    taken = {*own, "costs", *vars(logging.makeLogRecord({})), "message", "asctime"}
     for name, source in pairs:
         if not isinstance(name, str) or not name.isidentifier():
-            raise ConfigError(f"{what}: {name!r} is no name that a record's attribute can have")
-        if name in reserved:
-            raise ConfigError(f"{what}: a record has a {name!r} already; take another name")
+            raise ConfigError(f"{what}: {name!r} cannot name an attribute of a record; write a Python identifier")
+        if name in taken:
+            raise ConfigError(f"{what}: every record has a {name!r}; take another name")
         _reader(name, source)
     return pairs
 
 
 def compile_fields(pairs: Pairs) -> Fields:
-    """Return a function that reads them all. One that raises is logged as None, and once in the log as an error."""
+    """Return a function that reads all fields. One that raises is None, and its first failure an error in the log."""
     readers = [(name, _reader(name, source)) for name, source in pairs]
     failed: set[str] = set()
 
@@ -159,7 +157,7 @@ def compile_fields(pairs: Pairs) -> Fields:
                 values[name] = None
                 if name not in failed:
                     failed.add(name)
-                    log.exception("log_timing(fields=…): %s failed; later failures of it are not reported", name)
+                    log.exception("log_timing(fields=…): %s failed; its later failures are not reported", name)
         return values
 
     return read
@@ -175,7 +173,7 @@ def _reader(name: str, source: Source) -> Callable[[Request, Response | None], A
 
 
 def loggable(value: object) -> bool | int | float | str | None:
-    """Return `value` as a record can hold it: numbers, booleans and None as they are, all else as one line of text."""
+    """Return `value` as a record can hold it: numbers, booleans and None unchanged, all else as one line of text."""
     if value is None or (isinstance(value, (int, float)) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER):
         return value
     if isinstance(value, (int, float)):

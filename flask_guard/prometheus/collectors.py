@@ -1,7 +1,7 @@
-"""What `metrics` counts in: prometheus_client's objects, a set of them for each prefix, all of them an app's own.
+"""The counters of `metrics`: prometheus_client's objects, one set for each app and prefix.
 
-prometheus_client has two ways to keep a value: in this process, or, if the environment names a
-``PROMETHEUS_MULTIPROC_DIR``, in files that all the workers of a server share.
+prometheus_client keeps a value in this process or, if the environment names a ``PROMETHEUS_MULTIPROC_DIR``, in files
+that all workers of a server share.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import signals
 from ..core.app_state import AppState
 from ..errors import ConfigError
+from ..signals import store_unavailable
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from ..typing import Flask
 
 MOST_REASONS = 200
-"""Pairs of policy and reason that denials are counted by. Those of more are counted as ``other``."""
+"""Pairs of policy and reason that denials are counted by. Denials with any further pair count as ``other``."""
 OTHER = "other"
-STORE_ERROR_SIGNAL = "store_unavailable"
-"""The signal of :mod:`flask_guard.signals` for a store that could not be asked. The one place that names it."""
 MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -55,7 +53,7 @@ class Families:
         )
         self.denials: Any = client.Counter(
             f"{prefix}_denials",
-            "Refused requests (mode enforce), and those that a policy in shadow would have refused (mode report).",
+            "Refused requests (mode enforce), and those that a policy in report mode would have refused (mode report).",
             ("policy", "reason", "mode"),
             registry=None,
         )
@@ -65,13 +63,13 @@ class Families:
         self._seen: set[tuple[str, str]] = set()
 
     def count_denials(self, run: Run) -> None:
-        """Count what refused the request of `run`, or would have."""
+        """Count the denials of the request of `run`, those in report mode included."""
         for denial, mode in [(run.denial, "enforce"), *((each, "report") for each in run.would_deny)]:
             if denial is not None:
                 self.denials.labels(*self._bounded(denial.policy, denial.reason), mode).inc()
 
     def _bounded(self, policy: str, reason: str) -> tuple[str, str]:
-        """Return labels for a denial: an app may make up reasons, and must not make up series without end."""
+        """Return the labels of a denial. The reasons that an app makes up must not make series without end."""
         pair = (policy, reason)
         if pair not in self._seen:
             if len(self._seen) >= MOST_REASONS:
@@ -95,7 +93,7 @@ class Families:
 class AppMetrics:
     """The metrics of one app, by prefix. It can be registered as a collector.
 
-    :raises ConfigError: if prometheus_client is missing, or what it is told about several processes cannot be meant.
+    :raises ConfigError: if prometheus_client is missing, or its settings for several processes are wrong.
     """
 
     def __init__(self, state: AppState) -> None:
@@ -104,9 +102,7 @@ class AppMetrics:
         self._families: dict[str, Families] = {}
         self._registry: CollectorRegistry | None = None
         self._claimed: set[str] = set()
-        signal = getattr(signals, STORE_ERROR_SIGNAL, None)
-        if signal is not None:
-            signal.connect(self._count_store_error, state.app)
+        store_unavailable.connect(self._count_store_error, state.app)
 
     def families(self, prefix: str, buckets: tuple[float, ...], registry: CollectorRegistry | None) -> Families:
         """Return the metrics of `prefix`, made at the first call.
@@ -132,7 +128,7 @@ class AppMetrics:
         self._registry = registry if registry is not None else self._registry
 
     def _claim_names(self, families: Families) -> None:
-        """Have the names refused to any other app that would count under them in the same place."""
+        """Keep other apps from counting under the same names in the same place."""
         registry = self._client.REGISTRY if is_multiprocess(self._client) else self._registry
         what = f"metrics {families.prefix} in {id(registry)}"
         if registry is not None and what not in self._claimed:

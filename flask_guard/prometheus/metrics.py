@@ -12,10 +12,12 @@ from flask import request
 
 from ..core.app_state import AppState
 from ..core.flask_versions import current_flask
-from ..core.plan_lookup import METHODS, endpoint_plan
+from ..core.plan_lookup import METHODS
 from ..core.policy import Phase, Policy, Step
 from ..core.request_run import Run, Slot
 from ..errors import ConfigError
+from ..support import options as check
+from ..support.options import option
 from ..support.response_body import size_if_complete, watch_body
 from ..typing import Response
 from .collectors import OTHER, AppMetrics, Families
@@ -25,14 +27,39 @@ if TYPE_CHECKING:
 
     from ..core.policy import Target
     from ..typing import TargetT
+    from ..wsgi.typing import Ending
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 UNMATCHED = "(unmatched)"
-"""The endpoint of requests that no rule matches: a path is never a label."""
+"""The endpoint label of requests that no rule matches."""
 LONGEST_ACCEPT = 1024
 _PREFIX = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _VERSION = re.compile(r"version=([^;,]*)")
 _NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){0,2}\s*", re.ASCII)
+
+
+def _prefix(value: object, what: str) -> str:
+    if not isinstance(value, str) or not _PREFIX.fullmatch(value):
+        raise ConfigError(f"{what} must be letters, digits and underscores, not {value!r}")
+    return value
+
+
+def _bounds(value: object, what: str) -> tuple[float, ...]:
+    bounds = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    if (
+        not bounds
+        or not all(map(check.is_number, bounds))
+        or list(bounds) != sorted(set(bounds))
+        or not 0 < bounds[0] <= bounds[-1] < float("inf")
+    ):
+        raise ConfigError(f"{what} must be seconds above 0, ascending, such as (0.1, 0.5, 2), not {value!r}")
+    return tuple(float(each) for each in bounds)
+
+
+def _registry(value: Any, what: str) -> CollectorRegistry:
+    if not callable(getattr(value, "register", None)):
+        raise ConfigError(f"{what} must be a prometheus_client.CollectorRegistry, not {value!r}")
+    return cast("CollectorRegistry", value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -41,47 +68,45 @@ class Metrics(Policy):
 
     ``flask_guard_requests_total`` and the histogram ``flask_guard_request_duration_seconds``, to the last byte, have
     the labels ``endpoint``, ``method`` and ``status`` (``2xx``). ``flask_guard_denials_total`` has ``policy``,
-    ``reason`` and ``mode`` (``enforce``, or ``report`` for what a policy in shadow would have refused), and
-    ``flask_guard_store_errors_total`` counts the times that the limit storage stopped answering.
+    ``reason`` and ``mode`` (``enforce``; or ``report`` for denials in report mode). ``flask_guard_store_errors_total``
+    counts how often the limit storage stopped answering.
 
-    Clients cannot make series: a path is never a label, what no rule matches counts for the endpoint ``(unmatched)``, a
-    method that nobody serves is ``other``. A 405 counts for an endpoint that the path has.
+    Clients cannot make series: a path is never a label, a request that no rule matches counts for the endpoint
+    ``(unmatched)``, and a method that no endpoint serves is ``other``. A 405 counts for an endpoint that the path has.
 
-    :func:`metrics_view` shows them. They are this app's alone unless `registry` is shared. With several workers, set
-    ``PROMETHEUS_MULTIPROC_DIR`` to an empty directory before the server starts: the view shows their sums, and
-    `registry` has no effect.
-
-    :param prefix: what the names of the metrics begin with.
-    :param buckets: the upper bounds of the histogram's buckets, in seconds, ascending.
-    :param registry: a ``prometheus_client.CollectorRegistry``, such as ``prometheus_client.REGISTRY``, in which the app
-        has metrics of its own; by default one that holds only these.
-    :raises ConfigError: for options that cannot be meant, and if another app counts under the same names in the same
-        registry or, with several workers, in the same process.
+    :func:`metrics_view` shows the metrics. They are those of one app, unless `registry` is shared. With several
+    workers, set ``PROMETHEUS_MULTIPROC_DIR`` to an empty directory before the server starts: the view then shows sums
+    over the workers, and `registry` has no effect.
     """
 
     kind: ClassVar[str] = "metrics"
     phase: ClassVar[Phase] = Phase.OBSERVE
 
-    prefix: str = "flask_guard"
-    buckets: Sequence[float] = BUCKETS
-    registry: CollectorRegistry | None = None
+    prefix: str = option("flask_guard", _prefix)
+    buckets: tuple[float, ...] = option(BUCKETS, _bounds)
+    registry: CollectorRegistry | None = option(None, check.optional(_registry))
 
-    if TYPE_CHECKING:
+    @overload
+    def __call__(self, target: TargetT, /) -> TargetT: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        prefix: str = "flask_guard",
+        buckets: Sequence[float] = BUCKETS,
+        registry: CollectorRegistry | None = None,
+    ) -> Metrics: ...
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Apply the policy to a target, or return a copy with other options.
 
-        @overload
-        def __call__(self, target: TargetT, /) -> TargetT: ...
-        @overload
-        def __call__(
-            self, *, prefix: str = ..., buckets: Sequence[float] = ..., registry: CollectorRegistry | None = ...
-        ) -> Metrics: ...
-        def __call__(self, *args: Any, **options: Any) -> Any: ...
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.prefix, str) or not _PREFIX.fullmatch(self.prefix):
-            raise ConfigError(f"metrics(prefix=…) must be letters, digits and underscores, not {self.prefix!r}")
-        object.__setattr__(self, "buckets", _bounds(self.buckets))
-        if self.registry is not None and not callable(getattr(self.registry, "register", None)):
-            raise ConfigError(f"metrics(registry=…) must be a prometheus_client.CollectorRegistry: {self.registry!r}")
+        :param prefix: the beginning of the names of the metrics.
+        :param buckets: the upper bounds of the histogram's buckets, in seconds, ascending.
+        :param registry: a ``prometheus_client.CollectorRegistry``, such as ``prometheus_client.REGISTRY``, that holds
+            other metrics of the app; by default one that holds only these.
+        :raises ConfigError: for an invalid option, and if another app counts under the same names in the same registry
+            or, with several workers, in the same process.
+        """
+        return Policy.__call__(self, *args, **options)
 
     def check_app(self, state: AppState) -> None:
         self._families(state)
@@ -90,26 +115,14 @@ class Metrics(Policy):
         return _Recorder(self._families(target.state), target).step()
 
     def _families(self, state: AppState) -> Families:
-        return state.resource(AppMetrics).families(self.prefix, tuple(self.buckets), self.registry)
+        return state.resource(AppMetrics).families(self.prefix, self.buckets, self.registry)
 
 
-def _bounds(buckets: object) -> tuple[float, ...]:
-    bounds = tuple(buckets) if isinstance(buckets, Sequence) and not isinstance(buckets, str) else ()
-    numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in bounds)
-    if not bounds or not numbers or list(bounds) != sorted(set(bounds)) or not 0 < bounds[0] <= bounds[-1] < _INFINITE:
-        raise ConfigError(
-            f"metrics(buckets=…) must be seconds above 0, ascending, such as (0.1, 0.5, 2), not {buckets!r}"
-        )
-    return tuple(float(each) for each in bounds)
-
-
-_INFINITE = float("inf")
-
-STATUS: Slot[int | Response | None] = Slot("metrics.status")
-"""The status that went out; while a body is being sent, its response; None once the request is counted."""
+STATUS: Slot[int | object | None] = Slot("metrics.status")
+"""The status that went out; while a body is being sent, a token; None once the request is counted."""
 
 Series: TypeAlias = tuple[Callable[[], None], Callable[[float], None]]
-"""What counts a request, and what takes its seconds."""
+"""Counts a request, and takes its seconds."""
 
 
 class _Recorder:
@@ -131,19 +144,20 @@ class _Recorder:
         run.outgoing += self._sees_out
 
     def _see_out(self, run: Run, response: Response) -> None:
-        """Note what goes out, after every hook has had its say. It may yet fail, and be followed by a 500."""
+        """Note the response that goes out after every hook. It may yet fail, and be followed by a 500."""
         status = response.status_code
-        if run.request.method != "HEAD" and size_if_complete(response) is None:
-            STATUS.put(run, response)
-
-            def done(sent: int, error: BaseException | None, _aborted: bool) -> None:
-                if STATUS.get(run) is response:
-                    nothing_sent = error is not None and not sent
-                    self._record(run, 500 if nothing_sent else status)  # then the server answers
-
-            watch_body(response, done)
+        if size_if_complete(run.request, response) is not None:
+            STATUS.put(run, status)
             return
-        STATUS.put(run, status)
+        token = object()
+
+        def done(ending: Ending) -> None:
+            if STATUS.get(run) is token:
+                nothing_sent = ending.error is not None and not ending.size
+                self._record(run, 500 if nothing_sent else status)  # then the server answers
+
+        STATUS.put(run, token)
+        watch_body(run.request, response, done)
 
     def _teardown(self, run: Run, _error: BaseException | None) -> None:
         """Count the request, unless its body is still being sent. Without a response it is a 500 of the server."""
@@ -182,11 +196,11 @@ def metrics_view() -> Response:
 
         app.add_url_rule("/metrics", view_func=require_api_key(scopes="metrics:read")(metrics_view))
 
-    It is one function for every app: one that registers it without a guard, after another app of the same process has
-    guarded it, gets that guard too.
+    Several apps of one process share this function. An app that registers it unguarded, after another app has guarded
+    it, gets that guard, too.
 
-    The format goes by ``Accept`` and ``Accept-Encoding``: Prometheus' text format or OpenMetrics, compressed or not;
-    ``?name[]=…`` selects metrics.
+    ``Accept`` and ``Accept-Encoding`` choose Prometheus' text format or OpenMetrics, compressed or not. ``?name[]=…``
+    selects metrics.
 
     :raises RuntimeError: if the app has no Guard.
     :raises ConfigError: if prometheus_client is missing.
@@ -196,8 +210,6 @@ def metrics_view() -> Response:
         raise RuntimeError("metrics_view needs a Guard on the app: call Guard(app) where the app is made")
     from prometheus_client import make_wsgi_app
 
-    if state.serving:
-        _meet_every_policy(state)
     environ = {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": "/",
@@ -212,16 +224,8 @@ def metrics_view() -> Response:
     return response
 
 
-def _meet_every_policy(state: AppState) -> None:
-    """Make every plan of the app, so that the first page knows the registry, whichever policy names it."""
-    if state.once("metrics of every plan"):
-        for rule in state.app.url_map.iter_rules():
-            for method in rule.methods or ():
-                endpoint_plan(state, rule, method)
-
-
 def _harmless(accept: str) -> str:
-    """Return an Accept header, or nothing in its place if prometheus_client could fail over it."""
+    """Return an Accept header, or an empty string in place of one that prometheus_client might fail on."""
     versions = _VERSION.findall(accept)
     fine = len(accept) <= LONGEST_ACCEPT and all(_NUMBER.fullmatch(version) for version in versions)
     return accept if fine else ""

@@ -108,12 +108,12 @@ def release_when_sent(run: Run, _response: Response) -> None:
 def _watch_what_goes_out(run: Run, response: Response) -> None:
     """Let go of the leases when the body has been sent; what is complete counts as sent."""
     held = leases_of(run)
-    if size_if_complete(response) is not None:
+    if size_if_complete(run.request, response) is not None:
         release(held)
     elif held:
         _LEASES.put(run, [])
         _SENDING.put(run, held)
-        watch_body(response, lambda _size, _error, _aborted: release(held))
+        watch_body(run.request, response, lambda _ending: release(held))
 
 
 def release_now(run: Run, error: BaseException | None) -> None:

@@ -6,13 +6,11 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from ..errors import ConfigError
-from ..wsgi.addresses import Network, lies_in, parse_address, parse_networks, without_port
+from ..wsgi.addresses import LONGEST, Network, lies_in, parse_address, parse_networks, shown_address
 from ..wsgi.text import printable
 from .options import listed
 
 UNKNOWN = "unknown"
-LONGEST = 64
-"""Characters of an address that are kept, where a server has something else in its place."""
 
 
 def client_network(address: str | None) -> str:
@@ -28,11 +26,6 @@ def client_network(address: str | None) -> str:
     if ip is None:
         return printable(address)
     return str(ip) if isinstance(ip, IPv4Address) else f"{type(ip)(int(ip) >> 64 << 64)}/64"
-
-
-def shown_address(address: str | None) -> str:
-    """Return a client's address for a log, without a port."""
-    return printable(without_port(address), LONGEST) if address else ""
 
 
 def networks(value: Any, what: str) -> tuple[Network, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from werkzeug.datastructures import Headers
 
 from ..errors import ConfigError
+from ..wsgi.fields import is_field_text
 
 Pair = tuple[str, str]
 
@@ -59,6 +60,6 @@ def check_value(value: object, what: str) -> str:
     """
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{what} must be a header value, or None to leave the header out, not {value!r}")
-    if not all(" " <= c < "\x7f" or "\xa0" <= c <= "\xff" for c in value):
+    if not is_field_text(value):
         raise ConfigError(f"{what} holds a character that a header cannot carry: {value!r}")
     return value

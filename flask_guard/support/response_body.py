@@ -1,31 +1,34 @@
-"""Watching a streamed body go out: how much, from when until when, and whether to its end."""
+"""The body of a Flask response: its size if it is complete, and watching a stream go out."""
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from werkzeug.wsgi import ClosingIterator, FileWrapper
 
 from ..wsgi.request_ids import CURRENT
+from ..wsgi.watched import WatchedBody, call_safely
 
 if TYPE_CHECKING:
+    from flask import Request
+
     from ..typing import Response
+    from ..wsgi.typing import Ending
 
-log: logging.Logger = logging.getLogger("flask_guard")
+T = TypeVar("T")
+Done: TypeAlias = "Callable[[Ending], object]"
+"""Called once, with how the body ended."""
 
-Done: TypeAlias = Callable[[int, "BaseException | None", bool], None]
-"""Called once with the bytes handed to the server, the exception that ended the body, and whether it ended early."""
 
+def size_if_complete(request: Request, response: Response) -> int | None:
+    """Return the bytes of body that go out, or None for a body that is made while it is sent.
 
-def size_if_complete(response: Response) -> int | None:
-    """Return the size of a body that is there as a whole, in bytes; None for one that is made while it is sent.
-
-    Werkzeug hands the page of an exception over as an iterator, although it is complete.
+    The answer to HEAD has no body, and neither has a 204 or 304 (RFC 9110, section 6.4.1). Werkzeug hands the page of
+    an exception over as an iterator, although it is complete.
     """
+    if request.method == "HEAD" or response.status_code in (204, 304):
+        return 0
     body = response.response
     if isinstance(body, (list, tuple)):
         return len(body[0]) if len(body) == 1 and type(body[0]) is bytes else sum(map(_size, body))
@@ -38,123 +41,64 @@ def _size(chunk: str | bytes) -> int:
     return len(chunk.encode() if isinstance(chunk, str) else chunk)
 
 
-def watch_body(response: Response, done: Done, request_id: str | None = None) -> WatchedBody | None:
+def watch_body(request: Request, response: Response, done: Done, request_id: str | None = None) -> None:
     """Call `done` when the body of `response` has been sent, or given up.
 
-    The body stays the stream it is. A file that the server may send itself (``wsgi.file_wrapper``) stays one, too: for
-    that None is returned, and its size is 0 if the server failed to send it, since how far it came is not known.
+    The body stays a stream, or a file that the server may send itself.
 
     :param request_id: the id that log records get which are made while the body is.
     """
-    size = response.content_length
     body = response.response
-    is_file = response.direct_passthrough and size is not None and not isinstance(body, FileWrapper)
-    if is_file and _call_on_close(body, lambda failed: done(0 if failed else size or 0, None, failed)):
-        return None
-    response.direct_passthrough = False
-    watched = response.response = WatchedBody(body, done, size, request_id)
-    return watched
+    if not isinstance(body, ResponseBody):
+        body = ResponseBody(response)
+        may_be_file = response.direct_passthrough and response.content_length is not None
+        may_be_file = may_be_file and not isinstance(response.response, FileWrapper)  # Werkzeug's, which is only read
+        if not may_be_file or not body.take_file(request.environ, response.response):
+            response.direct_passthrough = False
+            response.response = body
+    body.listeners.append(done)
+    body.request_id = request_id or body.request_id
 
 
-def _call_on_close(body: Any, call: Callable[[bool], None]) -> bool:
-    """Make ``body.close()`` call `call` too, with whether the server closes it because it failed.
+class ResponseBody(WatchedBody):
+    """The body of a Flask response, watched for several listeners."""
 
-    Return whether it could be done.
-    """
-    close = getattr(body, "close", None)
-    before = sys.exc_info()[1]
+    def __init__(self, response: Response) -> None:
+        self.listeners: list[Done] = []
+        self.request_id: str | None = None
+        self._body = response.response  # type: ignore[assignment]  # its chunks may be text
+        self._encoded = response.iter_encoded()
+        self._announced = response.content_length
 
-    def close_and_call() -> None:
-        error = sys.exc_info()[1]
-        try:
-            if close is not None:
-                close()
-        finally:
-            call(error is not None and error is not before)
+    def _chunks(self) -> Iterable[bytes]:
+        return self._encoded if self.request_id is None else self._chunks_with_id()
 
-    try:
-        body.close = close_and_call
-    except AttributeError:
-        return False
-    return True
+    def _chunks_with_id(self) -> Iterator[bytes]:
+        chunks = iter(self._encoded)
+        while True:
+            try:
+                chunk = self._with_id(lambda: next(chunks))
+            except StopIteration:
+                return
+            yield chunk
 
+    def _close(self, body: object) -> None:
+        self._with_id(lambda: super(ResponseBody, self)._close(body))
 
-class WatchedBody:
-    """An iterable that passes another's chunks on, counts them, and notes when the first one went out.
-
-    :ivar first_byte_at: when that was, in seconds of :func:`time.perf_counter`; None before.
-    """
-
-    def __init__(
-        self, body: Iterable[Any], done: Done, length: int | None = None, request_id: str | None = None
-    ) -> None:
-        self.first_byte_at: float | None = None
-        self._body = body
-        self._chunks: Iterator[Any] | None = None
-        self._done: Done | None = done
-        self._length = length
-        self._request_id = request_id
-        self._size = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        """Go through the chunks. A generator is told when it is dropped: not every server closes bodies."""
-        try:
-            while True:
-                try:
-                    chunk = next(self)
-                except StopIteration:
-                    return
-                yield chunk
-        except GeneratorExit:
-            if self._done is not None:
-                self.close()
-            raise
-
-    def __next__(self) -> Any:
-        try:
-            chunk = self._with_id(self._next)
-        except StopIteration:
-            self._finish(None, aborted=False)
-            raise
-        except BaseException as error:
-            self._finish(error, aborted=True)
-            raise
-        if chunk:
-            self._size += _size(chunk)
-            if self.first_byte_at is None:
-                self.first_byte_at = perf_counter()
-        return chunk
-
-    def close(self) -> None:
-        """Close the body, once. If its end has not been reached, the client left."""
-        body, self._body = self._body, ()
-        try:
-            close = getattr(body, "close", None)
-            if close is not None:
-                self._with_id(close)
-        finally:
-            self._finish(None, aborted=self._length is None or self._size < self._length)
-
-    def _next(self) -> Any:
-        if self._chunks is None:
-            self._chunks = iter(self._body)
-        return next(self._chunks)
-
-    def _with_id(self, call: Callable[[], Any]) -> Any:
-        """Return what `call` returns, called while the request's id is the current one."""
+    def _with_id(self, call: Callable[[], T]) -> T:
+        """Return the result of `call`, called while the request's id is the current one."""
         before = CURRENT.get()
-        if before == self._request_id or self._request_id is None:  # what kept the request's context resets it
+        if before == self.request_id or self.request_id is None:  # the code that kept the context resets the id
             return call()
-        CURRENT.set(self._request_id)
+        CURRENT.set(self.request_id)
         try:
             return call()
         finally:
             CURRENT.set(before)
 
-    def _finish(self, error: BaseException | None, *, aborted: bool) -> None:
-        done, self._done = self._done, None
-        if done is not None:
-            try:
-                done(self._size, error, aborted)
-            except Exception:  # such as that of a log handler: no reason to break the response off
-                log.exception("what was to follow a body failed")
+    def _length(self) -> int | None:
+        return self._announced
+
+    def _tell(self) -> None:
+        while self.listeners:  # emptied, because they may refer to what refers to this body
+            call_safely(self.listeners.pop(0), self)

@@ -1,10 +1,9 @@
-"""What works below Flask, on any WSGI application. Its modules import neither Flask nor the rest of the package."""
+"""Layers below Flask, for any WSGI application. These modules import neither Flask nor the rest of the package."""
 
 from .headers import Headers
-from .middleware import Middleware
-from .request_id import RequestID
+from .middleware import Layer, Middleware, stack
+from .request_ids import RequestID, RequestIds
 from .rewrite_body import NotRewritten, RewriteBody
-from .stack import Layer, stack
 from .timing import Timing
 from .typing import Answer, Ending, HeaderList, Incremental
 
@@ -18,6 +17,7 @@ __all__ = [
     "Middleware",
     "NotRewritten",
     "RequestID",
+    "RequestIds",
     "RewriteBody",
     "Timing",
     "stack",

@@ -6,11 +6,16 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
+from .text import printable
+
 Address: TypeAlias = "IPv4Address | IPv6Address"
 Network: TypeAlias = "IPv4Network | IPv6Network"
 
 NAT64 = IPv6Network("64:ff9b::/96")
 """The addresses under which a translator shows IPv4 clients (RFC 6052, section 2.1)."""
+
+LONGEST = 64
+"""Characters of an address that are kept, where a server has something else in its place."""
 
 
 def without_port(address: str) -> str:
@@ -20,6 +25,11 @@ def without_port(address: str) -> str:
     if address.startswith("["):
         return address[1:].partition("]")[0]
     return address
+
+
+def shown_address(address: str | None) -> str:
+    """Return a client's address for a log, without a port."""
+    return printable(without_port(address), LONGEST) if address else ""
 
 
 def parse_address(address: str | None) -> Address | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
+from wsgiref.util import is_hop_by_hop
 
-from .fields import check_name, check_pairs, drop, has_content
+from .fields import check_name, drop, has_content, is_field_text
 from .middleware import Middleware
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 Fields: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """Header fields: by name, or as (name, value) if one name comes several times."""
 
+_FRAMING = frozenset({"content-length", "status"})
 _OF_CONTENT = frozenset({"content-type", "content-encoding", "content-language", "content-range", "last-modified"})
 
 
@@ -24,8 +26,8 @@ class Headers(Middleware):
     :param set: fields that replace those of their name.
     :param default: fields that are added where there is none of their name.
     :param remove: names of fields that are removed.
-    :raises TypeError: for what is no name or value.
-    :raises ValueError: for a name or value that a header cannot have, a field that is the server's to set (RFC 9110,
+    :raises TypeError: for a name or value that is not a string.
+    :raises ValueError: for a name or value that a header cannot have, a field that only the server sets (RFC 9110,
         section 7.6.1), and a name that is in several of the options.
     """
 
@@ -39,15 +41,14 @@ class Headers(Middleware):
         remove: Iterable[str] = (),
     ) -> None:
         super().__init__(app)
-        added, replacing = check_pairs(add, "Headers(add=…)"), check_pairs(set, "Headers(set=…)")
-        self._defaults = tuple((name.lower(), (name, value)) for name, value in check_pairs(default, _DEFAULT))
-        removed = [name.lower() for name in _check_names(remove)]
-        _refuse_twice([*{name.lower() for name, _ in added}, *(name.lower() for name, _ in replacing), *removed,
-                       *(name for name, _ in self._defaults)])  # fmt: skip
-        self._dropped = frozenset([*removed, *(name.lower() for name, _ in replacing)])
+        added, replacing = _check_pairs(add, "Headers(add=…)"), _check_pairs(set, "Headers(set=…)")
+        defaults, removed = _check_pairs(default, "Headers(default=…)"), _check_names(remove)
+        present = [*_names_of(replacing), *_names_of(defaults), *frozenset(_names_of(added))]
+        _refuse_twice([*present, *removed])
+        self._dropped = frozenset([*removed, *_names_of(replacing)])
+        self._defaults = tuple(zip(_names_of(defaults), defaults, strict=True))
         self._fields = replacing + added
-        everything = (*self._fields, *(pair for _, pair in self._defaults))
-        self._describes_content = any(name.lower() in _OF_CONTENT for name, _ in everything)
+        self._describes_content = not _OF_CONTENT.isdisjoint(present)
 
     def on_response(self, environ: WSGIEnvironment, status: str, headers: HeaderList) -> None:
         """Change the fields."""
@@ -66,7 +67,25 @@ class Headers(Middleware):
         return [pair for name, pair in self._defaults if name not in present]
 
 
-_DEFAULT = "Headers(default=…)"
+def _check_pairs(given: object, what: str) -> tuple[tuple[str, str], ...]:
+    """Return header fields, given as a mapping or as pairs, if a layer can add them to a response."""
+    pairs = list(given.items()) if isinstance(given, Mapping) else given
+    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
+        raise TypeError(f"{what} takes names and values, as in {{'X-Frame-Options': 'DENY'}}, not {given!r}")
+    return tuple(_check_pair(pair, what) for pair in pairs)
+
+
+def _check_pair(pair: object, what: str) -> tuple[str, str]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(f"{what} takes names and values, as in {{'X-Frame-Options': 'DENY'}}, not {pair!r}")
+    name, value = check_name(pair[0], what), pair[1]
+    if is_hop_by_hop(name) or name.lower() in _FRAMING:
+        raise ValueError(f"{what}: only the server sets {name}")
+    if not isinstance(value, str):
+        raise TypeError(f"{what}: the value of {name} must be a string, not {value!r}")
+    if value != value.strip() or not is_field_text(value):
+        raise ValueError(f"{what}: a header cannot carry the value of {name}: {value!r}")
+    return name, value
 
 
 def _check_names(names: Iterable[str]) -> list[str]:
@@ -75,7 +94,11 @@ def _check_names(names: Iterable[str]) -> list[str]:
     checked = [check_name(name, "Headers(remove=…)") for name in names]
     if "content-type" in (name.lower() for name in checked):
         raise ValueError("Headers(remove=…): a WSGI response has a Content-Type; set another instead")
-    return checked
+    return [name.lower() for name in checked]
+
+
+def _names_of(pairs: tuple[tuple[str, str], ...]) -> list[str]:
+    return [name.lower() for name, _ in pairs]
 
 
 def _refuse_twice(names: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The base class of layers: write the hooks, and the rules of WSGI (PEP 3333) are kept for you.
+"""The base class of layers, and `stack`. Write the hooks, and the rules of WSGI (PEP 3333) are kept for you.
 
 ::
 
@@ -31,19 +31,22 @@ if TYPE_CHECKING:
 
     Change: TypeAlias = Callable[[WSGIEnvironment, str, HeaderList], tuple[str, HeaderList] | None]
 
+Layer: TypeAlias = "Middleware | Callable[[WSGIApplication], WSGIApplication]"
+"""A layer without an application, a class of layers, or a callable that takes a WSGI application and returns one."""
+
 
 class Middleware:
     """A layer around a WSGI application. Override the hooks that you need.
 
-    One layer serves many requests at once: what belongs to a request goes into its ``environ``, not on ``self``.
-    Bodies that no hook looks at pass as they are, so the server may go on sending files itself.
+    One layer serves many requests at once: keep the values of a request in its ``environ``, not on ``self``. A body
+    that no hook looks at passes as it is, so the server may still send a file itself.
 
-    :param app: the WSGI application. Without one it is a layer for :func:`flask_guard.wsgi.stack`.
-    :raises TypeError: if `app` is no WSGI application.
+    :param app: the WSGI application; None for a layer that :func:`flask_guard.wsgi.stack` puts around one.
+    :raises TypeError: if `app` is not a WSGI application.
     """
 
     settled_by: str = ""
-    """A key of ``environ``: once an application has put it there, :meth:`on_end` need not be called any more."""
+    """A key of ``environ``: once an application has put it there, :meth:`on_end` need not be called."""
     _asks: ClassVar[bool] = False
     _rewrites: ClassVar[bool] = False
     _watches: bool = False
@@ -69,31 +72,31 @@ class Middleware:
     def on_request(self, environ: WSGIEnvironment) -> Answer | None:
         """See the request, and change its ``environ`` if need be.
 
-        :return: None to go on, or a status line, header fields and a body in place of the application's answer.
+        :return: None to call the application, or a status line, header fields and a body in place of its answer.
         """
         return None
 
     def on_response(self, environ: WSGIEnvironment, status: str, headers: HeaderList) -> tuple[str, HeaderList] | None:
-        """See the status line and the header fields, and change the list of those if need be.
+        """See the status line and the header fields, and change the list of fields if need be.
 
-        Called again if the application starts over because of an error (``exc_info``).
+        Called again if the application starts its response anew because of an error (``exc_info``).
 
         :return: None, or another status line and other header fields.
         """
         return None
 
     def on_body(self, chunk: bytes) -> bytes:
-        """Return what goes out in place of `chunk`. Overriding it takes ``Content-Length`` off the response.
+        """Return the bytes to send in place of `chunk`. Overriding this takes ``Content-Length`` off the response.
 
-        It sees the bytes as they are sent: compressed if the application compresses, and cut anywhere. For what
-        stretches over chunks there is :meth:`rewriter`.
+        The chunk holds bytes as they are sent: compressed if the application compresses, and cut anywhere. To change
+        text that may stretch over chunks, override :meth:`rewriter`.
         """
         return chunk
 
     def rewriter(self, environ: WSGIEnvironment, status: str, headers: HeaderList) -> Incremental | None:
-        """Return a new object that rewrites this response's body, or None to leave that alone.
+        """Return a new object that rewrites the body of this response, or None to leave the body alone.
 
-        Called after :meth:`on_response`, also for ``HEAD``, so that its header fields are those of ``GET``.
+        Called after :meth:`on_response`, for ``HEAD`` too, so that the header fields are those of ``GET``.
         """
         return _Each(self.on_body) if type(self).on_body is not Middleware.on_body else None
 
@@ -103,7 +106,7 @@ class Middleware:
     def around(self, app: WSGIApplication) -> Self:
         """Return this layer around `app`.
 
-        :raises ValueError: if it is around one already.
+        :raises ValueError: if the layer is around an application already.
         """
         if self._app is not _no_app:
             raise ValueError(f"this {type(self).__name__} has an application already: {self._app!r}")
@@ -117,7 +120,7 @@ class Middleware:
         return (self._serve or self._compile())(environ, start_response)
 
     def _compile(self) -> WSGIApplication:
-        """Decide, on the first request, how all of them are served."""
+        """Decide, on the first request, how all requests are served."""
         self._serve = self._serve_body if self._watches or self._rewrites else _passing(self)
         return self._serve
 
@@ -132,16 +135,48 @@ class Middleware:
         return Rewritten(self, environ, start_response).run(app)
 
     def _passes(self) -> bool:
-        """Return whether this layer leaves bodies alone, and is served as any other."""
+        """Return whether this layer leaves bodies alone, and its ``__call__`` is not overridden."""
         return not self._watches and not self._rewrites and type(self).__call__ is Middleware.__call__
 
 
-# Layers that leave bodies alone are served together with their neighbours of that kind, and what can be decided
-# beforehand is: `Timing` and `Headers` together cost a quarter less so.
+# Putting layers around an application --------------------------------------------------------------------------------
+
+
+def stack(app: WSGIApplication, *layers: Layer) -> WSGIApplication:
+    """Return `app` with `layers` around it. The first layer is the outermost, and sees the request first.
+
+    ::
+
+        app.wsgi_app = stack(app.wsgi_app, RequestID, Timing, Headers(set={"X-Frame-Options": "DENY"}))
+
+    A layer is a :class:`Middleware` without an application, a class of them, or any callable that takes an
+    application and returns one, such as ``functools.partial(ProxyFix, x_for=1)``.
+
+    :raises TypeError: if `app` is not an application, or one of `layers` is not a layer.
+    :raises ValueError: if a layer is around an application already.
+    """
+    if not callable(app) or is_layer_class(app):
+        raise TypeError(f"stack() takes the application first, then the layers around it, not {app!r}")
+    for layer in reversed(layers):
+        app = _around(layer, app)
+    return app
+
+
+def _around(layer: Layer, app: WSGIApplication) -> WSGIApplication:
+    if isinstance(layer, Middleware):
+        return layer.around(app)
+    made = layer(app) if callable(layer) else None
+    if not callable(made):
+        raise TypeError(f"a layer takes a WSGI application and returns one, which {layer!r} does not")
+    return made
+
+
+# Neighbours that leave bodies alone are served together, and decisions are made beforehand. `Timing` and `Headers`
+# together cost a quarter less so.
 
 
 def _passing(outermost: Middleware) -> WSGIApplication:
-    """Return what serves the requests of a layer that leaves bodies alone, and of those right inside that do."""
+    """Return an application that does the work of `outermost`, and of the layers inside it that leave bodies alone."""
     layers, app = [outermost], outermost.app
     while isinstance(app, Middleware) and app._passes():
         layers.append(app)
@@ -174,12 +209,12 @@ def _passing(outermost: Middleware) -> WSGIApplication:
 
 
 def _changes(layers: list[Middleware]) -> list[Change]:
-    """Return what changes a response that comes out through `layers`, the innermost first."""
+    """Return the hooks that change a response on its way out through `layers`, the innermost first."""
     return [each.on_response for each in reversed(layers) if type(each).on_response is not Middleware.on_response]
 
 
 def is_layer_class(value: object) -> bool:
-    """Return whether `value` is a class of layers, given where an application is wanted."""
+    """Return whether `value` is a class of layers."""
     return isinstance(value, type) and issubclass(value, Middleware)
 
 

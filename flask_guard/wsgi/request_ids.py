@@ -1,7 +1,7 @@
-"""Request ids: taken from a client that is trusted, if well-formed; made otherwise.
+"""`RequestID` and its ids: taken from a trusted client if they are well-formed, made otherwise.
 
-The id of a request is ``environ["flask_guard.request_id"]``, put there by whoever needs it first, so that every layer
-agrees on it. While the request is handled it is also the value of :data:`CURRENT`, for log records.
+The id of a request is ``environ["flask_guard.request_id"]``. The first layer that needs it puts it there, so that every
+layer agrees on one. While the request is handled the id is also the value of :data:`CURRENT`, for log records.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from functools import lru_cache
 from string import ascii_letters, digits
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .addresses import Network, lies_in, parse_networks
+from .fields import check_name, value_of
+from .middleware import Middleware
+
+if TYPE_CHECKING:
+    from .typing import HeaderList, WSGIApplication, WSGIEnvironment
 
 ENVIRON_KEY = "flask_guard.request_id"
 """Where a request's environ carries its id."""
 LOGGED_KEY = "flask_guard.logged"
-"""What a request's environ says once somebody has taken charge of its access record."""
+"""The key of a request's environ that is set once a layer or policy is in charge of the access record."""
 CURRENT: ContextVar[str | None] = ContextVar("flask_guard.request_id", default=None)
 """The id of the request that this context serves; `contextvars.copy_context` takes it along."""
 
@@ -30,12 +35,12 @@ _HEX = "0123456789abcdef"
 class RequestIds:
     """Gives each request its id.
 
-    :param trust: whose ids are taken: True for everybody's, False for nobody's, or the networks from which they are,
-        such as ``["10.0.0.0/8"]``: those of the proxies that connect, also behind Werkzeug's ``ProxyFix``.
-    :param longest: characters that an id from outside may have.
-    :param alphabet: the characters that it may be made of.
-    :param trace: returns the trace id of the current span, if there is one.
-    :raises ValueError: for options that cannot be meant.
+    :param trust: the clients whose ids are taken: True for all, False for none, or the networks of the proxies that
+        connect, such as ``["10.0.0.0/8"]``, also behind Werkzeug's ``ProxyFix``.
+    :param longest: the most characters of an id from outside.
+    :param alphabet: the characters that such an id may have.
+    :param trace: returns the trace id of the current span, or None if there is no span.
+    :raises ValueError: for an invalid option.
     """
 
     def __init__(
@@ -55,9 +60,9 @@ class RequestIds:
     def of(self, environ: dict[str, Any]) -> str:
         """Return the id of the request with `environ`, which carries it from the first call on.
 
-        It is ``X-Request-ID`` if that is well-formed and the client trusted; else the trace id of the current span;
-        else that of a well-formed ``traceparent`` (W3C Trace Context) from a trusted client; else 32 random hexadecimal
-        digits.
+        The id is ``X-Request-ID`` if that is well-formed and the client trusted; else the trace id of the current span;
+        else the trace id in a well-formed ``traceparent`` (W3C Trace Context) from a trusted client; else 32 random
+        hexadecimal digits.
         """
         found: str | None = environ.get(ENVIRON_KEY)
         return found or environ.setdefault(ENVIRON_KEY, self._find(environ))
@@ -74,14 +79,14 @@ class RequestIds:
     def new(self) -> str:
         """Return a new id.
 
-        Two sources are mixed: this object's is copied when a worker forks, while the module's is seeded afresh then;
-        the module's is the same in every worker of an app that seeds it, while this object's is not.
+        Two sources are mixed, because neither is enough. This object's is copied when a worker forks. The module's is
+        seeded afresh then, but an application may seed it alike in every worker.
         """
         return f"{self._random.getrandbits(128) ^ random.getrandbits(128):032x}"
 
 
 def trace_id(traceparent: str) -> str | None:
-    """Return the trace id in `traceparent`, or None if that is malformed (W3C Trace Context, section 3.2)."""
+    """Return the trace id in `traceparent`, or None if the field is malformed (W3C Trace Context, section 3.2)."""
     if len(traceparent) != 55:
         return None
     version, _, rest = traceparent.partition("-")
@@ -103,7 +108,7 @@ def _networks(trust: object) -> tuple[Network, ...]:
 
 
 def _lies_in(networks: tuple[Network, ...]) -> Callable[[dict[str, Any]], bool]:
-    """Return a function that says whether the peer that connected lies in one of `networks`."""
+    """Return a function that returns whether the connected peer lies in one of `networks`."""
 
     @lru_cache(maxsize=1024)
     def is_trusted(address: str) -> bool:
@@ -126,3 +131,37 @@ def _characters(alphabet: object) -> str:
     if not isinstance(alphabet, str) or not alphabet or not all("!" <= each <= "~" for each in alphabet):
         raise ValueError(f"alphabet must be the visible ASCII characters that an id may have, not {alphabet!r}")
     return alphabet
+
+
+class RequestID(Middleware):
+    """Puts the id of the request into ``environ["flask_guard.request_id"]`` and on the response.
+
+    ``@log_timing`` and other layers of this kind take the id that is there, so all of them agree on one.
+
+    :param header: the response header that carries the id; None for none. A header that the application set stays.
+    :param ids: the source of ids: by default ``X-Request-ID`` or ``traceparent`` if well-formed, else a new one.
+    :raises TypeError: if `ids` is something else.
+    :raises ValueError: for a name that a header cannot have.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication | None = None,
+        *,
+        header: str | None = "X-Request-ID",
+        ids: RequestIds | None = None,
+    ) -> None:
+        super().__init__(app)
+        if not isinstance(ids, (RequestIds, type(None))):
+            raise TypeError(f"RequestID(ids=…) takes RequestIds(), not {ids!r}")
+        self._ids = ids or RequestIds()
+        self._header = None if header is None else check_name(header, "RequestID(header=…)")
+
+    def on_request(self, environ: WSGIEnvironment) -> None:
+        """Give the request its id, unless it has one."""
+        self._ids.of(environ)
+
+    def on_response(self, environ: WSGIEnvironment, status: str, headers: HeaderList) -> None:
+        """Send the id."""
+        if self._header is not None and value_of(headers, self._header.lower()) is None:
+            headers.append((self._header, environ[ENVIRON_KEY]))

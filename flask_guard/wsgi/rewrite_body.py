@@ -7,19 +7,19 @@
 
     app.wsgi_app = RewriteBody(app.wsgi_app, rewrite=add_banner)
 
-A function gets a body as a whole, so it is for bodies whose length the application knows, up to ``max_buffer`` bytes. A
-body that is streamed is not held up for it: give an :class:`~flask_guard.wsgi.Incremental` to rewrite it as it passes,
-or say ``buffer_streams=True``.
+The function gets whole bodies: those whose length the application knows, up to ``max_buffer`` bytes. A streamed body is
+not held up for the function: give an :class:`~flask_guard.wsgi.Incremental` to rewrite it as it passes, or say
+``buffer_streams=True``.
 """
 
 from __future__ import annotations
 
 import logging
 import mimetypes
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from .coding import CODINGS, narrowed, recoded
 from .fields import value_of
 from .middleware import Middleware
 
@@ -28,30 +28,36 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger("flask_guard.wsgi")
 
+CODINGS = frozenset({"identity", "gzip", "x-gzip", "deflate"})
+"""The content codings (RFC 9110, section 8.4.1) inside which a body can be rewritten, in lower case."""
+_GZIP, _ZLIB, _EITHER = 31, 15, 47
+"""The formats, as zlib numbers them."""
+_PIECE = 65536
+
 
 class NotRewritten(RuntimeError):
-    """A body that ought to be rewritten cannot be, and ``RewriteBody(strict=True)`` does not let it out as it is."""
+    """``RewriteBody(strict=True)`` has stopped a body that should have been rewritten and cannot be."""
 
 
 class RewriteBody(Middleware):
     """Rewrites the bodies of some content types.
 
-    What is rewritten gets the length that it has then, or none where it is streamed, a weak ``ETag`` (RFC 9110, section
-    8.8.1), and no ``Accept-Ranges``. A ``Range`` is taken off a request unless the extension of its path is that of
-    a type that is not rewritten: a part of a body cannot be. Compressed bodies are rewritten inside their coding, and
-    applications are only offered those that can be: ``gzip`` and ``deflate``.
+    A rewritten response gets its new length (none if it is streamed), a weak ``ETag`` (RFC 9110, section 8.8.1), and no
+    ``Accept-Ranges``. A ``Range`` is taken off a request, because a part of a body cannot be rewritten; it stays if the
+    extension of the path shows a type that is not rewritten. Compressed bodies are rewritten inside their coding, and
+    applications are only offered ``gzip`` and ``deflate``.
 
     :param rewrite: a function from a whole body to another.
-    :param incremental: in place of that, a class or function that returns a new object with ``feed(bytes) -> bytes``
-        and ``flush() -> bytes`` for each body. Only what that keeps is kept.
-    :param content_types: whose bodies are rewritten; ``text/*`` names all of a kind.
-    :param max_buffer: bytes of a body that are collected for ``rewrite`` at most. Longer ones go out as they are.
-    :param buffer_streams: whether bodies without a ``Content-Length`` are collected for ``rewrite``, too. One that
-        turns out to be longer than `max_buffer` goes out as it is.
-    :param strict: refuse what ought to be rewritten but cannot be, with a 500, in place of sending it as it is: for a
-        function that takes out what nobody may see. No ``Range`` reaches the application then.
-    :raises TypeError: for an option of the wrong type, and if it is not exactly one of `rewrite` and `incremental`.
-    :raises ValueError: for a content type or number that cannot be meant.
+    :param incremental: in place of `rewrite`, a class or function that returns a new object with
+        ``feed(bytes) -> bytes`` and ``flush() -> bytes`` for each body. The layer itself then keeps no part of a body.
+    :param content_types: the types of the bodies to rewrite; ``text/*`` names all of a kind.
+    :param max_buffer: the most bytes of a body to collect for `rewrite`. Longer bodies go out as they are.
+    :param buffer_streams: whether to collect bodies without a ``Content-Length`` for `rewrite`, too. A body that turns
+        out to be longer than `max_buffer` goes out as it is.
+    :param strict: whether to answer 500 in place of a body that should be rewritten and cannot be: for a function that
+        takes out secrets. No ``Range`` reaches the application then.
+    :raises TypeError: for an option of the wrong type, and unless one of `rewrite` and `incremental` is given.
+    :raises ValueError: for an invalid content type or number.
     """
 
     def __init__(
@@ -75,24 +81,24 @@ class RewriteBody(Middleware):
         self._strict = bool(strict)
 
     def on_request(self, environ: WSGIEnvironment) -> None:
-        """Ask the application for what can be rewritten: whole bodies, in a known coding."""
+        """Ask the application for whole bodies, in a known coding."""
         accepted = environ.get("HTTP_ACCEPT_ENCODING")
         if accepted:
-            environ["HTTP_ACCEPT_ENCODING"] = narrowed(accepted)
+            environ["HTTP_ACCEPT_ENCODING"] = _narrowed(accepted)
         if "HTTP_RANGE" in environ and not self._may_be_ranged(environ):
             del environ["HTTP_RANGE"]
             environ.pop("HTTP_IF_RANGE", None)
 
     def rewriter(self, environ: WSGIEnvironment, status: str, headers: HeaderList) -> Incremental | None:
-        """Return what rewrites the body; None if it is of another type, or cannot be rewritten."""
+        """Return an object that rewrites the body; None if the body has another type, or cannot be rewritten."""
         if not self._concerns(value_of(headers, "content-type") or ""):
             return None
         coding = (value_of(headers, "content-encoding") or "identity").strip().lower()
         obstacle = self._obstacle(status, headers, coding)
         if obstacle is None:
-            return recoded(self._new_rewriter(), coding)
+            return _recoded(self._new_rewriter(), coding)
         if self._strict:
-            raise NotRewritten(f"a body that ought to be rewritten {obstacle}")
+            raise NotRewritten(f"a body that should be rewritten {obstacle}")
         log.debug("a body is not rewritten: it %s", obstacle)
         return None
 
@@ -143,7 +149,7 @@ class _Whole:
             self._chunks.append(chunk)
             return b""
         if self._strict:
-            raise NotRewritten(f"a body that ought to be rewritten is longer than max_buffer, {self._most} bytes")
+            raise NotRewritten(f"a body that should be rewritten is longer than max_buffer, {self._most} bytes")
         return self._collected() + chunk if fitted else chunk
 
     def flush(self) -> bytes:
@@ -158,6 +164,59 @@ class _Whole:
         collected = b"".join(self._chunks)
         self._chunks.clear()
         return collected
+
+
+# Content codings -----------------------------------------------------------------------------------------------------
+
+
+def _narrowed(accept_encoding: str) -> str:
+    """Return the known codings of an ``Accept-Encoding``."""
+    items = [item.strip() for item in accept_encoding.split(",")]
+    return ", ".join(item for item in items if item.partition(";")[0].strip().lower() in CODINGS) or "identity"
+
+
+def _recoded(rewriter: Incremental, coding: str) -> Incremental:
+    """Return a rewriter that does to bodies in `coding` the work of `rewriter` on plain ones."""
+    if coding == "identity":
+        return rewriter
+    return _Recoded(rewriter, _ZLIB if coding == "deflate" else _GZIP)
+
+
+class _Recoded:
+    """Rewrites compressed bodies. Each output is flushed to its last byte, so that clients can read it at once."""
+
+    def __init__(self, rewriter: Incremental, format: int) -> None:
+        self._rewriter = rewriter
+        self._compressor = zlib.compressobj(wbits=format)
+        self._decompressor = zlib.decompressobj(_EITHER)
+        self._fed = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        self._fed = self._fed or bool(chunk)
+        outputs = [self._compressor.compress(piece) for piece in self._rewritten(chunk)]
+        return b"".join(outputs) + self._compressor.flush(zlib.Z_SYNC_FLUSH) if outputs else b""
+
+    def flush(self) -> bytes:
+        if self._fed and not self._decompressor.eof:
+            raise EOFError("the application's compressed body ended before its end")
+        return self._compressor.compress(self._rewriter.flush()) + self._compressor.flush()
+
+    def _rewritten(self, chunk: bytes) -> Iterator[bytes]:
+        for piece in self._decompressed(chunk):
+            output = self._rewriter.feed(piece)
+            if output:
+                yield output
+
+    def _decompressed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield the decompressed `chunk` in pieces of a bounded size."""
+        while chunk:
+            if self._decompressor.eof:  # a file may have several members (RFC 1952, section 2.2)
+                self._decompressor = zlib.decompressobj(_EITHER)
+            yield self._decompressor.decompress(chunk, _PIECE)
+            chunk = self._decompressor.unconsumed_tail or self._decompressor.unused_data
+
+
+# Options -------------------------------------------------------------------------------------------------------------
 
 
 def _check_functions(rewrite: object, incremental: object) -> None:
@@ -175,7 +234,7 @@ def _check_types(given: object) -> frozenset[str]:
     types = list(given)
     for each in types:
         if not isinstance(each, str) or each.count("/") != 1 or ";" in each or not all(each.split("/")):
-            raise ValueError(f"RewriteBody(content_types=…): {each!r} is no type such as 'text/html' or 'text/*'")
+            raise ValueError(f"RewriteBody(content_types=…): {each!r} is not a type such as 'text/html' or 'text/*'")
     if not types:
         raise ValueError("RewriteBody(content_types=…) names no type, so nothing would be rewritten")
     return frozenset(each.strip().lower() for each in types)

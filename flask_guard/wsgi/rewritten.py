@@ -1,23 +1,25 @@
-"""Rewriting a response while it goes out, with everything about it that has to be true again."""
+"""Rewriting a response while it goes out, and making its header fields true again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from .fields import describe_rewritten, has_content, value_of, weaken_etag
+from .fields import drop, has_content, value_of
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
 
     from .typing import HeaderList, Hooks, Incremental, StartResponse, WSGIApplication, WSGIEnvironment
 
+_OUTDATED = frozenset({"content-length", "accept-ranges", "content-md5", "digest", "content-digest", "repr-digest"})
+
 
 class Rewritten:
     """One response whose body a layer may rewrite.
 
-    The server is told of a rewritten response when its first bytes are there. If those are all of it, its length is
-    known by then; if not, it goes out without a length.
+    The server is told of a rewritten response when the first bytes are there. If those are the whole body, its length
+    is known by then. If not, the response goes out without a length.
     """
 
     __slots__ = (
@@ -47,7 +49,7 @@ class Rewritten:
         self._over = False
 
     def run(self, app: WSGIApplication) -> Iterable[bytes]:
-        """Call `app`, and return what the server gets for a body: the application's own if it stays as it is."""
+        """Call `app`, and return the body for the server: the application's own if no rewriter changes it."""
         body = app(self._environ, self.start)
         self._untouched = self._started and self._pending is None and self._rewriter is None
         if self._untouched:
@@ -63,7 +65,7 @@ class Rewritten:
         status, headers = self._layer.on_response(self._environ, status, headers) or (status, headers)
         self._rewriter = self._find_rewriter(status, headers)
         if self._untouched and self._rewriter is not None and exc_info is not None and exc_info[1] is not None:
-            # The body is out of reach by now, and an error page must not pass as it is.
+            # The server has the body by now, and an error page must not pass unchanged.
             raise exc_info[1].with_traceback(exc_info[2])
         begun = self._started and self._pending is None
         self._started = True
@@ -112,7 +114,7 @@ class Rewritten:
         return output
 
     def _begin(self, length: int | None = None) -> None:
-        """Tell the server the status and the header fields, unless it knows them."""
+        """Tell the server the status and the header fields, once."""
         if self._pending is None:
             return
         status, headers, exc_info = self._pending
@@ -134,14 +136,22 @@ class Rewritten:
         rewriter = self._layer.rewriter(self._environ, status, headers)
         if rewriter is None:
             return None
-        describe_rewritten(headers)
+        drop(headers, _OUTDATED)
+        _weaken_etag(headers)
         return None if self._environ["REQUEST_METHOD"] == "HEAD" else rewriter
 
     def _describe_known(self, status: str, headers: HeaderList) -> None:
-        """Weaken the entity tag of a 304 if it is one that went out weakened with the response the client has."""
+        """Weaken the entity tag of a 304 if the client has the response with that tag weakened."""
         etag = value_of(headers, "etag")
         if status.startswith("304") and etag and f"W/{etag}" in self._environ.get("HTTP_IF_NONE_MATCH", ""):
-            weaken_etag(headers)
+            _weaken_etag(headers)
+
+
+def _weaken_etag(headers: HeaderList) -> None:
+    """Make the entity tag one of responses that mean the same, not of the same bytes (RFC 9110, section 8.8.1)."""
+    for index, (name, value) in enumerate(headers):
+        if name.lower() == "etag" and value.startswith('"'):
+            headers[index] = (name, f"W/{value}")
 
 
 def close_body(body: object) -> None:

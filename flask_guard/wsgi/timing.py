@@ -1,4 +1,4 @@
-"""`Timing`: how long the application takes, for the client in a header and, if you like, for you in a log record."""
+"""`Timing`: how long the application takes, for the client in a header and, given a logger, in a log record."""
 
 from __future__ import annotations
 
@@ -7,37 +7,38 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from .access_log import AccessLog
+from .access_record import LONGEST_PATH, AccessLog, access_fields
 from .fields import is_token
 from .middleware import Middleware
-from .request_ids import LOGGED_KEY
+from .request_ids import ENVIRON_KEY, LOGGED_KEY
 
 if TYPE_CHECKING:
     from .typing import Ending, HeaderList, WSGIApplication, WSGIEnvironment
 
 STARTED = "flask_guard.started"
-"""Where ``environ`` has when the request came in, in the seconds of :func:`time.perf_counter`."""
+"""The key of ``environ`` under which stands when the request came in, in the seconds of :func:`time.perf_counter`."""
 
 
 class Timing(Middleware):
-    """Sends the time to the first byte as ``Server-Timing`` (W3C), and logs requests if you give it a logger.
+    """Sends the time to the first byte as ``Server-Timing`` (W3C) and, given a logger, logs requests.
 
     The time runs from when the outermost ``Timing`` sees the request. The header says when the application began its
-    response; the record is made at the last byte, or when the body was given up. It has the attributes that the
-    records of ``@log_timing`` have, and where that policy is in charge of a request, it is not made::
+    response. The record is made at the last byte, or when the body was given up. It has the attributes of the records
+    of ``@log_timing``. For a request that ``@log_timing`` logs, no second record is made::
 
         app.wsgi_app = Timing(app.wsgi_app, logger="flask_guard.access", slow_ms=500)
 
-    :param server_timing: whether the header is sent, or a function of ``environ`` that returns whether this client
-        gets it: it tells everybody how busy the application is.
-    :param metric: what the header calls the time.
-    :param logger: give it a logger, such as ``"flask_guard.access"``, to log the requests that ``@log_timing`` does
-        not; None to log nothing. A record costs several times what the header does.
-    :param level: the level of a record, INFO by default; 5xx answers and exceptions are logged at ERROR at least.
+    :param server_timing: whether to send the header, or a function of ``environ`` that returns whether this client may
+        see it. The header tells clients how busy the application is.
+    :param metric: the name of the time in the header.
+    :param logger: the name of a logger, such as ``"flask_guard.access"``; None to log nothing. A record costs several
+        times as much as the header.
+    :param level: the level of a record; INFO by default.
+    :param error_level: the level of 5xx answers and exceptions, if it is higher; WARNING by default.
     :param slow_ms: milliseconds from which a request is logged at WARNING at least; None for never.
     :raises TypeError: for an option of the wrong type.
-    :raises ValueError: for a metric that is no token (RFC 9110, section 5.6.2), a negative time, and a `level` or
-        `slow_ms` without a `logger`.
+    :raises ValueError: for a metric that is not a token (RFC 9110, section 5.6.2), a negative time, and an option for
+        records without a `logger`.
     """
 
     settled_by: str = LOGGED_KEY
@@ -50,6 +51,7 @@ class Timing(Middleware):
         metric: str = "app",
         logger: str | None = None,
         level: int | None = None,
+        error_level: int | None = None,
         slow_ms: float | None = None,
     ) -> None:
         super().__init__(app)
@@ -60,7 +62,7 @@ class Timing(Middleware):
         self._sends = bool(server_timing)
         self._may_see = server_timing if callable(server_timing) else None
         self._format = metric.replace("%", "%%") + ";dur=%.1f"
-        self._log = _access_log(logger, level, slow_ms)
+        self._log = _access_log(logger, level, error_level, slow_ms)
         self._watches = self._log is not None or type(self).on_end is not Timing.on_end
 
     def on_request(self, environ: WSGIEnvironment) -> None:
@@ -75,24 +77,54 @@ class Timing(Middleware):
 
     def on_end(self, environ: WSGIEnvironment, ending: Ending) -> None:
         """Log the request."""
-        if self._log is not None and LOGGED_KEY not in environ:
-            environ[LOGGED_KEY] = True
-            self._log.write(environ, ending, environ[STARTED])
+        if self._log is None or LOGGED_KEY in environ:
+            return
+        environ[LOGGED_KEY] = True
+        started, ended = environ[STARTED], perf_counter()
+        level = self._log.level_of(ending, ended - started)
+        if level is not None:
+            fields = access_fields(
+                ending,
+                started,
+                ended,
+                request_id=environ.get(ENVIRON_KEY),
+                method=environ["REQUEST_METHOD"],
+                path=_path(environ),
+                address=environ.get("REMOTE_ADDR"),
+            )
+            self._log.write(level, fields)
 
 
-def _access_log(logger: str | None, level: int | None, slow_ms: float | None) -> AccessLog | None:
-    """Return what writes the records, if any are wanted."""
+def _path(environ: WSGIEnvironment) -> str:
+    """Return the whole path: applications that are mounted move parts of it from one variable to the other."""
+    path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+    if path.isascii():
+        return path
+    return path[: 4 * LONGEST_PATH].encode("latin-1", "replace").decode("utf-8", "replace")  # WSGI has bytes as Latin-1
+
+
+def _access_log(
+    logger: str | None, level: int | None, error_level: int | None, slow_ms: float | None
+) -> AccessLog | None:
+    """Return the writer of the records, or None if there is no logger."""
     if not isinstance(logger, (str, type(None))):
         raise TypeError(f"Timing(logger=…) must be the name of a logger or None, not {logger!r}")
-    if not isinstance(level, (int, type(None))) or isinstance(level, bool):
-        raise TypeError(f"Timing(level=…) must be a level such as logging.INFO, not {level!r}")
+    for name, number in (("level", level), ("error_level", error_level)):
+        if not isinstance(number, (int, type(None))) or isinstance(number, bool):
+            raise TypeError(f"Timing({name}=…) must be a level such as logging.INFO, not {number!r}")
     if not isinstance(slow_ms, (int, float, type(None))) or isinstance(slow_ms, bool):
         raise TypeError(f"Timing(slow_ms=…) must be milliseconds or None, not {slow_ms!r}")
     if slow_ms is not None and not slow_ms >= 0:
         raise ValueError(f"Timing(slow_ms=…) must be milliseconds from 0, not {slow_ms!r}")
     if logger is not None:
-        return AccessLog(logger, logging.INFO if level is None else level, slow_ms)
-    for option, given in {"level": level, "slow_ms": slow_ms}.items():
+        return AccessLog(
+            logger,
+            logging.INFO if level is None else level,
+            logging.WARNING if error_level is None else error_level,
+            slow_ms,
+            "wsgi.Timing",
+        )
+    for option, given in {"level": level, "error_level": error_level, "slow_ms": slow_ms}.items():
         if given is not None:
             raise ValueError(
                 f"Timing({option}=…) is for log records, and there are none without a logger:"

@@ -1,4 +1,4 @@
-"""The types of WSGI (PEP 3333), and what layers hand to each other."""
+"""The types of WSGI (PEP 3333), and those that layers hand to each other."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Incremental(Protocol):
     """Rewrites one body, piece by piece."""
 
     def feed(self, chunk: bytes, /) -> bytes:
-        """Take the next piece. Return what can be sent by now, which may be nothing."""
+        """Take the next piece. Return the bytes that can be sent by now, which may be none."""
         ...
 
     def flush(self) -> bytes:
-        """Return what is left when the body has ended."""
+        """Return the rest when the body has ended."""
         ...
 
 
 class Hooks(Protocol):
-    """What the machinery asks of a layer while a response passes."""
+    """The calls that a layer gets while a response passes."""
 
     settled_by: str
 
@@ -42,11 +42,11 @@ class Hooks(Protocol):
         ...
 
     def rewriter(self, environ: WSGIEnvironment, status: str, headers: HeaderList, /) -> Incremental | None:
-        """Return what rewrites the body; None to leave it alone."""
+        """Return an object that rewrites the body, or None to leave the body alone."""
         ...
 
     def on_end(self, environ: WSGIEnvironment, ending: Ending, /) -> None:
-        """See how it ended."""
+        """See how the response ended."""
         ...
 
 
@@ -54,18 +54,29 @@ class Ending:
     """How a response ended.
 
     :ivar status: the status line; None if the application failed before anything was sent.
-    :ivar first_byte: when the first byte was handed to the server, in seconds of :func:`time.perf_counter`, if one was.
-    :ivar size: the bytes of body handed to the server. A file that the server sends itself counts as a whole, or, if
-        that failed, not at all.
-    :ivar error: the exception that ended it, if one did.
-    :ivar aborted: whether the body was given up before its end: the application failed, or the client left.
+    :ivar first_byte: when the server got the first byte, in seconds of :func:`time.perf_counter`; None if it got none.
+    :ivar size: the bytes of body that the server got. A file that the server sends itself counts as a whole, or, if
+        sending failed, not at all.
+    :ivar error: the exception that ended the response, if there was one.
+    :ivar aborted: whether the body stopped before its end: the application failed, or the client left.
     """
 
-    status: str | None
-    first_byte: float | None
-    size: int
-    error: BaseException | None
-    aborted: bool
+    status: str | None = None
+    first_byte: float | None = None
+    size: int = 0
+    error: BaseException | None = None
+    aborted: bool = False
+
+    @property
+    def code(self) -> int:
+        """The status code: 500, which servers then send, if the application failed before anything was sent."""
+        code = self.status[:3] if self.status is not None else ""
+        return int(code) if code.isascii() and code.isdigit() else 500
+
+    @property
+    def exception(self) -> str | None:
+        """The name of the exception's class."""
+        return type(self.error).__name__ if self.error is not None else None
 
 
 __all__ = ["Answer", "Ending", "HeaderList", "Hooks", "Incremental", "StartResponse", "WSGIApplication"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .fields import has_content, value_of
-from .rewritten import Rewritten
+from .rewritten import Rewritten, close_body
 from .typing import Ending
 
 if TYPE_CHECKING:
@@ -16,24 +17,118 @@ if TYPE_CHECKING:
 
     from .typing import HeaderList, Hooks, StartResponse, WSGIApplication, WSGIEnvironment
 
+log: logging.Logger = logging.getLogger("flask_guard.wsgi")
 
-class Watched(Ending):
-    """One response that passes a layer. The layer's ``on_end`` is called with it once, when it has ended.
 
-    The body stays the stream it is, and a file that the server may send itself (``wsgi.file_wrapper``) stays one.
+class WatchedBody(Ending):
+    """A body that passes another's chunks on, counts them, and says once how it ended.
+
+    The body stays the stream it is. Not every server closes bodies, so one that is dropped has ended, too.
     """
 
-    # What most responses leave as it is stands here and not in __init__, which every request goes through.
-    status: str | None = None
-    first_byte: float | None = None
-    size: int = 0
-    error: BaseException | None = None
-    aborted: bool = False
     _body: Iterable[bytes] = ()
+    _over = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for chunk in self._chunks():
+                if chunk:
+                    self.first_byte = self.first_byte or perf_counter()
+                    self.size += len(chunk)
+                yield chunk
+        except GeneratorExit:  # the server stopped
+            self._stop()
+            raise
+        except BaseException as error:
+            self._end(error, aborted=True)
+            raise
+        self._end(None, aborted=False)
+
+    def __del__(self) -> None:
+        self._stop()
+
+    def close(self) -> None:
+        """Close the body, once."""
+        body, self._body = self._body, ()
+        try:
+            self._close(body)
+        finally:
+            self._stop()
+
+    def take_file(self, environ: WSGIEnvironment, body: object) -> bool:
+        """Make the closing of `body` the end, if it is a file that the server may send itself. Return whether it is.
+
+        The file counts as sent, unless the server closes it while it handles an error.
+        """
+        wrapper = environ.get("wsgi.file_wrapper")
+        if not isinstance(wrapper, type) or not isinstance(body, wrapper):
+            return False
+        before = sys.exc_info()[1]
+
+        def close_and_end() -> None:
+            error = sys.exc_info()[1]
+            failed = error is not None and error is not before
+            try:
+                if close is not None:
+                    close()
+            finally:
+                self.size += 0 if failed else self._length() or 0
+                self._end(None, aborted=failed)
+
+        close = getattr(body, "close", None)
+        try:
+            body.close = close_and_end  # type: ignore[attr-defined]
+        except AttributeError:
+            return False
+        self.first_byte = perf_counter()
+        return True
+
+    def _chunks(self) -> Iterable[bytes]:
+        return self._body
+
+    def _close(self, body: object) -> None:
+        close_body(body)
+
+    def _length(self) -> int | None:
+        """Return the announced number of bytes, or None."""
+        raise NotImplementedError
+
+    def _is_whole(self) -> bool:
+        """Return whether the server has everything. Some servers stop before they have seen the end."""
+        length = self._length()
+        return length is not None and self.size >= length
+
+    def _tell(self) -> None:
+        """Tell how the body ended."""
+        raise NotImplementedError
+
+    def _stop(self) -> None:
+        """End a body that the server has stopped sending."""
+        if not self._over:
+            self._end(None, aborted=not self._is_whole())
+
+    def _end(self, error: BaseException | None, *, aborted: bool) -> None:
+        if not self._over:
+            self._over = True
+            self.error, self.aborted = error, aborted
+            self._tell()
+
+
+def call_safely(call: Callable[..., object], *args: object) -> None:
+    """Call `call`. An exception, such as that of a log handler, is logged: it must not break the response off."""
+    try:
+        call(*args)
+    except Exception:
+        log.exception("%r failed at the end of a body", call)
+
+
+class Watched(WatchedBody):
+    """One response that passes a layer. The layer's ``on_end`` is called with it once, when it has ended."""
+
+    # Most responses leave these as they are, so they stand here and not in __init__, which every request goes through.
     _headers: HeaderList
     _write: Callable[[bytes], object]
     _rewritten = False
-    _over = False
 
     def __init__(self, layer: Hooks, environ: WSGIEnvironment, start_response: StartResponse) -> None:
         self._layer = layer
@@ -41,7 +136,7 @@ class Watched(Ending):
         self._start_response = start_response
 
     def run(self, app: WSGIApplication, rewritten: bool) -> Iterable[bytes]:
-        """Call `app`, and return what the server gets for a body.
+        """Call `app`, and return the body for the server.
 
         :param rewritten: whether the layer rewrites the body, too.
         """
@@ -55,9 +150,9 @@ class Watched(Ending):
             self._end(error, aborted=True)
             raise
         if self._layer.settled_by in self._environ:
+            self._over = True
             return body
-        wrapper = self._environ.get("wsgi.file_wrapper")
-        if isinstance(wrapper, type) and isinstance(body, wrapper) and self._end_on_close(body):
+        if self.take_file(self._environ, body):
             return body
         self._body = body
         return self
@@ -86,66 +181,16 @@ class Watched(Ending):
             self.first_byte = self.first_byte or perf_counter()
             self.size += len(data)
 
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            for chunk in self._body:
-                if chunk:
-                    self.first_byte = self.first_byte or perf_counter()
-                    self.size += len(chunk)
-                yield chunk
-        except GeneratorExit:  # the server stopped
-            self._stop()
-            raise
-        except BaseException as error:
-            self._end(error, aborted=True)
-            raise
-        if not self._over:
-            self._over = True
-            self._layer.on_end(self._environ, self)
+    def _length(self) -> int | None:
+        length = value_of(self._headers, "content-length") if self.status is not None else None
+        return int(length) if length is not None and length.isdecimal() else None
 
-    def close(self) -> None:
-        """Close the body. If it had not come to its end, the client left."""
-        try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        finally:
-            if not self._over:
-                self._stop()
-
-    def _stop(self) -> None:
-        """End what the server has stopped sending. It may have all: some stop before they have seen the end."""
-        all_sent = self.status is not None and (
-            self._environ["REQUEST_METHOD"] == "HEAD"
-            or not has_content(self.status)
-            or value_of(self._headers, "content-length") == str(self.size)
-        )
-        self._end(None, aborted=not all_sent)
-
-    def _end(self, error: BaseException | None, *, aborted: bool) -> None:
-        if not self._over:
-            self._over = True
-            self.error, self.aborted = error, aborted
-            if error is not None and not self.size:
-                self.status = None
-            self._layer.on_end(self._environ, self)
-
-    def _end_on_close(self, body: Any) -> bool:
-        """Make ``body.close()`` the end. Return whether that could be done."""
-        close = getattr(body, "close", None)
-
-        def close_and_end() -> None:
-            failed = sys.exc_info()[1] is not None  # the server closes while it handles that the client left
-            try:
-                if close is not None:
-                    close()
-            finally:
-                length = value_of(self._headers, "content-length") or ""
-                self.size += int(length) if length.isdecimal() and not failed else 0
-                self._end(None, aborted=failed)
-
-        try:
-            body.close = close_and_end
-        except AttributeError:
+    def _is_whole(self) -> bool:
+        if self.status is None:
             return False
-        return True
+        return self._environ["REQUEST_METHOD"] == "HEAD" or not has_content(self.status) or super()._is_whole()
+
+    def _tell(self) -> None:
+        if self.error is not None and not self.size:
+            self.status = None
+        call_safely(self._layer.on_end, self._environ, self)

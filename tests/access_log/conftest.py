@@ -1,4 +1,4 @@
-"""What the tests of policies share."""
+"""Fixtures of the tests of log_timing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import logging
 import pytest
 
 from tests.access_log.logged import LOGGER, Records
+from tests.clock import clock
+
+__all__ = ["clock"]
 
 
 @pytest.fixture

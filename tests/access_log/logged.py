@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -10,6 +9,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from flask_guard import Guard, log_timing
+from tests.clock import Clock
 
 LOGGER = "flask_guard.access"
 Records: TypeAlias = Callable[[], list[Any]]
@@ -33,7 +33,13 @@ def accept(status: str, headers: list[tuple[str, str]], exc_info: object = None)
 
 
 def three_chunks() -> Iterator[str]:
-    """Yield a body that takes a while."""
+    """Yield a body that is made while it is sent."""
     for number in range(3):
-        time.sleep(0.02)
         yield f"chunk {number}"
+
+
+def slow_chunks(clock: Clock) -> Iterator[str]:
+    """Yield a body that takes 20 ms for each chunk."""
+    for chunk in three_chunks():
+        clock.advance(20)
+        yield chunk

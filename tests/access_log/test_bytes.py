@@ -11,27 +11,37 @@ from flask import Flask, Response, send_file
 from werkzeug.test import create_environ
 from werkzeug.wsgi import FileWrapper
 
-from flask_guard.support.response_body import WatchedBody
+from flask_guard.support.response_body import ResponseBody
 from flask_guard.wsgi.request_ids import CURRENT
-from tests.access_log.logged import Records, accept, send, serve, three_chunks
+from tests.access_log.logged import Records, accept, send, serve, slow_chunks
+from tests.clock import Clock
 
 
-def test_first_byte_of_a_stream_has_its_own_time(app: Flask, records: Records) -> None:
-    serve(app, three_chunks)
-
-    send(app)
-
-    (record,) = records()
-    assert 20 <= record.first_byte_ms <= record.duration_ms - 35
-
-
-def test_first_byte_of_a_whole_body_is_its_last(app: Flask, records: Records) -> None:
-    serve(app, lambda: "hello")
+def test_first_byte_of_a_stream_has_its_own_time(app: Flask, records: Records, clock: Clock) -> None:
+    serve(app, lambda: slow_chunks(clock))
 
     send(app)
 
     (record,) = records()
-    assert 0 < record.first_byte_ms == record.duration_ms
+    assert (record.first_byte_ms, record.duration_ms) == (20, 60)
+
+
+def test_first_byte_of_a_whole_body_is_its_last(app: Flask, records: Records, clock: Clock) -> None:
+    serve(app, lambda: clock.advance(20) or "hello")  # type: ignore[func-returns-value]
+
+    send(app)
+
+    (record,) = records()
+    assert (record.first_byte_ms, record.duration_ms) == (20, 20)
+
+
+def test_durations_are_rounded_to_microseconds(app: Flask, records: Records, clock: Clock) -> None:
+    serve(app, lambda: clock.advance(1.23456) or iter(["a"]))  # type: ignore[func-returns-value]
+
+    send(app)
+
+    (record,) = records()
+    assert (record.first_byte_ms, record.duration_ms) == (1.235, 1.235)
 
 
 @pytest.mark.parametrize("body", [["é", "€"], iter(["é", "€"])], ids=["list", "stream"])
@@ -63,8 +73,10 @@ def test_body_that_takes_its_requests_id_away_at_its_end_is_not_given_it_back() 
         CURRENT.set(None)
 
     CURRENT.set("the-id")
+    body = ResponseBody(Response(chunks()))
+    body.request_id = "the-id"
 
-    assert list(WatchedBody(chunks(), lambda *_: None, request_id="the-id")) == ["chunk"]
+    assert list(body) == [b"chunk"]
 
     assert CURRENT.get() is None
 

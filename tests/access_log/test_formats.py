@@ -86,7 +86,7 @@ DEV = r"\d\d:\d\d:\d\d\.\d{3} "
     ("path", "method", "expected"),
     [
         ("/", "GET", r"INFO  GET / 200 \d+\.\d ms 5 B \[01234567\]"),
-        ("/500", "GET", r"ERROR GET /500 500 \d+\.\d ms 265 B \[01234567\] ZeroDivisionError"),
+        ("/500", "GET", r"WARNING GET /500 500 \d+\.\d ms 265 B \[01234567\] ZeroDivisionError"),
         ("/409", "GET", r"INFO  GET /409 409 \d+\.\d ms \d+ B \[01234567\]"),
         ("/key", "POST", r"INFO  POST /key 200 \d+\.\d ms 1\.2 kB \[01234567\] api_key=ci"),
         ("/shadow", "GET", r"INFO  GET /shadow 200 \d+\.\d ms 5 B \[01234567\] require_api_key would deny"),

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_guard.access_log.log_records import Records
+from flask_guard.wsgi.access_record import Records
 
 FIELDS = {"method": "GET", "status": 200}
 
 
 @pytest.fixture
 def records() -> Records:
-    return Records("shop.access", "%(method)s %(status)s")
+    return Records("shop.access", "%(method)s %(status)s", "shop")
 
 
 def test_record_has_every_attribute_that_a_standard_one_has(records: Records) -> None:
@@ -78,8 +78,8 @@ def test_factory_of_the_application_makes_the_record(records: Records) -> None:
 
 def test_forked_worker_has_its_own_process_in_its_records() -> None:
     program = (
-        "import os, logging; from flask_guard.access_log.log_records import Records;"
-        " records = Records('a', 'b'); records.make(20, {}); child = os.fork();"
+        "import os, logging; from flask_guard.wsgi.access_record import Records;"
+        " records = Records('a', 'b', 'c'); records.make(20, {}); child = os.fork();"
         " same = records.make(20, {}).process == os.getpid();"
         " os._exit(0 if same else 1) if child == 0 else None;"
         " print(same, os.waitpid(child, 0)[1])"

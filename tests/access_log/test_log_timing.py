@@ -7,7 +7,6 @@ import json
 import logging
 import pickle
 import re
-import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -24,7 +23,9 @@ from flask_guard import (
     middleware,
     require_api_key,
 )
+from tests.clock import Clock
 from tests.conftest import MakeApp
+from tests.ids import shown
 
 LOGGER = "flask_guard.access"
 FIELDS = {
@@ -65,14 +66,14 @@ def serve(app: Flask, view: Callable[..., Any], policy: LogTiming = log_timing) 
 # The record ------------------------------------------------------------------------------------------------------
 
 
-def test_record_has_every_field(make_app: MakeApp, records: Records) -> None:
+def test_record_has_every_field(make_app: MakeApp, records: Records, clock: Clock) -> None:
     app = make_app(GUARD_API_KEYS={"ci": "the secret of ci"})
 
     @app.post("/orders/<int:number>")
     @limit("5/minute")
     @require_api_key
     def change(number: int) -> tuple[str, int]:
-        time.sleep(0.02)
+        clock.advance(20)
         return "changed", 201
 
     Guard(app, policies=[log_timing])
@@ -80,7 +81,7 @@ def test_record_has_every_field(make_app: MakeApp, records: Records) -> None:
     send(app, "/orders/7?token=x", "POST", headers={"X-API-Key": "the secret of ci", "X-Request-ID": "abc"})
 
     (record,) = records()
-    assert record.duration_ms == pytest.approx(20, abs=15)
+    assert record.duration_ms == 20
     assert {name: getattr(record, name) for name in FIELDS - {"duration_ms"}} == {
         "request_id": "abc",
         "method": "POST",
@@ -158,15 +159,37 @@ def test_hook_that_fails_after_the_record_makes_no_second_one(app: Flask, record
     assert len(records()) == 1
 
 
-def test_server_error_is_an_error_and_nothing_else_is(app: Flask, records: Records) -> None:
+@pytest.mark.parametrize(
+    ("options", "levels"),
+    [
+        ({}, ["INFO", "WARNING", "WARNING", "INFO"]),
+        ({"error_level": logging.ERROR}, ["INFO", "ERROR", "ERROR", "INFO"]),
+        ({"error_level": logging.DEBUG}, ["INFO"] * 4),
+        ({"level": logging.ERROR}, ["ERROR"] * 4),
+    ],
+    ids=shown,
+)
+def test_server_error_has_a_level_of_its_own(
+    app: Flask, records: Records, options: dict[str, Any], levels: list[str]
+) -> None:
     app.add_url_rule("/500", "broken", lambda: str(1 / 0))
     app.add_url_rule("/503", "busy", lambda: ("busy", 503))
-    serve(app, lambda: "hello")
+    serve(app, lambda: "hello", log_timing(**options))
 
     for path in ("/", "/500", "/503", "/nowhere"):
         send(app, path)
 
-    assert [record.levelname for record in records()] == ["INFO", "ERROR", "ERROR", "INFO"]
+    assert [record.levelname for record in records()] == levels
+
+
+def test_exception_is_logged_as_an_error_once_by_flask(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    """As tools see it that report every record from ERROR up, such as Sentry."""
+    caplog.set_level(logging.DEBUG)
+    serve(app, lambda: str(1 / 0))
+
+    send(app)
+
+    assert [record.name for record in caplog.records if record.levelno >= logging.ERROR] == [app.logger.name]
 
 
 def test_nothing_is_logged_where_it_is_exempt(app: Flask, records: Records) -> None:
@@ -251,27 +274,23 @@ def test_middleware_that_answers_itself_is_no_denial(app: Flask, records: Record
 # Slow, and sampled -----------------------------------------------------------------------------------------------
 
 
-def slow() -> str:
-    time.sleep(0.05)
-    return "slow"
-
-
-def test_slow_request_is_a_warning(app: Flask, records: Records) -> None:
-    app.add_url_rule("/slow", "slow", slow)
+def test_slow_request_is_a_warning(app: Flask, records: Records, clock: Clock) -> None:
+    app.add_url_rule("/fast", "fast", lambda: clock.advance(39) or "fast")  # type: ignore[func-returns-value]
+    app.add_url_rule("/slow", "slow", lambda: clock.advance(41) or "slow")  # type: ignore[func-returns-value]
     serve(app, lambda: "hello", log_timing(slow_ms=40))
 
-    for path in ("/", "/slow"):
+    for path in ("/fast", "/slow"):
         send(app, path)
 
     assert [record.levelname for record in records()] == ["INFO", "WARNING"]
 
 
-def test_sample_of_none_keeps_errors_denials_and_slow_ones(make_app: MakeApp, records: Records) -> None:
+def test_sample_of_none_keeps_errors_denials_and_slow_ones(make_app: MakeApp, records: Records, clock: Clock) -> None:
     app = make_app()
     app.add_url_rule("/500", "broken", lambda: str(1 / 0))
     app.add_url_rule("/401", "denied", require_api_key(lambda: "secret"))
     app.add_url_rule("/shadow", "shadow", require_api_key(mode="report")(lambda: "secret"))
-    app.add_url_rule("/slow", "slow", slow)
+    app.add_url_rule("/slow", "slow", lambda: clock.advance(41) or "slow")  # type: ignore[func-returns-value]
     serve(app, lambda: "hello", log_timing(sample=0, slow_ms=40))
 
     for path in ("/", "/500", "/401", "/404", "/shadow", "/slow"):

@@ -41,7 +41,7 @@ def test_hook_that_fails_after_the_policies_is_recorded_as_the_500_it_becomes(
 
     (record,) = records()
     assert (record.status, response.status_code) == (500, 500)
-    assert (record.exception, record.levelname, record.aborted) == ("ZeroDivisionError", "ERROR", False)
+    assert (record.exception, record.levelname, record.aborted) == ("ZeroDivisionError", "WARNING", False)
     assert record.bytes == len(response.data)
 
 

@@ -8,7 +8,6 @@ import inspect
 import logging
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from flask_guard import ConfigError, Guard, LogTiming, exempt, log_timing, require_auth, timing
 from flask_guard.access_log.server_timing import Timed
+from tests.clock import Clock
 
 FIELD = re.compile(r"""([!#$%&'*+.^_`|~0-9A-Za-z-]+);dur=(\d+\.\d)(?:;desc="((?:[^"\\]|\\.)*)")?""")
 
@@ -52,14 +52,14 @@ def metrics(response: TestResponse) -> dict[str, float]:
     return {name: float(milliseconds) for name, milliseconds, _ in FIELD.findall(line)}
 
 
-def test_total_is_sent(app: Flask) -> None:
+def test_total_is_sent(app: Flask, clock: Clock) -> None:
     def slow() -> str:
-        time.sleep(0.02)
+        clock.advance(20)
         return "slow"
 
     serve(app, slow)
 
-    assert 20 <= metrics(send(app))["total"] < 2000
+    assert metrics(send(app)) == {"total": 20}
 
 
 def test_nothing_is_sent_unless_asked(app: Flask) -> None:
@@ -75,39 +75,39 @@ def test_nothing_is_sent_unless_asked(app: Flask) -> None:
 # What the view times ---------------------------------------------------------------------------------------------
 
 
-def test_block_is_timed(app: Flask) -> None:
+def test_block_is_timed(app: Flask, clock: Clock) -> None:
     def view() -> str:
         with timing("db"):
-            time.sleep(0.02)
-        time.sleep(0.02)
+            clock.advance(20)
+        clock.advance(30)
         return "hello"
 
     serve(app, view)
 
     sent = metrics(send(app))
-    assert list(sent) == ["total", "db"]
-    assert 20 <= sent["db"] <= sent["total"] - 19
+    assert list(sent.items()) == [("total", 50), ("db", 20)]
 
 
-def test_decorated_function_is_timed_each_time_and_stays_itself(app: Flask) -> None:
+def test_decorated_function_is_timed_each_time_and_stays_itself(app: Flask, clock: Clock) -> None:
     @timing("step")
-    def step(seconds: float, *, times: int = 1) -> float:
+    def step(milliseconds: int, *, times: int = 1) -> int:
         """Take a while."""
-        time.sleep(seconds * times)
-        return seconds
+        clock.advance(milliseconds * times)
+        return milliseconds
 
-    serve(app, lambda: str(step(0.01) + step(0.01, times=2)))
+    serve(app, lambda: str(step(10) + step(10, times=2)))
 
     response = send(app)
 
-    assert (response.text, step.__name__, step.__doc__) == ("0.02", "step", "Take a while.")
-    assert metrics(response)["step"] >= 30
+    assert (response.text, step.__name__, step.__doc__) == ("20", "step", "Take a while.")
+    assert metrics(response)["step"] == 30
 
 
-def test_async_view_and_functions_are_timed(app: Flask) -> None:
+def test_async_view_and_functions_are_timed(app: Flask, clock: Clock) -> None:
     @timing("fetch")
     async def fetch() -> str:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0)  # until both have begun
+        clock.advance(20)
         return "fetched"
 
     async def view() -> str:
@@ -120,30 +120,26 @@ def test_async_view_and_functions_are_timed(app: Flask) -> None:
 
     assert response.text == "fetchedfetched"
     assert inspect.iscoroutinefunction(fetch)
-    assert metrics(response)["fetch"] >= 40
-    assert metrics(response)["both"] < metrics(response)["fetch"]
+    assert metrics(response) == {"fetch": 20 + 40, "both": 40, "total": 40}
 
 
 @pytest.mark.parametrize("copied", [True, False])
-def test_thread_counts_if_it_runs_in_a_copy_of_the_context(app: Flask, copied: bool) -> None:
+def test_thread_counts_if_it_runs_in_a_copy_of_the_context(app: Flask, clock: Clock, copied: bool) -> None:
     def work() -> None:
         with timing("work"):
-            time.sleep(0.01)
+            clock.advance(10)
 
     def view() -> str:
         contexts = [contextvars.copy_context() for _ in range(3)]
         threads = [threading.Thread(target=each.run if copied else work, args=(work,) * copied) for each in contexts]
         for thread in threads:
             thread.start()
-        for thread in threads:
             thread.join()
         return "hello"
 
     serve(app, view)
 
-    sent = metrics(send(app))
-    assert ("work" in sent) is copied
-    assert sent.get("work", 30) >= 30
+    assert metrics(send(app)) == {"total": 30, **({"work": 30} if copied else {})}
 
 
 def test_block_that_raises_is_timed_and_the_500_says_so(app: Flask) -> None:

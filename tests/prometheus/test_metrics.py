@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,9 +10,22 @@ from flask import Flask, Response, abort, g, stream_with_context
 from flask.sessions import SecureCookieSessionInterface
 
 from flask_guard import Guard, log_timing, metrics
+from tests.clock import Clock
 from tests.conftest import MakeApp
 
 from .metrics_page import requests, samples, send, serve, start, timed
+
+
+@pytest.fixture
+def stream(clock: Clock) -> Callable[[], Any]:
+    """Return a view whose body takes 20 ms for each chunk."""
+
+    def chunks() -> Iterator[str]:
+        for _ in range(3):
+            clock.advance(20)
+            yield "again"
+
+    return lambda: stream_with_context(chunks())
 
 
 def test_requests_are_counted_and_timed_by_endpoint_method_and_class_of_status(app: Flask) -> None:
@@ -49,7 +61,7 @@ def test_status_is_its_class(app: Flask, status: int, label: str) -> None:
     assert list(requests(app)) == [("index", "GET", label)]
 
 
-def test_status_is_that_of_the_response_that_is_sent(app: Flask) -> None:
+def test_status_is_that_of_the_response_that_is_sent(app: Flask, stream: Callable[[], Any]) -> None:
     app.after_request(lambda response: Response("taken over", 502))
     serve(app, stream)
 
@@ -100,16 +112,7 @@ def test_a_response_that_fails_behind_the_policies_counts_as_the_500_that_is_sen
     assert requests(app) == timed(app) == {("index", "GET", "5xx"): 1}
 
 
-def stream() -> Any:
-    def chunks() -> Iterator[str]:
-        for _ in range(3):
-            time.sleep(0.02)
-            yield "again"
-
-    return stream_with_context(chunks())
-
-
-def test_a_stream_is_timed_to_its_last_byte(app: Flask) -> None:
+def test_a_stream_is_timed_to_its_last_byte(app: Flask, stream: Callable[[], Any]) -> None:
     serve(app, stream, log_timing)
 
     body = start(app)
@@ -119,10 +122,10 @@ def test_a_stream_is_timed_to_its_last_byte(app: Flask) -> None:
 
     assert requests(app) == timed(app) == {("index", "GET", "2xx"): 1}
     ((_, seconds),) = samples(app, "flask_guard_request_duration_seconds_sum", "endpoint").items()
-    assert 0.06 <= seconds < 5
+    assert seconds == pytest.approx(0.06)
 
 
-def test_a_stream_that_the_client_leaves_is_counted_once(app: Flask) -> None:
+def test_a_stream_that_the_client_leaves_is_counted_once(app: Flask, stream: Callable[[], Any]) -> None:
     serve(app, stream)
 
     body = start(app)
@@ -144,8 +147,8 @@ def test_a_client_that_keeps_the_context_counts_at_once(app: Flask) -> None:
     assert requests(app) == {("index", "GET", "2xx"): 2}
 
 
-def test_durations_fall_into_the_buckets(app: Flask) -> None:
-    app.add_url_rule("/", "index", lambda: time.sleep(0.06) or "hello")  # type: ignore[func-returns-value]
+def test_durations_fall_into_the_buckets(app: Flask, clock: Clock) -> None:
+    app.add_url_rule("/", "index", lambda: clock.advance(60) or "hello")  # type: ignore[func-returns-value]
     Guard(app, policies=[metrics(buckets=[0.05, 5])])
 
     send(app)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from blinker import Namespace
 from flask import Blueprint, Flask
 
-from flask_guard import Denied, cors, limit, middleware, protect, require_api_key, signals
+from flask_guard import Denied, cors, limit, middleware, protect, require_api_key, store_unavailable
 from tests.conftest import MakeApp
 
 from .metrics_page import Samples, page, requests, samples, send, serve, start
@@ -111,17 +110,13 @@ class Teapot(Denied):
     code = 418
 
 
-def test_errors_of_the_limit_storage_are_counted_by_a_signal_with_that_name(
-    app: Flask, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    signal = Namespace().signal("store-unavailable")
-    monkeypatch.setattr(signals, "store_unavailable", signal, raising=False)
+def test_errors_of_the_limit_storage_are_counted_for_the_app_that_they_concern(app: Flask, make_app: MakeApp) -> None:
     other = serve(make_app())
     serve(app)
 
     for each in (app, other):
         send(each)
-    signal.send(app, error=OSError())
-    signal.send(app)
+    store_unavailable.send(app, error=OSError())
+    store_unavailable.send(app)
 
     assert [samples(each, "flask_guard_store_errors_total") for each in (app, other)] == [{(): 2}, {(): 0}]

@@ -1,0 +1,124 @@
+"""The log record of one request, as `log_timing` and :class:`flask_guard.wsgi.Timing` write it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from .addresses import shown_address
+from .text import printable
+
+if TYPE_CHECKING:
+    from .typing import Ending
+
+LONGEST_PATH = 2048
+"""Characters of a path that a record keeps."""
+MESSAGE = "%(method)s %(path)s %(status)s %(duration_ms).1f ms"
+
+
+def access_fields(
+    ending: Ending, started: float, ended: float, *, request_id: str | None, method: str, path: str, address: str | None
+) -> dict[str, Any]:
+    """Return the attributes of a request's record. Those that only Flask knows are empty.
+
+    :param started: when the request came in, in seconds of :func:`time.perf_counter`.
+    :param ended: when its response ended.
+    """
+    duration_ms = round((ended - started) * 1000, 3)
+    first_byte = ending.first_byte
+    return {
+        "request_id": request_id,
+        "method": printable(method, 32),
+        "path": printable(path, LONGEST_PATH),
+        "endpoint": None,
+        "status": ending.code,
+        "duration_ms": duration_ms,
+        "first_byte_ms": duration_ms if first_byte is None else round((first_byte - started) * 1000, 3),
+        "bytes": ending.size,
+        "address": shown_address(address),
+        "api_key": None,
+        "principal": None,
+        "verdicts": {},
+        "aborted": ending.aborted,
+        "exception": ending.exception,
+        "trace_id": None,
+        "span_id": None,
+    }
+
+
+class AccessLog:
+    """Writes the records of one logger.
+
+    :param level: the level of a record.
+    :param error_level: the level of 5xx answers and exceptions, if it is higher.
+    :param slow_ms: milliseconds from which a request is logged at WARNING at least; None for never.
+    :param source: the name of the function that the records name as their origin.
+    """
+
+    def __init__(self, logger: str, level: int, error_level: int, slow_ms: float | None, source: str) -> None:
+        self._logger = logging.getLogger(logger)
+        self._records = Records(logger, MESSAGE, source)
+        self._level = level
+        self._error_level = max(level, error_level)
+        self._slow_level = max(level, logging.WARNING)
+        self._slow = slow_ms / 1000 if slow_ms is not None else float("inf")
+
+    def level_of(self, ending: Ending, seconds: float) -> int | None:
+        """Return the level of the record of a request that took `seconds`, or None if nobody listens at that level."""
+        level = self._level
+        if ending.code >= 500 or ending.exception is not None:
+            level = self._error_level
+        elif seconds >= self._slow:
+            level = self._slow_level
+        return level if self._logger.isEnabledFor(level) else None
+
+    def write(self, level: int, fields: dict[str, Any]) -> None:
+        """Write the record of one request."""
+        self._logger.handle(self._records.make(level, fields))
+
+
+class Records:
+    """Makes the records of one logger with one message, fast.
+
+    A :class:`logging.LogRecord` works out its caller's file and module, its process and more, each time. All of that is
+    the same for every record here, so it is taken from a record that the standard library made once.
+
+    :param message: formatted with the fields, ``%(name)s``, by a handler that formats at all.
+    :param source: the name of the function that the records name as their origin.
+    """
+
+    def __init__(self, logger: str, message: str, source: str) -> None:
+        self._logger = logger
+        self._message = message
+        self._source = source
+        self._templates: dict[int, dict[str, Any]] = {}
+
+    def make(self, level: int, fields: dict[str, Any]) -> logging.LogRecord:
+        """Return a record with `fields` as attributes. A factory that the application has set is used."""
+        if logging.getLogRecordFactory() is not logging.LogRecord:
+            record = self._standard(level, fields)
+            record.__dict__.update(fields)
+            return record
+        template = self._templates.get(level)
+        if template is None or template["process"] != os.getpid():  # a forked worker is another process
+            template = self._templates[level] = dict(self._standard(level, {}).__dict__)
+        now = time.time()
+        thread = threading.current_thread()
+        attributes = template.copy()
+        attributes["args"] = fields
+        attributes["created"] = now
+        attributes["msecs"] = int(now % 1 * 1000) + 0.0
+        attributes["relativeCreated"] = template["relativeCreated"] + (now - template["created"]) * 1000
+        attributes["thread"] = thread.ident
+        attributes["threadName"] = thread.name
+        attributes.update(fields)
+        record = logging.LogRecord.__new__(logging.LogRecord)
+        record.__dict__ = attributes
+        return record
+
+    def _standard(self, level: int, fields: dict[str, Any]) -> logging.LogRecord:
+        make = logging.getLogRecordFactory()
+        return make(self._logger, level, __file__, 0, self._message, (fields,), None, self._source)
