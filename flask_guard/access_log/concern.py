@@ -1,4 +1,4 @@
-"""What the access log declares: the config keys of request ids."""
+"""The access log, as the guard lists it: with the config keys of request ids."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def _as_given(value: Any, _key: str) -> Any:
 
 
 TRUST: Setting[bool | Collection[str]] = Setting("GUARD_REQUEST_ID_TRUST", True, _as_given)
-"""Whose request ids are taken: True for everybody's, False for nobody's, or a list of networks."""
+"""The clients whose request ids are taken: True for all, False for none, or a list of networks."""
 
 LENGTH: Setting[int] = Setting("GUARD_REQUEST_ID_LENGTH", LONGEST_ID, _as_given)
-"""The largest number of characters of such an id."""
+"""The most characters of an id from outside."""
 
 ID_ALPHABET: Setting[str] = Setting("GUARD_REQUEST_ID_ALPHABET", ALPHABET, _as_given)
-"""The characters that it may have."""
+"""The characters that such an id may have."""
 
 
 def configured_ids(state: AppState, **options: Any) -> RequestIds:

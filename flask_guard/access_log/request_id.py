@@ -1,4 +1,4 @@
-"""The id of the request: in its view, in the threads that it starts, and on every log record."""
+"""The id of the request: in its view, in the threads that the view starts, and on every log record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_REQUEST = "-"
 
 
 def request_ids(state: AppState) -> RequestIds:
-    """Make the source of an app's request ids; kept as a service of `state`."""
+    """Make the source of an app's request ids. It is kept as a service of `state`."""
     spans = span_reader()
     return configured_ids(state, trace=spans.trace_id if spans is not None else None)
 
@@ -36,20 +36,21 @@ def _current_id() -> str | None:
 
 
 current_request_id: LocalProxy[str | None] = LocalProxy(_current_id)
-"""The id of this request; None outside of one. Threads that run in a copy of the request's context see it too."""
+"""The id of this request; None outside of a request. Threads that run in a copy of its context see the id, too."""
 
 
 class RequestIDFilter(logging.Filter):
     """Gives every log record the id of the request in which it was made, as ``record.request_id``.
 
-    Outside of a request that is ``-``. Put it on handlers: what is on a logger does not see its children's records::
+    Outside of a request the id is ``-``. Put the filter on handlers: a logger's filters do not see the records of its
+    children::
 
         handler = logging.StreamHandler()
         handler.addFilter(RequestIDFilter())
         handler.setFormatter(logging.Formatter("%(levelname)s [%(request_id)s] %(message)s"))
         logging.getLogger().addHandler(handler)
 
-    A record that has an id keeps it. With a ``QueueHandler``, it goes on that one.
+    A record that has an id keeps it. With a ``QueueHandler``, put the filter on that handler.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -1,6 +1,8 @@
-"""``Server-Timing``: what `log_timing` tells a browser's developer tools about the time that a request took.
+"""``Server-Timing`` (W3C): the times that `log_timing` shows to a browser's developer tools.
 
-The field and its syntax are those of the W3C's Server Timing: ``Server-Timing: total;dur=53.2, db;dur=12.5;desc="…"``.
+::
+
+    Server-Timing: total;dur=53.2, db;dur=12.5;desc="Orders"
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable
-from string import ascii_letters, digits
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
@@ -19,7 +20,9 @@ from ..core.request_run import Run, Slot, current_run
 from ..errors import ConfigError
 from ..support.callables import takes_request
 from ..support.header_fields import append
+from ..support.http_credentials import quoted
 from ..support.text import printable
+from ..wsgi.fields import is_token
 
 if TYPE_CHECKING:
     from ..typing import Response
@@ -31,13 +34,12 @@ log: logging.Logger = logging.getLogger("flask_guard")
 
 WHAT = "log_timing(server_timing=…)"
 MOST_METRICS = 32
-"""Metrics of one response: servers and proxies limit what a header may hold."""
+"""The most metrics of one response: servers and proxies limit the length of a header."""
 LONGEST_DESCRIPTION = 128
-_TOKEN = ascii_letters + digits + "!#$%&'*+-.^_`|~"
 
 
 class Metrics:
-    """What was timed in one request, by name. Several threads may add to it."""
+    """The times of one request, by name. Several threads may add to them."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
@@ -53,7 +55,7 @@ class Metrics:
                     self._descriptions[name] = description
 
     def fields(self) -> list[str]:
-        """Return the metrics as the header has them."""
+        """Return the metrics as the header writes them."""
         with self._lock:
             return [self._field(name, seconds) for name, seconds in self._seconds.items()]
 
@@ -66,14 +68,13 @@ METRICS: Slot[Metrics] = Slot("log_timing.server_timing")
 
 
 def metric(name: str, seconds: float) -> str:
-    """Return one metric as the header has it, in milliseconds."""
+    """Return one metric as the header writes it, in milliseconds."""
     return f"{name};dur={seconds * 1000:.1f}"
 
 
 def _quoted(text: str) -> str:
-    """Return `text` as a quoted string (RFC 9110, section 5.6.4) of ASCII characters, whatever is in it."""
-    plain = printable(text, LONGEST_DESCRIPTION).encode("ascii", "replace").decode()
-    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """Return `text` as a quoted string (RFC 9110, section 5.6.4) of ASCII characters."""
+    return quoted(printable(text, LONGEST_DESCRIPTION).encode("ascii", "replace").decode())
 
 
 class Timed:
@@ -102,7 +103,7 @@ class Timed:
         """Decorate `function`, which may be ``async``."""
         name, description = self._name, self._description
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise ConfigError(f"@timing({name!r}) would time only the making of a generator: use a with block inside")
+            raise ConfigError(f"@timing({name!r}) would only time the making of a generator: use a with block inside")
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -131,20 +132,20 @@ def timing(name: str, *, desc: str | None = None) -> Timed:
         @timing("render")
         def render(orders): ...
 
-    What has the same name is added up. Threads count if they run in a copy of the request's context. Where nothing is
-    sent, outside of a request too, it does nothing. A ``with`` takes a new one each time.
+    Times of the same name are added up. Threads count if they run in a copy of the request's context. Where no header
+    is sent, and outside of a request, nothing is timed. Each ``with`` block needs a ``timing(…)`` of its own.
 
-    :param name: an RFC 9110 token, such as ``db``; 32 different ones are sent at most.
-    :param desc: what developer tools show; clients see it.
-    :raises ConfigError: if `name` is no token, or a decorated function is a generator.
+    :param name: a token (RFC 9110, section 5.6.2), such as ``db``. At most 32 different names are sent.
+    :param desc: the text that developer tools show. Clients see it.
+    :raises ConfigError: if `name` is not a token, or a decorated function is a generator.
     """
-    if not isinstance(name, str) or not name or name.strip(_TOKEN):
+    if not isinstance(name, str) or not is_token(name):
         raise ConfigError(f"timing(…) takes a name of letters, digits, - and _, such as 'db', not {name!r}")
     return Timed(name, desc)
 
 
 class ServerTiming:
-    """Sends the header to whom the policy allows.
+    """Sends the header to the clients that the policy allows.
 
     :param allowed: True, or a function from the request to whether its client may see the header.
     """
@@ -165,8 +166,8 @@ class ServerTiming:
             return True
         try:
             return bool(self._allowed(run.request))
-        except Exception:  # such as one that reads a principal whom nobody is: no reason to fail the request
-            if not self._has_failed:  # else any client could fill the log
+        except Exception:  # such as that of reading a principal where there is none: no reason to fail the request
+            if not self._has_failed:  # any client could fill the log
                 self._has_failed = True
-                log.exception("%s failed, so the header is not sent; later failures are not reported", WHAT)
+                log.exception("%s failed, so the header is not sent; its later failures are not reported", WHAT)
             return False

@@ -16,8 +16,8 @@ NO_SPAN: SpanIds = (None, None)
 class SpanReader:
     """Reads the current span, and writes to it.
 
-    :param current_context: OpenTelemetry's ``get_current``. What it returns is empty where nothing is traced, which is
-        found out faster than that there is no span.
+    :param current_context: OpenTelemetry's ``get_current``. Where nothing is traced its result is empty. That is faster
+        to find out than that there is no span.
     :param span_in: its ``get_current_span``.
     """
 
@@ -34,7 +34,7 @@ class SpanReader:
         return f"{context.trace_id:032x}" if context.is_valid else None
 
     def describe(self, run: Run, request_id: str, verdicts: Callable[[Run], Mapping[str, str]]) -> SpanIds:
-        """Return the ids of the current span, and give it the request's id and what each policy decided."""
+        """Return the ids of the current span, and give it the request's id and the decision of each policy."""
         current = self._current_context()
         if not current:
             return NO_SPAN
@@ -50,7 +50,7 @@ class SpanReader:
 
 
 def span_reader() -> SpanReader | None:
-    """Return what reads the current span, or None if OpenTelemetry's API is not installed."""
+    """Return the reader of the current span, or None if OpenTelemetry's API is not installed."""
     try:
         from opentelemetry.context import get_current
         from opentelemetry.trace import get_current_span

@@ -1,4 +1,4 @@
-"""What the metrics declare."""
+"""The metrics, as the guard lists them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Flask app with every policy, for real servers. What becomes of its responses goes to a file.
+"""A Flask app with every policy, for real servers, beside one in every layer. What becomes of responses goes to a file.
 
 ``SERVED_LOG`` names that file: a line of JSON for each access record, for each body that is closed, and for each
 deferred call.
@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.wsgi import WsgiToAsgi
 from flask import Flask, Response, request, send_file
@@ -33,7 +33,10 @@ from flask_guard import (
     require_auth,
     secure_headers,
 )
-from tests.wsgi.served import BODIES, SIZE, Notes, Stream, note, nothing
+from tests.wsgi.served import BODIES, SIZE, Notes, Stream, layers, note, nothing
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 @middleware
@@ -93,19 +96,20 @@ def make_app(file: Path) -> Flask:
     return app
 
 
-def log_to_notes() -> None:
-    """Have access records written down."""
-    access = logging.getLogger("flask_guard.access")
-    access.setLevel(logging.INFO)
-    if not any(isinstance(each, Notes) for each in access.handlers):
-        access.addHandler(Notes())
-
-
 SIZED = 1_000_000
 if "SERVED_LOG" in os.environ:
-    log_to_notes()
+    access = logging.getLogger("flask_guard.access")
+    access.setLevel(logging.INFO)
+    access.addHandler(Notes())
     big = Path(tempfile.mkdtemp(dir=Path(os.environ["SERVED_LOG"]).parent)) / "big.bin"
     with big.open("wb") as opened:
         opened.truncate(SIZE)
-    app: Any = make_app(big)
-    asgi_app: Any = WsgiToAsgi(app)  # type: ignore[no-untyped-call]
+    policies: Any = make_app(big)
+
+
+def app(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+    """Serve the layers to those that ask for the host of that name, and the policies to all others."""
+    return (layers if environ["HTTP_HOST"] == "layers" else policies)(environ, start_response)
+
+
+asgi_app: Any = WsgiToAsgi(app)  # type: ignore[no-untyped-call]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import subprocess
 import sys
@@ -12,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, is_listening, stop, wait_for
+from tests.serving import GUNICORN, Serving, serving
 
-from .metrics_page import samples_in
+from .metrics_page import Samples, samples_in
+
+pytestmark = pytest.mark.xdist_group("servers with metrics")
 
 APP = """
 import os
@@ -43,79 +44,64 @@ def limited():
 """
 
 
-def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)}
+@pytest.fixture(scope="module", params=[[], ["--preload"], ["--threads", "4"]], ids=["sync", "preloaded", "gthread"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """Return a gunicorn with two workers."""
+    folder = tmp_path_factory.mktemp("workers")
+    (folder / "served.py").write_text(APP, encoding="utf-8")
+    (folder / "metrics").mkdir()
+    command = [*GUNICORN, "--workers", "2", *request.param, "served:app"]
+    with serving(command, folder, PROMETHEUS_MULTIPROC_DIR=str(folder / "metrics")) as running:
+        yield running
 
 
-@pytest.fixture(params=[[], ["--preload"], ["--threads", "4"]], ids=["sync", "preloaded", "gthread"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
-    """Return the port of a gunicorn with two workers."""
-    (tmp_path / "served.py").write_text(APP, encoding="utf-8")
-    (tmp_path / "metrics").mkdir()
-    port = free_port()
-    options = ["--workers", "2", "--bind", f"127.0.0.1:{port}", *request.param]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", *options, "served:app"],
-        cwd=tmp_path,
-        env=environment(tmp_path / "metrics"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(lambda: is_listening(port), process)
-        yield port
-    finally:
-        stop(process)
+def get(server: Serving, path: str) -> str:
+    return server.get(path)[1].decode()
 
 
-def get(port: int, path: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().read().decode()
-    finally:
-        connection.close()
+def counted(page: str, of: str = "flask_guard_requests_total") -> Samples:
+    """Return the requests on `page` by endpoint and class of status, those for pages of metrics left out."""
+    samples = samples_in(page, of, "endpoint", "status")
+    return {labels: value for labels, value in samples.items() if labels[0] != "metrics_view"}
 
 
-def test_what_two_workers_count_adds_up(server: int) -> None:
+def test_what_two_workers_count_adds_up(server: Serving) -> None:
     workers: set[str] = set()
     sent = 0
     with ThreadPoolExecutor(8) as pool:
         while len(workers) < 2 and sent < 5000:  # the second worker may still be starting
-            workers.update(pool.map(lambda _: get(server, "/"), range(100)))
-            sent += 100
-        list(pool.map(lambda _: get(server, "/stream"), range(60)))
-        list(pool.map(lambda number: get(server, f"/nowhere/{number}"), range(40)))
+            workers.update(pool.map(lambda _: get(server, "/"), range(50)))
+            sent += 50
+        list(pool.map(lambda _: get(server, "/stream"), range(30)))
+        list(pool.map(lambda number: get(server, f"/nowhere/{number}"), range(20)))
         list(pool.map(lambda _: get(server, "/limited"), range(10)))
     assert len(workers) == 2
 
-    pages = [get(server, "/metrics") for _ in range(6)]
+    pages = [get(server, "/metrics") for _ in range(4)]
 
     for page in pages:
-        counted = samples_in(page, "flask_guard_requests_total", "endpoint", "status")
-        timed = samples_in(page, "flask_guard_request_duration_seconds_count", "endpoint", "status")
-        for each in (counted, timed):
-            each.pop(("metrics_view", "2xx"), None)
-        expected = {("index", "2xx"): sent, ("stream", "2xx"): 60, ("(unmatched)", "4xx"): 40, ("limited", "2xx"): 10}
-        assert counted == timed == expected
+        timed = counted(page, "flask_guard_request_duration_seconds_count")
+        expected = {("index", "2xx"): sent, ("stream", "2xx"): 30, ("(unmatched)", "4xx"): 20, ("limited", "2xx"): 10}
+        assert counted(page) == timed == expected
         denied = samples_in(page, "flask_guard_denials_total", "policy", "reason", "mode")
         assert list(denied.values()) in ([8], [9])  # each worker counts limits in its own memory
 
 
-def test_names_select_metrics_of_all_workers(server: int) -> None:
+def test_names_select_metrics_of_all_workers(server: Serving) -> None:
+    path = "/metrics?name[]=flask_guard_requests_total"
+    before = counted(get(server, path))
+
     for _ in range(5):
         get(server, "/")
 
-    page = get(server, "/metrics?name[]=flask_guard_requests_total")
-
-    assert samples_in(page, "flask_guard_requests_total", "endpoint")["index",] == 5
+    page = get(server, path)
+    assert counted(page) == {**before, ("index", "2xx"): before.get(("index", "2xx"), 0) + 5}
     assert "duration" not in page
 
 
 def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program], env=environment(folder), capture_output=True, text=True, timeout=60
-    )
+    environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    return subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, timeout=60)
 
 
 TWO_APPS = """

@@ -1,6 +1,7 @@
 """An application for real servers, in all the layers that stream. What becomes of its responses goes to a file.
 
-``SERVED_LOG`` names that file: a line of JSON for each access record, and one for each body that is closed.
+``SERVED_LOG`` names that file: a line of JSON for each access record, and one for each body that is closed. The app
+with every policy, served beside it, is in `tests.access_log.served`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ import resource
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-
-from asgiref.wsgi import WsgiToAsgi
 
 from flask_guard.wsgi import Headers, RequestID, RewriteBody, Timing, stack
 
@@ -35,7 +34,7 @@ class Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write `record`."""
-        names = ("path", "method", "status", "bytes", "aborted", "exception", "request_id")
+        names = ("path", "method", "status", "bytes", "aborted", "exception", "request_id", "levelname")
         note(what="record", **{name: getattr(record, name) for name in names})
 
 
@@ -122,15 +121,10 @@ def plain(environ: WSGIEnvironment, start_response: StartResponse) -> Stream:
     return Stream(path, body)
 
 
-if "SERVED_LOG" in os.environ:
-    access = logging.getLogger("flask_guard.access")
-    access.setLevel(logging.INFO)
-    access.addHandler(Notes())
-app: WSGIApplication = stack(
+layers: WSGIApplication = stack(
     plain,
     RequestID,
     Timing(logger="flask_guard.access"),
     Headers(set={"X-Frame-Options": "DENY"}),
     RewriteBody(incremental=Zeros),
 )
-asgi_app = WsgiToAsgi(app)  # type: ignore[no-untyped-call]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import socket
-import subprocess
-import sys
+import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,92 +16,85 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import free_port, is_listening, stop, wait_for
 from tests.prometheus.metrics_page import samples_in
+from tests.serving import GUNICORN, Serving, serving
 
-ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.xdist_group("servers of layers and policies")
+
 SIZE = 10 * 1024 * 1024
-GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "critical", "--threads", "4"]
+APP = "tests.access_log.served:app"
 SERVERS = {
-    "gunicorn sync": [*GUNICORN[:-2], "-k", "sync", "{module}:app"],
-    "gunicorn gthread": [*GUNICORN, "-k", "gthread", "{module}:app"],
-    "gunicorn gevent": [*GUNICORN[:-2], "-k", "gevent", "{module}:app"],
-    "waitress": ["waitress", "--listen=127.0.0.1:{port}", "{module}:app"],
-    "uvicorn": ["uvicorn", "--port", "{port}", "--log-level", "critical", "{module}:asgi_app"],
+    "gunicorn sync": [*GUNICORN, APP],
+    "gunicorn gthread": [*GUNICORN, "--threads", "4", APP],
+    "gunicorn gevent": [*GUNICORN, "-k", "gevent", APP],
+    "waitress": ["waitress", "--listen=127.0.0.1:{port}", APP],
+    "uvicorn": ["uvicorn", "--port", "{port}", "--log-level", "critical", "tests.access_log.served:asgi_app"],
 }
-LAYERS, POLICIES = "tests.wsgi.served", "tests.access_log.served"
-RUNNING = [(name, module) for module in (LAYERS, POLICIES) for name in SERVERS]
-
-
-def named(server: object) -> str:
-    """Return the name of one of `RUNNING` in the names of tests."""
-    return "-".join(server) if isinstance(server, tuple) else str(server)
+CLOSING = [name for name in SERVERS if name != "uvicorn"]
+"""The servers that close bodies, as PEP 3333 says. asgiref's adapter does not, and reads on after a client has left."""
 
 
 @dataclass
 class Served:
-    """A running server, and the file in which the application notes what happened."""
+    """A running server, the application that answers, and the file in which that notes what happened."""
 
     name: str
-    port: int
+    running: Serving
     log: Path
+    host: str = ""
+    seen: int = 0
 
     @property
     def closes(self) -> bool:
-        """Whether the server closes bodies (PEP 3333 says that it must), and asgiref's adapter does not."""
-        return self.name != "uvicorn"
+        """Whether the server closes bodies."""
+        return self.name in CLOSING
 
     def notes(self, what: str, path: str, count: int = 1) -> list[dict[str, Any]]:
-        """Wait for `count` notes, and a moment longer; return those that there are."""
+        """Wait for `count` notes, and return those that there are. More than one for a request fail in the end."""
         deadline = time.monotonic() + 10
         while len(self._notes(what, path)) < count and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(0.1)
+            time.sleep(0.005)
         return self._notes(what, path)
 
     def _notes(self, what: str, path: str) -> list[dict[str, Any]]:
-        lines = self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
-        notes: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        return [note for note in notes if (note["what"], note["path"]) == (what, path)]
-
-    def forget(self) -> None:
-        """Start the notes over."""
-        self.log.unlink(missing_ok=True)
-
-    def connect(self) -> http.client.HTTPConnection:
-        """Return a connection."""
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        return [note for note in notes_in(self.log)[self.seen :] if (note["what"], note["path"]) == (what, path)]
 
     def get(self, path: str, method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
         """Send a request on a connection of its own."""
-        with contextlib.closing(self.connect()) as connection:
-            connection.request(method, path)
-            response = connection.getresponse()
-            return response, response.read()
+        return self.running.get(path, method, {"Host": self.host})
+
+    def send(self, start: str, *headers: str) -> socket.socket:
+        """Return a connection on which a request has been sent."""
+        client = socket.create_connection(("127.0.0.1", self.running.port), timeout=20)
+        client.sendall("\r\n".join([f"{start} HTTP/1.1", f"Host: {self.host}", *headers, "", ""]).encode())
+        return client
 
 
-@pytest.fixture(scope="module", params=RUNNING, ids=named)
+def notes_in(log: Path) -> list[dict[str, Any]]:
+    """Return all notes."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module", params=SERVERS)
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Return a server of each kind."""
-    name, module = request.param
-    served = Served(name, free_port(), tmp_path_factory.mktemp("served") / "notes")
-    command = [word.format(port=served.port, module=module) for word in SERVERS[name]]
-    environ = {**os.environ, "SERVED_LOG": str(served.log)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_for(lambda: is_listening(served.port), process)
-        yield served
-    finally:
-        stop(process)
+    """Return a server of each kind. In the end, look whether a request was recorded, or its work done, twice."""
+    log = tmp_path_factory.mktemp("served") / "notes"
+    with serving(SERVERS[request.param], SERVED_LOG=str(log)) as running:
+        yield Served(request.param, running, log)
+    counted = Counter((note["what"], note["request_id"]) for note in notes_in(log) if "request_id" in note)
+    assert counted
+    assert set(counted.values()) == {1}
 
 
-@pytest.fixture
-def server(running: Served) -> Served:
-    """Return the server, with nothing noted."""
-    running.forget()
-    return running
+@pytest.fixture(params=["layers", "policies"])
+def server(running: Served, request: pytest.FixtureRequest) -> Served:
+    """Return the server of the application in every layer, and of the one with every policy."""
+    return Served(running.name, running.running, running.log, request.param, len(notes_in(running.log)))
+
+
+only_policies = pytest.mark.parametrize("server", ["policies"], indirect=True)
+only_closing = pytest.mark.parametrize("running", CLOSING, indirect=True)
 
 
 def test_ten_megabytes_stream_in_constant_memory(server: Served) -> None:
@@ -121,21 +113,24 @@ def test_ten_megabytes_stream_in_constant_memory(server: Served) -> None:
     assert len(server.notes("closed", "/stream", 2 * server.closes)) == 2 * server.closes
 
 
-@pytest.mark.parametrize(
-    "running",
-    [each for each in RUNNING if each[0] != "uvicorn"],  # asgiref's adapter reads a body to its end, whoever has left
-    indirect=True,
-    ids=named,
-)
-def test_client_that_leaves_half_way_is_a_field_of_the_one_record(server: Served) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
-        client.sendall(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
+@only_closing
+@pytest.mark.parametrize("resets", [False, True])
+def test_client_that_leaves_half_way_is_a_field_of_the_one_record(server: Served, resets: bool) -> None:
+    with server.send("GET /endless") as client:
         assert client.recv(65_536).startswith(b"HTTP/1.1 200")
+        if resets:
+            reset(client)
 
     (record,) = server.notes("record", "/endless")
     assert (record["aborted"], record["exception"], record["status"]) == (True, None, 200)
+    assert record["levelname"] == "INFO"
     assert 0 < record["bytes"] < 2000 * 65_536
     assert len(server.notes("closed", "/endless")) == 1
+
+
+def reset(client: socket.socket) -> None:
+    """Have a connection break off when it is closed."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def test_failure_before_the_first_byte_is_a_500(server: Served) -> None:
@@ -144,6 +139,7 @@ def test_failure_before_the_first_byte_is_a_500(server: Served) -> None:
 
     (record,) = server.notes("record", "/fail-before")
     assert (record["status"], record["exception"], record["aborted"]) == (500, "ZeroDivisionError", True)
+    assert record["levelname"] == "WARNING"
     assert len(server.notes("closed", "/fail-before", server.closes)) == server.closes
 
 
@@ -167,10 +163,10 @@ def test_head_has_no_body_and_is_complete(server: Served) -> None:
 
 
 def test_connection_that_is_kept_serves_several_requests(server: Served) -> None:
-    with contextlib.closing(server.connect()) as connection:
+    with contextlib.closing(server.running.connect()) as connection:
         bodies = []
         for _ in range(3):
-            connection.request("POST", "/echo", b"hello")
+            connection.request("POST", "/echo", b"hello", {"Host": server.host})
             bodies.append(connection.getresponse().read())
 
     assert bodies == [b"hell0"] * 3
@@ -179,9 +175,7 @@ def test_connection_that_is_kept_serves_several_requests(server: Served) -> None
 
 
 def test_client_that_expects_to_go_on_may(server: Served) -> None:
-    request = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
-        client.sendall(request)
+    with server.send("POST /echo", "Content-Length: 5", "Expect: 100-continue") as client:
         if server.name != "uvicorn":  # which says so only once the application reads
             assert client.recv(65_536).startswith(b"HTTP/1.1 100 Continue")
         client.sendall(b"hello")
@@ -201,47 +195,63 @@ def receive_until(client: socket.socket, done: Callable[[bytes], bool]) -> bytes
     return received
 
 
-@pytest.mark.parametrize("running", [each for each in RUNNING if each[1] == POLICIES], indirect=True, ids=named)
-class TestEveryPolicy:
-    """What is promised of policies only."""
+@only_policies
+def test_body_of_a_known_length_is_recorded_though_the_server_stops_there(server: Served) -> None:
+    for path, size in (("/sized", 1_000_000), ("/file", SIZE)):
+        response, body = server.get(path)
 
-    def test_body_of_a_known_length_is_recorded_though_the_server_stops_there(self, server: Served) -> None:
-        for path, size in (("/sized", 1_000_000), ("/file", SIZE)):
-            response, body = server.get(path)
+        (record,) = server.notes("record", path)
+        assert (response.status, len(body)) == (200, size)
+        assert (record["status"], record["bytes"], record["aborted"]) == (200, size, False)
 
-            (record,) = server.notes("record", path)
-            assert (response.status, len(body)) == (200, size)
-            assert (record["status"], record["bytes"], record["aborted"]) == (200, size, False)
 
-    def test_what_is_deferred_runs_once_whatever_becomes_of_the_body(self, server: Served) -> None:
-        for path, method in [("/sized", "GET"), ("/file", "GET"), ("/stream", "HEAD"), ("/memory", "GET")]:
-            response, _ = server.get(path, method)
+@only_policies
+@only_closing
+def test_file_that_the_client_leaves_is_aborted(server: Served) -> None:
+    with server.send("GET /file") as client:
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        reset(client)
 
-            (deferred,) = server.notes("deferred", path)
-            assert deferred["request_id"] == response.headers["X-Request-ID"]
-        for path in ("/fail-before", "/fail-after") if server.closes else ():  # else when garbage is collected
-            with contextlib.suppress(http.client.HTTPException, ConnectionError):
-                server.get(path)
-            assert len(server.notes("deferred", path)) == 1
+    (record,) = server.notes("record", "/file")
+    if server.name != "waitress":  # which takes the whole file over at once
+        assert (record["aborted"], record["exception"], record["levelname"]) == (True, None, "INFO")
+        assert record["bytes"] < SIZE
 
-    def test_failure_before_the_first_byte_is_counted_as_the_500_that_is_sent(self, server: Served) -> None:
+
+@only_policies
+def test_what_is_deferred_runs_whatever_becomes_of_the_body(server: Served) -> None:
+    for path, method in [("/sized", "GET"), ("/file", "GET"), ("/stream", "HEAD"), ("/memory", "GET")]:
+        response, _ = server.get(path, method)
+
+        (deferred,) = server.notes("deferred", path)
+        assert deferred["request_id"] == response.headers["X-Request-ID"]
+    for path in ("/fail-before", "/fail-after") if server.closes else ():  # else when garbage is collected
         with contextlib.suppress(http.client.HTTPException, ConnectionError):
-            server.get("/fail-before")
-        server.notes("record", "/fail-before")
+            server.get(path)
+        assert len(server.notes("deferred", path)) == 1
 
-        page = server.get("/metrics")[1].decode()
 
-        assert 'requests_total{endpoint="fail-before",method="GET",status="5xx"}' in page
-        assert 'requests_total{endpoint="fail-before",method="GET",status="2xx"}' not in page
+@only_policies
+def test_failure_before_the_first_byte_is_counted_as_the_500_that_is_sent(server: Served) -> None:
+    with contextlib.suppress(http.client.HTTPException, ConnectionError):
+        server.get("/fail-before")
+    server.notes("record", "/fail-before")
 
-    def test_every_request_is_counted_once(self, server: Served) -> None:
-        def count(method: str, endpoint: str) -> float:
-            counts = samples_in(server.get("/metrics")[1].decode(), "flask_guard_requests_total", "endpoint", "method")
-            return counts.get((endpoint, method), 0)
+    page = server.get("/metrics")[1].decode()
 
-        for method, endpoint in [("GET", "sized"), ("GET", "file"), ("HEAD", "stream"), ("HEAD", "file")]:
-            before = count(method, endpoint)
-            server.get(f"/{endpoint}", method)
-            server.notes("record", f"/{endpoint}")
+    assert 'requests_total{endpoint="fail-before",method="GET",status="5xx"}' in page
+    assert 'requests_total{endpoint="fail-before",method="GET",status="2xx"}' not in page
 
-            assert count(method, endpoint) == before + 1
+
+@only_policies
+def test_every_request_is_counted_once(server: Served) -> None:
+    def count(method: str, endpoint: str) -> float:
+        counts = samples_in(server.get("/metrics")[1].decode(), "flask_guard_requests_total", "endpoint", "method")
+        return counts.get((endpoint, method), 0)
+
+    for method, endpoint in [("GET", "sized"), ("GET", "file"), ("HEAD", "stream"), ("HEAD", "file")]:
+        before = count(method, endpoint)
+        server.get(f"/{endpoint}", method)
+        server.notes("record", f"/{endpoint}")
+
+        assert count(method, endpoint) == before + 1
