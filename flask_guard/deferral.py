@@ -1,7 +1,8 @@
 """`defer`: work that need not hold up the response, such as sending a mail.
 
-It runs in this process, on a few threads that are made when there is work and end when there is none. What is deferred
-is lost if the process is killed, so work that must survive that belongs in a queue: Celery, RQ or Dramatiq.
+Deferred calls run in this process, on a few threads that are made when there is work and end when there is none. A
+process that ends waits for them, but one that is killed loses them. Work that must survive a crash belongs in a queue:
+Celery, RQ or Dramatiq.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import signal
 import sys
 import threading
 import weakref
@@ -16,26 +18,27 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
+from types import FrameType
 from typing import Any, ParamSpec
 
 from flask import Request, current_app, request, request_finished, request_tearing_down
 from werkzeug.local import LocalProxy
 
-from .core.app_state import AppState
+from .core.app_state import EXTENSION, AppState
 from .core.concern import Concern
 from .core.config import GuardConfig, Setting
 from .core.flask_versions import CONTEXTS, current_context, current_flask
 from .core.request_run import this_request
 from .signals import defer_queue_full
 from .support.options import number, one_of, whole_number
-from .support.response_body import watch_body
+from .support.response_body import size_if_complete, watch_body
 from .typing import Flask, Response
 
 P = ParamSpec("P")
 log: logging.Logger = logging.getLogger("flask_guard")
 
 ATTRIBUTE = "_flask_guard_deferred"
-"""Where a request carries what it has deferred."""
+"""The attribute of a request that holds its deferred calls."""
 WORKERS: Setting[int] = Setting("GUARD_DEFER_WORKERS", 4, whole_number(at_least=1))
 """The largest number of threads that `defer` uses in each process."""
 QUEUE: Setting[int] = Setting("GUARD_DEFER_QUEUE", 1000, whole_number(at_least=1))
@@ -45,11 +48,11 @@ FULL: Setting[str] = Setting("GUARD_DEFER_FULL", "run", one_of("run", "drop"))
 DRAIN: Setting[float] = Setting("GUARD_DEFER_DRAIN", 5.0, number(0, sys.float_info.max, "seconds"))
 """The seconds that deferred calls have to end when the process does."""
 
-CONCERN: Concern = Concern(settings=(WORKERS, QUEUE, FULL, DRAIN))
-
 IDLE = 0.25
-"""Seconds for which a thread waits for more work before it ends. Another is made in a tenth of a millisecond."""
-NO_REQUEST = "a deferred function has no request: read what it needs before, and pass that"
+"""Seconds for which a thread waits for more work before it ends. A new one is made in a tenth of a millisecond."""
+NO_REQUEST = "a deferred function has no request: read the values that it needs before, and pass those"
+OWN_SIGNALS = frozenset({"uwsgi", "mod_wsgi"})
+"""Modules of servers that handle signals themselves, without Python's knowledge."""
 
 
 def defer(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -63,21 +66,24 @@ def defer(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -
             defer(send_confirmation, order.id)
             return {"id": order.id}, 201
 
-    It runs on a thread, once the body has been sent or given up, or, for a request that ends without a response, when
-    the request is torn down: also if the request failed. Outside of a request, in an app context, it runs at once. No
-    order is promised among several.
+    The function runs on a thread once the body has been sent or given up, also if the request failed. Where there is no
+    body to send, it runs when the request is torn down. Outside of a request, in an app context, it runs at once.
+    Several deferred calls run in any order.
 
-    It has an app context of its own, and the context variables of where it was deferred, the request's id among them.
-    It has no request: that one is over. Pass what it needs; ``flask.request`` raises RuntimeError. Arguments that are
-    proxies, such as ``current_user``, are replaced by what they stand for. It may be ``async``. What it raises is
-    logged on the logger ``flask_guard``, and never raised.
+    The function has an app context of its own, and the context variables of the place where it was deferred, the
+    request's id among them. The request is over by then, and ``flask.request`` raises RuntimeError: pass the values
+    that the function needs. Arguments that are proxies, such as ``current_user``, are replaced by the object that they
+    stand for. The function may be ``async``. An exception is logged on the logger ``flask_guard``, and never raised.
 
-    At most ``GUARD_DEFER_WORKERS`` run at a time in one process, and ``GUARD_DEFER_QUEUE`` wait. One more runs in line,
-    or is dropped, as ``GUARD_DEFER_FULL`` says, and the signal ``defer_queue_full`` is sent. When the process ends it
-    waits for them, up to ``GUARD_DEFER_DRAIN`` seconds, and logs what had to be left.
+    At most ``GUARD_DEFER_WORKERS`` calls run at a time in one process, and ``GUARD_DEFER_QUEUE`` wait. One more runs in
+    line, or is dropped, as ``GUARD_DEFER_FULL`` says, and the signal ``defer_queue_full`` is sent.
 
-    While the app is ``TESTING`` it runs in line, without a thread, as soon as the response is ready: what it does has
-    been done when the test client returns.
+    A process that ends, or gets SIGTERM, waits for deferred calls, up to ``GUARD_DEFER_DRAIN`` seconds, and logs those
+    that were cut off. SIGTERM is only noticed if the Guard is made in the main thread, and the server or the
+    application has no handler of its own: theirs must then end the process as ``sys.exit()`` does.
+
+    While the app is ``TESTING``, calls run in line, without a thread, as soon as the response is ready: they have ended
+    when the test client returns.
 
     :raises RuntimeError: outside of an app context, or if the app has no Guard.
     :raises TypeError: if an argument is the request.
@@ -97,10 +103,10 @@ def defer(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -
 
 
 def _settled(value: Any) -> Any:
-    """Return what `value` stands for, if it is a proxy."""
+    """Return the object that `value` stands for, if it is a proxy."""
     settled = value._get_current_object() if isinstance(value, LocalProxy) else value
     if isinstance(settled, Request):
-        raise TypeError(f"the request cannot be passed to a deferred function, as it is over by then; {NO_REQUEST}")
+        raise TypeError(f"a deferred function cannot be passed the request, which is over by then; {NO_REQUEST}")
     return settled
 
 
@@ -120,7 +126,7 @@ class Job:
         self._context = _context_without_request()
 
     def run(self) -> None:
-        """Call the function. What it raises is logged."""
+        """Call the function. An exception is logged."""
         self._context.run(self._run)
 
     def _run(self) -> None:
@@ -141,7 +147,7 @@ class Job:
 
 
 def _context_without_request() -> Context:
-    """Return a copy of this context, but for Flask's own: the request will be over, and its app context with it."""
+    """Return a copy of this context without Flask's variables: the request and its app context will be over."""
     copied = Context()
     for variable, value in copy_context().items():
         if not isinstance(value, CONTEXTS):
@@ -150,7 +156,7 @@ def _context_without_request() -> Context:
 
 
 class Batch:
-    """What one request has deferred."""
+    """The deferred calls of one request."""
 
     def __init__(self, deferred: Deferred) -> None:
         self.attached: bool = False
@@ -158,40 +164,49 @@ class Batch:
         self._jobs: list[Job] | None = []
 
     def add(self, job: Job) -> None:
-        """Keep `job` until the response has been sent, or run it if that has happened."""
+        """Keep `job` until the response has been sent, or run it if the response has been."""
         if self._jobs is None:
             self._deferred.run(job)
         else:
             self._jobs.append(job)
 
     def release(self) -> None:
-        """Run what there is."""
+        """Run all of them."""
         jobs, self._jobs = self._jobs, None
         for job in jobs or ():
             self._deferred.run(job)
 
 
 class Deferred:
-    """Runs what one app defers."""
+    """Runs the deferred calls of one app."""
 
     def __init__(self, state: AppState) -> None:
         self._app = state.app
         self._config = state.config
         self._pools: dict[int, Pool] = {}
+        self._has_threads = _runs_threads()
+        if not self._has_threads:
+            log.warning("uWSGI runs no threads, so deferred calls run in line: set enable-threads = true")
         request_finished.connect(self._attach, state.app)
         request_tearing_down.connect(self._release, state.app)
 
     def run(self, job: Job) -> None:
-        """Run `job` on the pool; in line in tests, or if the pool is full and that is wanted."""
-        if self._app.testing:
+        """Run `job` on the pool; in line in tests, or if the pool is full and the configuration says so."""
+        if self._app.testing or not self._has_threads:
             job.run()
         elif not self._pool().submit(job):
             self._overflow(job)
 
     def _pool(self) -> Pool:
-        """Return the pool of this process: the threads of one that has forked were not taken along."""
+        """Return the pool of this process: a fork does not take threads along."""
         process = os.getpid()
         return self._pools.get(process) or self._pools.setdefault(process, Pool(self._config))
+
+    def drain(self) -> None:
+        """Wait for the calls of this process."""
+        pool = self._pools.get(os.getpid())
+        if pool is not None:
+            pool.drain()
 
     def _overflow(self, job: Job) -> None:
         dropped = self._config[FULL] == "drop"
@@ -203,35 +218,39 @@ class Deferred:
             job.run()
 
     def _attach(self, _app: Flask, response: Response, **_: Any) -> None:
-        """See to it that the end of `response`, which no hook will replace any more, releases the request's batch."""
+        """Release the request's batch at the end of `response`, which no hook replaces from now on.
+
+        Its end is that of its body and not its closing: asgiref's WsgiToAsgi, for one, closes no bodies.
+        """
         batch: Batch | None = vars(this_request._get_current_object()).get(ATTRIBUTE)
         if batch is None:
             return
         if self._app.testing:
             batch.release()
             return
+        size = size_if_complete(request, response)
+        if size == 0:
+            return
+        if size is not None and response.content_length is None:
+            response.content_length = size  # as Werkzeug does for a body that nobody watches
         batch.attached = True
-        if response.direct_passthrough:  # the server is handed the body itself, and closes only that
-            release = batch.release
-            watch_body(request, response, lambda _ending: release())
-        else:
-            response.call_on_close(batch.release)
-            weakref.finalize(response, batch.release).atexit = False  # asgiref's WsgiToAsgi closes no bodies
+        release = batch.release
+        watch_body(request, response, lambda _ending: release())
 
     def _release(self, _app: Flask, **_: Any) -> None:
-        """Release the batch of a request that ends without a response."""
+        """Release the batch of a request that ends without a body."""
         batch: Batch | None = vars(this_request._get_current_object()).get(ATTRIBUTE)
         if batch is not None and not batch.attached:
             batch.release()
 
 
 class Pool:
-    """A few threads, and a bounded queue before them."""
+    """A few threads, and a bounded queue before them. Its lock is reentrant, for a signal may interrupt its holder."""
 
     def __init__(self, config: GuardConfig) -> None:
         self._most_threads = config[WORKERS]
         self._most_jobs = config[WORKERS] + config[QUEUE]
-        lock = threading.Lock()
+        lock = threading.RLock()
         self._has_work = threading.Condition(lock)
         self._is_done = threading.Condition(lock)
         self._waiting: deque[Job] = deque()
@@ -239,7 +258,8 @@ class Pool:
         self._threads = 0
         self._idle = 0
         self._overflowing = False
-        atexit.register(_drain_at_exit, weakref.ref(self), os.getpid(), config[DRAIN])
+        self._drain_seconds = config[DRAIN]
+        atexit.register(_drain_at_exit, weakref.ref(self), os.getpid())
 
     def submit(self, job: Job) -> bool:
         """Run `job` soon. Return False if there is no room for it."""
@@ -292,17 +312,69 @@ class Pool:
             self._running.append(job)
             return job
 
-    def drain(self, seconds: float) -> list[Job]:
-        """Wait until nothing is left, for `seconds` at most. Return what is."""
+    def drain(self) -> None:
+        """Wait until no call is left, as long as the configuration allows. Log those that are."""
+        seconds = self._drain_seconds
         with self._is_done:
             self._is_done.wait_for(lambda: not self._waiting and not self._running, seconds)
-            return [*self._running, *self._waiting]
+            left = ", ".join(map(str, (*self._running, *self._waiting)))
+        if left:
+            log.warning("deferred calls were cut off or never begun, because %g s had passed: %s", seconds, left)
 
 
-def _drain_at_exit(pool: weakref.ref[Pool], process: int, seconds: float) -> None:
+# The end of the process ----------------------------------------------------------------------------------------------
+
+
+def _drain_at_exit(pool: weakref.ref[Pool], process: int) -> None:
     found = pool() if os.getpid() == process else None
-    left = found.drain(seconds) if found is not None else []
-    if left:
-        log.warning(
-            "deferred calls were cut off or never begun, as %g s had passed: %s", seconds, ", ".join(map(str, left))
-        )
+    if found is not None:
+        found.drain()
+
+
+class DrainOnSigterm:
+    """Handles SIGTERM where nothing else does: deferred calls are waited for, and then the process dies as by default.
+
+    Several apps of a process share one handler.
+    """
+
+    def __init__(self) -> None:
+        self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
+
+    def add(self, app: Flask) -> None:
+        """Wait for the deferred calls of `app`."""
+        self._apps.add(app)
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        """Handle the signal. A second one is not waited for."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for app in list(self._apps):
+            state: AppState | None = app.extensions.get(EXTENSION)
+            deferred = state.resources.get(Deferred) if state is not None else None
+            if deferred is not None:
+                deferred.drain()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _handle_sigterm(state: AppState) -> None:
+    """Handle SIGTERM for the app, unless the server or the application does."""
+    if threading.current_thread() is not threading.main_thread() or not OWN_SIGNALS.isdisjoint(sys.modules):
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is signal.SIG_DFL:
+        handler = DrainOnSigterm()
+        signal.signal(signal.SIGTERM, handler)
+    if isinstance(handler, DrainOnSigterm):
+        handler.add(state.app)
+
+
+def _runs_threads() -> bool:
+    """Return whether threads run: in uWSGI only if an option says so."""
+    uwsgi = sys.modules.get("uwsgi")
+    return uwsgi is None or not {"enable-threads", "threads"}.isdisjoint(map(_text, uwsgi.opt))
+
+
+def _text(option: str | bytes) -> str:
+    return option.decode() if isinstance(option, bytes) else option
+
+
+CONCERN: Concern = Concern(settings=(WORKERS, QUEUE, FULL, DRAIN), check=_handle_sigterm)

@@ -40,13 +40,14 @@ class Serving:
 
 @contextlib.contextmanager
 def serving(command: Sequence[str], cwd: Path = ROOT, **environ: str) -> Iterator[Serving]:
-    """Run a Python server for a block: ``{port}`` in its `command` is the port.
+    """Run a server, a module of Python or a program, for a block: ``{port}`` in its `command` is the port.
 
     The tests that share a server belong into one process: mark them with :func:`pytest.mark.xdist_group`.
     """
     port = free_port()
+    python = [] if Path(command[0]).is_absolute() else [sys.executable, "-m"]
     process = subprocess.Popen(
-        [sys.executable, "-m", *(word.format(port=port) for word in command)],
+        [*python, *(word.format(port=port) for word in command)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
         stdout=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -221,8 +222,11 @@ PROGRAM = """
 """
 
 
-def end(drain: float, seconds: float, more: str = "") -> tuple[list[str], str, float]:
-    """Run a program that defers and ends. Return what its deferred calls printed, its log, and how long it took."""
+def end(drain: float, seconds: float, more: str = "", status: int = 0) -> tuple[list[str], str, float]:
+    """Run a program that defers and ends with `status`.
+
+    Return what its deferred calls printed, its log, and how long it took.
+    """
     program = textwrap.dedent(PROGRAM.format(drain=drain, seconds=seconds)) + textwrap.dedent(more)
     began = time.monotonic()
     done = subprocess.run(
@@ -230,9 +234,10 @@ def end(drain: float, seconds: float, more: str = "") -> tuple[list[str], str, f
         capture_output=True,
         text=True,
         timeout=30,
-        check=True,
+        check=False,
         cwd=os.curdir,
     )
+    assert done.returncode == status, done.stderr
     return sorted(done.stdout.split()), done.stderr, time.monotonic() - began
 
 
@@ -248,7 +253,7 @@ def test_a_process_that_ends_waits_no_longer_than_it_may() -> None:
     assert printed == []
     assert took < 15
     assert log.count("__main__.work") == 6
-    assert "were cut off or never begun, as 0.5 s had passed" in log
+    assert "were cut off or never begun, because 0.5 s had passed" in log
 
 
 def test_what_is_deferred_while_the_process_ends_runs() -> None:
@@ -281,3 +286,60 @@ def test_a_forked_process_has_a_pool_of_its_own_and_leaves_the_parents_alone() -
     )
 
     assert (printed, log) == ([*map(str, range(6)), "child", "parent"], "")
+
+
+SIGTERM = """
+    import signal
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+"""
+
+
+def test_a_process_that_gets_sigterm_finishes_what_it_has_deferred_and_dies_as_by_default() -> None:
+    printed, log, _ = end(drain=20, seconds=0.1, more=SIGTERM, status=-signal.SIGTERM)
+
+    assert (printed, log) == ([str(number) for number in range(6)], "")
+
+
+def test_a_process_that_gets_sigterm_twice_dies_at_once() -> None:
+    again = "import threading; threading.Timer(0.5, os.kill, (os.getpid(), 15)).start()"
+
+    printed, _, took = end(drain=60, seconds=60, more=again + textwrap.dedent(SIGTERM), status=-signal.SIGTERM)
+
+    assert printed == []
+    assert took < 30
+
+
+def test_a_handler_of_the_app_stays(make_app: MakeApp) -> None:
+    def handler(_number: int, _frame: object) -> None:
+        """Do what the app wants."""
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        Guard(make_app())
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_several_apps_share_one_handler(make_app: MakeApp) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        Guard(make_app())
+        handler = signal.getsignal(signal.SIGTERM)
+        Guard(make_app())
+        assert callable(handler)
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_guard_that_is_made_in_another_thread_sets_no_handler(make_app: MakeApp) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        thread = threading.Thread(target=Guard, args=(make_app(),))
+        thread.start()
+        thread.join()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,33 +1,40 @@
-"""`defer` under real servers: the response does not wait, and a worker that is stopped finishes what it has begun."""
+"""`defer` under real servers: the response does not wait, and a server that is stopped finishes the work first."""
 
 from __future__ import annotations
 
-import http.client
-import subprocess
+import os
+import shutil
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, is_listening, stop, wait_for
+from tests.serving import GUNICORN, Serving, serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("servers that defer")]
 
 PROGRAM = '''
 """An app that defers a write which waits for a sign, also while it is imported, before a server forks its workers."""
 
 import os
 import time
+from asgiref.wsgi import WsgiToAsgi
 from flask import Flask, current_app
 from flask_guard import Guard, current_request_id, defer, log_timing
 
 app = Flask("served")
+app.config["GUARD_DEFER_DRAIN"] = 30
 Guard(app, policies=[log_timing])
+asgi_app = WsgiToAsgi(app)
 
 
 def write(line):
     while not os.path.exists("sign"):
         time.sleep(0.01)
+    time.sleep(0.2)  # a server that does not wait for this ends sooner
     with open("written", "a") as file:
         file.write(f"{line} {os.getpid()} {current_request_id}\\n")
 
@@ -38,84 +45,94 @@ def index():
     return str(os.getpid())
 
 
-with app.app_context():
-    defer(write, "imported")
+if "IMPORTED" in os.environ:
+    with app.app_context():
+        defer(write, "imported")
 '''
-SERVERS = {
+UWSGI = (
+    "--http-socket",
+    "127.0.0.1:{port}",
+    "--module",
+    "served:app",
+    "--virtualenv",
+    sys.prefix,
+    "--single-interpreter",
+)
+SERVERS: dict[str, list[str]] = {
     "flask": ["flask", "--app", "served", "run", "--port", "{port}"],
-    "gunicorn sync": ["gunicorn", "--bind", "127.0.0.1:{port}", "served:app"],
-    "gunicorn gthread, preloaded": [
-        *["gunicorn", "--preload", "--workers", "2", "--threads", "2"],
-        *["--bind", "127.0.0.1:{port}", "served:app"],
-    ],
+    "gunicorn sync": [*GUNICORN, "served:app"],
+    "gunicorn gthread, preloaded": [*GUNICORN, "--preload", "--workers", "2", "--threads", "2", "served:app"],
+    "waitress": ["waitress", "--listen=127.0.0.1:{port}", "served:app"],
+    "uvicorn": ["uvicorn", "--port", "{port}", "served:asgi_app"],
+    "uWSGI": ["uwsgi", *UWSGI, "--enable-threads", "--master", "--die-on-term", "--processes", "2"],
 }
 
+IMPORTING = ("flask", "gunicorn sync", "gunicorn gthread, preloaded")
+"""The servers whose app also defers while it is imported."""
 
-@pytest.fixture(params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """Return the port and the process of a server."""
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "served.py").write_text(PROGRAM, encoding="utf-8")
-    port = free_port()
-    command = [sys.executable, "-m", *(word.format(port=port) for word in SERVERS[request.param])]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: is_listening(port), process)
-        yield port, process
-    finally:
-        stop(process)
+    return tmp_path
 
 
-def get(port: int) -> str:
+def command_of(name: str) -> list[str]:
+    """Return the command of a server; without uWSGI, skip here and fail in CI."""
+    command = SERVERS[name]
+    if command[0] != "uwsgi":
+        return command
+    program = shutil.which("uwsgi")
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("uWSGI is not installed: pip install uwsgi")
+    return [program, *command[1:]]
+
+
+def get(server: Serving) -> str:
     """Return the line that is to be written for a request, made of what its answer says."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", "/")
-        answer = connection.getresponse()
-        return f"deferred {answer.read().decode()} {answer.headers['X-Request-ID']}"
-    finally:
-        connection.close()
+    answer, body = server.get("/")
+    return f"deferred {body.decode()} {answer.headers['X-Request-ID']}"
 
 
-def written(folder: Path, number: int) -> list[str]:
-    """Return the lines that were written, once there are `number` of them, and some time for more has passed."""
-    deadline = time.monotonic() + 10
+def lines(folder: Path) -> list[str]:
     file = folder / "written"
-    while time.monotonic() < deadline and (not file.exists() or len(file.read_text().splitlines()) < number):
-        time.sleep(0.05)
-    time.sleep(0.5)
-    return file.read_text().splitlines()
+    return sorted(file.read_text(encoding="utf-8").splitlines()) if file.exists() else []
 
 
-def test_the_response_does_not_wait_and_the_work_is_done_by_the_worker_that_served(
-    server: tuple[int, subprocess.Popen[bytes]], tmp_path: Path
-) -> None:
-    port, _ = server
-
-    expected = [get(port) for _ in range(3)]  # answered, though the work cannot begin
-    (tmp_path / "sign").touch()
-
-    assert sorted(line for line in written(tmp_path, 4) if line.startswith("deferred")) == sorted(expected)
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
-def test_what_is_deferred_before_workers_are_forked_runs_once(
-    server: tuple[int, subprocess.Popen[bytes]], tmp_path: Path
-) -> None:
-    (tmp_path / "sign").touch()
+@pytest.mark.parametrize("name", SERVERS)
+def test_work_is_done_once_by_the_worker_that_served_also_if_the_server_is_stopped(folder: Path, name: str) -> None:
+    sign, imported = folder / "sign", name in IMPORTING
+    with serving(command_of(name), folder, **({"IMPORTED": "yes"} if imported else {})) as server:
+        expected = [get(server) for _ in range(2)]  # answered, though the work cannot begin
+        assert lines(folder) == []
+        sign.touch()
+        wait_until(lambda: len(lines(folder)) == 2 + imported)
 
-    (line,) = written(tmp_path, 1)
+        sign.unlink()
+        expected += [get(server) for _ in range(2)]
+        time.sleep(0.3)  # uWSGI does not wait for anything while it closes a connection
+        server.process.send_signal(signal.SIGTERM)
+        sign.touch()
+        server.process.wait(30)
 
-    assert line.startswith("imported")
+    deferred = [line for line in lines(folder) if line.startswith("deferred")]
+    assert deferred == sorted(expected)
+    assert len(lines(folder)) == len(deferred) + imported
 
 
-@pytest.mark.parametrize("server", [name for name in SERVERS if "gunicorn" in name], indirect=True)
-def test_a_worker_that_is_stopped_finishes_it(server: tuple[int, subprocess.Popen[bytes]], tmp_path: Path) -> None:
-    port, process = server
-    expected = [get(port) for _ in range(3)]
+def test_work_is_done_in_line_where_uwsgi_runs_no_threads(folder: Path) -> None:
+    (folder / "sign").touch()
+    command = command_of("uWSGI")
+    command.remove("--enable-threads")
 
-    process.terminate()
-    time.sleep(0.5)  # it is waiting for the sign now
-    (tmp_path / "sign").touch()
-    process.wait(10)
+    with serving(command, folder) as server:
+        expected = [get(server) for _ in range(2)]
+        wait_until(lambda: len(lines(folder)) == 2)
 
-    lines = (tmp_path / "written").read_text().splitlines()
-    assert sorted(line for line in lines if line.startswith("deferred")) == sorted(expected)
+    assert lines(folder) == sorted(expected)
