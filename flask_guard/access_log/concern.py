@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from flask import Flask, request_started
+
 from ..core.app_state import AppState
 from ..core.concern import Concern
 from ..core.config import Setting
+from ..core.request_run import this_request
 from ..errors import ConfigError
-from ..wsgi.request_ids import ALPHABET, LONGEST_ID, RequestIds
+from ..wsgi.request_ids import ALPHABET, LONGEST_ID, TAKEN_KEY, RequestIds
 
 
 def _as_given(value: Any, _key: str) -> Any:
@@ -39,8 +42,27 @@ def configured_ids(state: AppState, **options: Any) -> RequestIds:
         raise ConfigError(f"GUARD_REQUEST_ID_… is invalid: {error}") from None
 
 
+class _Checks:
+    """Checks the id of every request, also where no policy asks for it: a layer outside may have taken it.
+
+    Kept as a resource of `state`, because a signal holds its receivers weakly.
+    """
+
+    def __init__(self, state: AppState) -> None:
+        self._ids = configured_ids(state)
+        request_started.connect(self._check, state.app)
+
+    def _check(self, _app: Flask, **_: object) -> None:
+        environ = this_request._get_current_object().environ
+        if TAKEN_KEY in environ:
+            self._ids.of(environ)
+
+
 def _check(state: AppState) -> None:
     configured_ids(state)
+    config = state.config
+    if (config[TRUST], config[LENGTH], config[ID_ALPHABET]) != (TRUST.default, LENGTH.default, ID_ALPHABET.default):
+        state.resource(_Checks)
 
 
 CONCERN: Concern = Concern(settings=(TRUST, LENGTH, ID_ALPHABET), others=("log_timing",), check=_check)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ENVIRON_KEY = "flask_guard.request_id"
 """Where a request's environ carries its id."""
+TAKEN_KEY = "flask_guard.request_id_taken_by"
+"""The key of a request's environ that holds the :class:`RequestIds` that took the id from the client, if one did."""
 LOGGED_KEY = "flask_guard.logged"
 """The key of a request's environ that is set once a layer or policy is in charge of the access record."""
 CURRENT: ContextVar[str | None] = ContextVar("flask_guard.request_id", default=None)
@@ -52,29 +54,36 @@ class RequestIds:
         trace: Callable[[], str | None] | None = None,
     ) -> None:
         self._random = random.Random()  # noqa: S311  # an id has to be unique, not secret
-        self._trusts = trust if isinstance(trust, bool) else _lies_in(_networks(trust))
+        self._trusts = (lambda _environ: trust) if isinstance(trust, bool) else _lies_in(_networks(trust))
         self._longest = _length(longest)
         self._alphabet = _characters(alphabet)
         self._trace = trace
 
     def of(self, environ: dict[str, Any]) -> str:
-        """Return the id of the request with `environ`, which carries it from the first call on.
+        """Return the id of the request with `environ`, which carries the id from the first call on.
 
         The id is ``X-Request-ID`` if that is well-formed and the client trusted; else the trace id of the current span;
         else the trace id in a well-formed ``traceparent`` (W3C Trace Context) from a trusted client; else 32 random
-        hexadecimal digits.
+        hexadecimal digits. An id that a layer outside took from the client is looked for anew, because that layer may
+        trust more clients.
         """
         found: str | None = environ.get(ENVIRON_KEY)
-        return found or environ.setdefault(ENVIRON_KEY, self._find(environ))
+        if found is None or environ.get(TAKEN_KEY, self) is not self:
+            environ.pop(TAKEN_KEY, None)
+            found = environ[ENVIRON_KEY] = self._find(environ)
+        return found
 
     def _find(self, environ: dict[str, Any]) -> str:
-        given = environ.get("HTTP_X_REQUEST_ID")
-        parent = environ.get("HTTP_TRACEPARENT")
-        trusted = (given or parent) and (self._trusts if isinstance(self._trusts, bool) else self._trusts(environ))
+        given: str | None = environ.get("HTTP_X_REQUEST_ID")
+        parent: str | None = environ.get("HTTP_TRACEPARENT")
+        trusted = (given or parent) and self._trusts(environ)
         if trusted and given and len(given) <= self._longest and not given.strip(self._alphabet):
-            return str(given)
+            environ[TAKEN_KEY] = self
+            return given
         traced = self._trace() if self._trace is not None else None
-        return traced or (trace_id(parent) if trusted and parent else None) or self.new()
+        if traced is None and trusted and parent and (traced := trace_id(parent)):
+            environ[TAKEN_KEY] = self
+        return traced or self.new()
 
     def new(self) -> str:
         """Return a new id.

@@ -14,10 +14,14 @@ from flask import Flask, Response, request, stream_with_context
 from werkzeug.test import TestResponse, create_environ
 
 from flask_guard import ConfigError, Guard, current_request_id, defer, exempt, log_timing
+from flask_guard.wsgi import RequestID, Timing, stack
 from flask_guard.wsgi.request_ids import CURRENT
+from tests.access_log.logged import LOGGER
 from tests.conftest import MakeApp
+from tests.ids import shown
 
 THE_ID = {"X-Request-ID": "the-id"}
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def send(app: Flask, path: str = "/", **options: Any) -> TestResponse:
@@ -224,6 +228,40 @@ def test_layers_outside_find_the_id_in_the_environ(app: Flask) -> None:
     serve(app, lambda: request.environ["flask_guard.request_id"])
 
     assert send(app).text == "the-id"
+
+
+@pytest.mark.parametrize("view", ["logged", "quiet", "missing"])
+@pytest.mark.parametrize(
+    ("config", "taken"),
+    [
+        ({}, True),
+        ({"GUARD_REQUEST_ID_TRUST": False}, False),
+        ({"GUARD_REQUEST_ID_TRUST": ["10.0.0.0/8"]}, False),
+        ({"GUARD_REQUEST_ID_LENGTH": 5}, False),
+        ({"GUARD_REQUEST_ID_ALPHABET": "0123456789"}, False),
+    ],
+    ids=shown,
+)
+@pytest.mark.parametrize("header", ["X-Request-ID", "traceparent"])
+def test_configuration_holds_for_ids_that_a_layer_outside_takes(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, config: dict[str, Any], taken: bool, header: str, view: str
+) -> None:
+    caplog.set_level(logging.INFO, logger=LOGGER)
+    app = make_app(**config)
+    app.add_url_rule("/quiet", "quiet", exempt(log_timing)(lambda: str(request.environ["flask_guard.request_id"])))
+    app.add_url_rule("/logged", "logged", lambda: str(current_request_id))
+    Guard(app, policies=[log_timing])
+    app.wsgi_app = stack(app.wsgi_app, RequestID, Timing(logger=LOGGER), RequestID)  # type: ignore[assignment, method-assign]
+    given = {"X-Request-ID": "the-id", "traceparent": f"00-{TRACE}-{'1' * 16}-01"}[header]
+
+    response = send(app, f"/{view}", headers={header: given})
+
+    (record,) = caplog.records
+    assert response.headers.getlist("X-Request-ID") == [record.request_id]  # type: ignore[attr-defined]
+    if view != "missing":
+        assert response.text == response.headers["X-Request-ID"]
+    limited_to_request_ids = header == "traceparent" and ("LENGTH" in str(config) or "ALPHABET" in str(config))
+    assert (response.headers["X-Request-ID"] in ("the-id", TRACE)) is (taken or limited_to_request_ids)
 
 
 # Configuration ---------------------------------------------------------------------------------------------------
