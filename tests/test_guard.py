@@ -325,7 +325,6 @@ def test_shadow_signals_what_it_would_have_denied_and_only_that(app: Flask, capl
     assert warnings == [
         "GET /a would be denied by require_api_key (missing)",
         "GET /a would be denied by limit (exceeded)",
-        "GET /a would be denied by require_api_key (missing)",
     ]
 
 

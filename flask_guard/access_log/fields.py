@@ -9,14 +9,15 @@
         "tenant": lambda: g.tenant,
     })
 
-No header and no query parameter is logged unless it is named here. A value is logged on one line: control and direction
-characters are escaped, and text is cut after 256 characters.
+No header and no query parameter is logged unless it is named here. Those from which a policy of the app reads
+credentials are masked. A value is logged on one line: control and direction characters are escaped, and text is cut
+after 256 characters.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import parse_qs
@@ -75,12 +76,20 @@ class Named:
         if self.mask is False and self.name.lower() in CREDENTIALS:
             raise ConfigError(f"{self!r} would log a secret. Write {self.where}({self.name!r}, mask=True)")
 
-    def read(self, request: Request, response: Response | None) -> str | None:
-        """Return the value to log; None where there is no such header or parameter."""
-        value = self._value(request, response)
-        if value is None or self.mask is False:
-            return value
-        return MASKED if self.mask is True else self._masked(value, self.mask)
+    def reader(self, credentials: Collection[tuple[str, str]]) -> Callable[[Request, Response | None], str | None]:
+        """Return a function that returns the value to log; None where there is no such header or parameter.
+
+        :param credentials: the headers and parameters that are masked all the same. It may grow.
+        """
+        place = ("query", self.name) if self.where == "query" else ("header", self.name.lower())
+
+        def read(request: Request, response: Response | None) -> str | None:
+            value = self._value(request, response)
+            if value is None or (self.mask is False and place not in credentials):
+                return value
+            return MASKED if isinstance(self.mask, bool) else self._masked(value, self.mask)
+
+        return read
 
     def _masked(self, value: str, mask: Callable[[str], str]) -> str:
         try:
@@ -143,9 +152,12 @@ def check_fields(fields: object, what: str) -> Pairs:
     return pairs
 
 
-def compile_fields(pairs: Pairs) -> Fields:
-    """Return a function that reads all fields. One that raises is None, and its first failure an error in the log."""
-    readers = [(name, _reader(name, source)) for name, source in pairs]
+def compile_fields(pairs: Pairs, credentials: Collection[tuple[str, str]]) -> Fields:
+    """Return a function that reads all fields. One that raises is None, and its first failure an error in the log.
+
+    :param credentials: the headers and query parameters to mask, with their names in lower case.
+    """
+    readers = [(name, _reader(name, source, credentials)) for name, source in pairs]
     failed: set[str] = set()
 
     def read(request: Request, response: Response | None) -> dict[str, Any]:
@@ -163,9 +175,11 @@ def compile_fields(pairs: Pairs) -> Fields:
     return read
 
 
-def _reader(name: str, source: Source) -> Callable[[Request, Response | None], Any]:
+def _reader(
+    name: str, source: Source, credentials: Collection[tuple[str, str]] = ()
+) -> Callable[[Request, Response | None], Any]:
     if isinstance(source, Named):
-        return source.read
+        return source.reader(credentials)
     if not callable(source):
         raise ConfigError(f"log_timing(fields=…): {name!r} must be header(…), query(…) or a function, not {source!r}")
     call = takes_request(source, f"log_timing(fields={{{name!r}: …}})")

@@ -70,7 +70,7 @@ class Recorder:
         self._slow_ms = policy.slow_ms
         self._sample = policy.sample
         self._costs = policy.costs
-        self._added = compile_fields(policy.fields) if policy.fields else None
+        self._added = compile_fields(policy.fields, target.state.credentials) if policy.fields else None
         self._server_timing = ServerTiming(policy.server_timing) if policy.server_timing is not False else None
         self._spans = span_reader()
         self._sees_out = (self._see_out,)

@@ -146,9 +146,27 @@ def _run_teardown(step: Teardown, run: Run, error: BaseException | None) -> None
 
 
 def _keep_fields(denial: Denied, response: Response) -> None:
-    """Put back the fields that a denial carries, such as its challenge, if an error handler of the app rendered it."""
-    if response.status_code == denial.code:
-        present = field_names(response.headers)
-        for name, value in denial.headers:
-            if name.lower() not in present:
-                response.headers.add(name, value)
+    """Put back the fields that a denial carries, such as its challenge, if an error handler of the app rendered it.
+
+    With another status, only the fields of which it still says something true.
+    """
+    present = field_names(response.headers)
+    for name, value in denial.headers:
+        field = name.lower()
+        if field not in present and (response.status_code == denial.code or _suits(field, response.status_code)):
+            response.headers.add(name, value)
+
+
+def _suits(field: str, status: int) -> bool:
+    """Return whether a field of a denial suits a response with another status.
+
+    A challenge may be on any response to which credentials make a difference, and must be on a 401 (RFC 9110, section
+    11.6.1). ``Retry-After`` suits whatever a later request may escape (section 10.2.3). An app that answers 404 or 410
+    says that there is nothing, and both would contradict it.
+    """
+    if field == "www-authenticate":
+        return 400 <= status < 500 and status not in _NOTHING_THERE
+    return field == "retry-after" and status >= 400 and status not in _NOTHING_THERE
+
+
+_NOTHING_THERE = (404, 410)

@@ -1,12 +1,19 @@
-"""Report mode: a denying policy that says what it would have denied, and lets it through."""
+"""Saying that a policy has denied a request, or would have: in report mode the request is let through."""
 
 from __future__ import annotations
 
+import atexit
 import logging
-from typing import TYPE_CHECKING
+import threading
+import weakref
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..signals import request_denied, request_would_be_denied
+from ..support.addresses import client_network
 from ..support.text import printable
+from ..wsgi.request_ids import ENVIRON_KEY
+from .app_state import AppState
 from .config import ERROR_FORMAT
 from .denials import Denied
 from .flask_versions import current_flask
@@ -16,6 +23,12 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
 log: logging.Logger = logging.getLogger("flask_guard")
+
+WINDOW = 60
+"""Seconds in which equal denials of one client are logged once, and then counted."""
+MOST_LINES = 100
+"""The most denials that are logged in a window, each with a line of its own. The others are counted for all clients."""
+OTHERS = "others"
 
 
 def reporting(enter: Enter) -> Enter:
@@ -46,14 +59,102 @@ def note_denial(run: Run, denial: Denied) -> None:
 
 def _announce(run: Run, denial: Denied, *, would: bool = False) -> None:
     """Log a denial and send its signal."""
-    log.log(
-        logging.WARNING if would else logging.INFO,
-        "%s %s %s by %s (%s)",
-        printable(run.request.method, 32),
-        printable(run.request.path),
-        "would be denied" if would else "denied",
-        denial.policy,
-        denial.reason,
-    )
+    if log.isEnabledFor(logging.WARNING if would else logging.INFO):
+        run.state.resource(DenialLog).note(run, denial, would=would)
     signal = request_would_be_denied if would else request_denied
     signal.send(current_flask(), denial=denial, request=run.request)
+
+
+class Sort(NamedTuple):
+    """The denials that are logged once in a window."""
+
+    would: bool
+    policy: str
+    reason: str
+    client: str
+
+    @property
+    def verdict(self) -> str:
+        """Return the words for it in a message."""
+        return "would be denied" if self.would else "denied"
+
+    def write(self, message: str, *args: object, limit: str | None = None, request_id: str | None = None) -> None:
+        """Log `message`. The record has the attributes of a denial."""
+        fields = {"policy": self.policy, "reason": self.reason, "client": self.client}
+        log.log(
+            logging.WARNING if self.would else logging.INFO,
+            message,
+            *args,
+            extra={**fields, "limit": limit, "request_id": request_id},
+        )
+
+
+class DenialLog:
+    """Logs the denials of an app, bounded: an attack must not fill the disk.
+
+    The first denial of a client by a policy for a reason gets a line. Those that follow are counted. The counts are
+    logged when the window has passed, with the next denial of any client, or when the process ends.
+    """
+
+    def __init__(self, state: AppState) -> None:
+        self._app = state.app
+        self._lock = threading.Lock()
+        self._more: dict[Sort, int] = {}
+        self._began = perf_counter()
+        atexit.register(_write_at_exit, weakref.ref(self))
+
+    def note(self, run: Run, denial: Denied, *, would: bool) -> None:
+        """Log or count `denial`."""
+        sort = Sort(would, denial.policy, denial.reason, _client(run))
+        if perf_counter() - self._began >= WINDOW:
+            self.write_counts()
+        if self._is_first(sort) or self._app.debug:
+            request = run.request
+            sort.write(
+                "%s %s %s by %s (%s)",
+                printable(request.method, 32),
+                printable(request.path),
+                sort.verdict,
+                sort.policy,
+                sort.reason,
+                limit=", ".join(denial.members.get("violated-policies", ())) or None,
+                request_id=request.environ.get(ENVIRON_KEY),
+            )
+
+    def _is_first(self, sort: Sort) -> bool:
+        """Return whether a denial is the first of its sort in this window, and gets a line. Count it if not."""
+        with self._lock:
+            more = self._more
+            if sort not in more:
+                if len(more) < MOST_LINES:
+                    more[sort] = 0
+                    return True
+                sort = sort._replace(client=OTHERS)
+                if sort not in more and len(more) >= 2 * MOST_LINES:
+                    sort = Sort(sort.would, OTHERS, OTHERS, OTHERS)
+            more[sort] = more.get(sort, 0) + 1
+            return False
+
+    def write_counts(self) -> None:
+        """Log how many more denials there were of each sort, and begin a new window."""
+        with self._lock:
+            past, self._more, self._began = self._more, {}, perf_counter()
+        for sort, count in past.items():
+            if count:
+                text = "%s by %s (%s), client %s: … and %s more"
+                sort.write(text, sort.verdict, sort.policy, sort.reason, sort.client, f"{count:,}")
+
+
+def _client(run: Run) -> str:
+    """Return the name of a client: its key or principal if there is one, else its address or network."""
+    for sort in ("api_key", "principal"):
+        identity = run.identities.get(sort)
+        if identity is not None:
+            return f"{sort} {printable(identity, 128)}"
+    return client_network(run.request.remote_addr)
+
+
+def _write_at_exit(denials: weakref.ref[DenialLog]) -> None:
+    found = denials()
+    if found is not None:
+        found.write_counts()

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
-from flask import Blueprint, Flask, Response, g, stream_with_context
+from flask import Blueprint, Flask, Response, g, request, stream_with_context
 from werkzeug.test import TestResponse
 
-from flask_guard import ConfigError, Guard, LogTiming, log_fields, log_timing
+from flask_guard import (
+    ConfigError,
+    DenyingPolicy,
+    Guard,
+    LogTiming,
+    Step,
+    Target,
+    log_fields,
+    log_timing,
+    protect,
+)
 from flask_guard.access_log.fields import header, query, response_header
+from flask_guard.core.policy import Credential
 from tests.access_log.logged import Records
 from tests.conftest import MakeApp
 
@@ -71,6 +83,49 @@ def test_header_that_carries_credentials_must_be_masked(make: Callable[[str], ob
 def test_parameter_that_carries_credentials_must_be_masked(name: str) -> None:
     with pytest.raises(ConfigError, match="would log a secret"):
         query(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RequireTicket(DenyingPolicy):
+    """Stands for a policy that takes credentials from a header and from the query."""
+
+    kind: ClassVar[str] = "require_ticket"
+
+    @property
+    def credential_places(self) -> tuple[Credential, ...]:
+        return (("header", "x-ticket"), ("query", "ticket"))
+
+    def compile(self, target: Target) -> Step:
+        return Step()
+
+
+@pytest.mark.parametrize("scope", ["another view", "a blueprint", "a path", "app"])
+def test_credentials_of_any_policy_are_masked_on_every_endpoint(app: Flask, records: Records, scope: str) -> None:
+    fields = {
+        "mine": header("x-ticket"),
+        "echo": response_header("X-TICKET"),
+        "asked": query("ticket"),
+        "page": query("page"),
+        "shortened": header("X-Ticket", mask=lambda value: value[:2]),
+    }
+    if scope == "another view":
+        app.add_url_rule("/zoo", "zoo", RequireTicket()(lambda: "zoo"))
+    elif scope == "app":
+        RequireTicket()(app)
+    elif scope == "a path":
+        app.add_url_rule("/zoo", "zoo", lambda: "zoo")
+        protect(app, RequireTicket(), under="/zoo")
+    else:
+        zoo = RequireTicket()(Blueprint("zoo", __name__, url_prefix="/zoo"))
+        zoo.add_url_rule("/", "zoo", lambda: "zoo")
+        app.register_blueprint(zoo)
+    serve(app, log_timing(fields=fields), lambda: ("hello", {"X-Ticket": request.headers["X-Ticket"]}))
+
+    send(app, "/?ticket=sesame&page=7", headers={"X-Ticket": "sesame"})
+
+    (record,) = records()
+    assert (record.mine, record.echo, record.asked) == ("***", "***", "***")
+    assert (record.page, record.shortened) == ("7", "se")
 
 
 def test_functions_see_the_request_or_nothing_and_the_context(app: Flask, records: Records) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, TooManyRequests, Unauthorized
 from werkzeug.test import TestResponse
 
@@ -21,6 +21,7 @@ from flask_guard import (
     StoreUnavailable,
     Unauthenticated,
     limit,
+    middleware,
     protect,
     request_denied,
     require_api_key,
@@ -228,14 +229,56 @@ def test_challenge_that_a_handler_wrote_itself_wins(make_app: MakeApp) -> None:
     assert get(app, "/key").headers.getlist("WWW-Authenticate") == ["Digest"]
 
 
-def test_handler_that_answers_something_else_gets_no_challenge(make_app: MakeApp) -> None:
+@pytest.mark.parametrize(
+    ("status", "challenged", "told_when"),
+    [
+        (400, True, True),
+        (401, True, True),
+        (403, True, True),
+        (418, True, True),
+        (429, True, True),
+        (404, False, False),  # which says that there is nothing, to whoever asks
+        (410, False, False),
+        (503, False, True),
+        (200, False, False),
+        (302, False, False),
+    ],
+)
+def test_fields_of_a_denial_stay_with_every_status_that_they_suit(
+    make_app: MakeApp, status: int, challenged: bool, told_when: bool
+) -> None:
     app = guarded(make_app)
-    app.register_error_handler(401, lambda _error: ("nothing here", 404))
+    app.register_error_handler(Denied, lambda _error: ("no", status))
+    get(app, "/limited")
 
-    response = get(app, "/key")
+    unauthenticated, limited = get(app, "/key"), get(app, "/limited")
 
-    assert response.status_code == 404
-    assert "WWW-Authenticate" not in response.headers
+    assert (unauthenticated.status_code, limited.status_code) == (status, status)
+    assert unauthenticated.headers.getlist("WWW-Authenticate") == ['Bearer realm="api"'] * challenged
+    assert ("Retry-After" in limited.headers) is told_when
+
+
+def test_insufficient_scope_that_a_handler_makes_a_401_has_its_challenge(make_app: MakeApp) -> None:
+    app = guarded(make_app)
+    app.register_error_handler(403, lambda _error: ("no", 401))
+
+    response = get(app, "/scope", **KEY)
+
+    assert response.status_code == 401
+    assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]
+
+
+def test_other_fields_of_a_denial_go_with_its_own_status_only(app: Flask) -> None:
+    @middleware
+    def refuse(_request: object) -> None:
+        raise Denied("no", policy="refuse", reason="no", headers=[("X-Reason", "no")])
+
+    app.add_url_rule("/own", "own", refuse(lambda: "own"))
+    app.register_error_handler(403, lambda _error: ("no", int(request.args.get("status", 403))))
+    Guard(app)
+
+    assert get(app, "/own").headers["X-Reason"] == "no"
+    assert "X-Reason" not in get(app, "/own?status=400").headers
 
 
 def test_handler_may_return_the_denial_itself(make_app: MakeApp) -> None:
