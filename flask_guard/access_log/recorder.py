@@ -16,6 +16,7 @@ from ..support.text import printable
 from ..wsgi.access_record import AccessLog, access_fields
 from ..wsgi.request_ids import CURRENT, LOGGED_KEY
 from ..wsgi.typing import Ending
+from ..wsgi.watched import DEBUGGER_KEY
 from .fields import compile_fields
 from .request_id import request_ids
 from .server_timing import METRICS, Metrics, ServerTiming
@@ -158,6 +159,7 @@ class Recorder:
             left = outcome.left
             self._note(run, outcome, left if left is not None and left.status_code >= 500 else None)
             outcome.is_sending = False
+            outcome.aborted = outcome.aborted and DEBUGGER_KEY not in run.request.environ
         elif error is None:
             error = _refusal(outcome)
         if error is not None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from .typing import HeaderList, Hooks, StartResponse, WSGIApplication, WSGIEnvironment
 
+DEBUGGER_KEY = "werkzeug.debug.preserve_context"
+"""The key of ``environ`` that says that Werkzeug's debugger answers an exception with a page of its own."""
+
 log: logging.Logger = logging.getLogger("flask_guard.wsgi")
 
 
@@ -147,7 +150,7 @@ class Watched(WatchedBody):
             else:
                 body = app(self._environ, self.start)
         except BaseException as error:
-            self._end(error, aborted=True)
+            self._end(error, aborted=DEBUGGER_KEY not in self._environ)
             raise
         if self._layer.settled_by in self._environ:
             self._over = True

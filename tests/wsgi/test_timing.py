@@ -140,6 +140,18 @@ def test_record_is_right_however_it_ends(
     assert {name: getattr(record, name) for name in expected} == expected
 
 
+@pytest.mark.parametrize("taken", [0, 1])
+def test_body_that_the_server_drops_without_closing_it_is_logged(taken: int, records: Records) -> None:
+    body = logged.around(answering(Body(b"ab", b"c")))(environ_of(), lambda *_: lambda data: None)
+    chunks = iter(body) if taken else None
+    assert chunks is None or next(chunks) == b"ab"
+
+    del body, chunks
+
+    (record,) = records()
+    assert (record.bytes, record.aborted) == (2 * taken, True)
+
+
 @pytest.mark.parametrize("failed", [False, True])
 def test_file_that_the_server_sends_itself_is_logged_when_it_is_closed(failed: bool, records: Records) -> None:
     class File:
