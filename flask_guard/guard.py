@@ -120,6 +120,7 @@ class Guard:
         state.unknown_kinds = frozenset(modes) - denying
         for concern in CONCERNS:
             concern.check(state)
+        state.at_start = tuple(concern.start for concern in CONCERNS)
 
     def plan_for(self, endpoint: str, method: str = "GET", *, path: str | None = None) -> Plan:
         """Return the plan that requests to `endpoint` with `method` run.

@@ -13,6 +13,7 @@ from ..core.config import Setting
 from ..core.request_run import this_request
 from ..errors import ConfigError
 from ..wsgi.request_ids import ALPHABET, LONGEST_ID, TAKEN_KEY, RequestIds
+from .telemetry import begin_spans_first
 
 
 def _as_given(value: Any, _key: str) -> Any:
@@ -65,4 +66,6 @@ def _check(state: AppState) -> None:
         state.resource(_Checks)
 
 
-CONCERN: Concern = Concern(settings=(TRUST, LENGTH, ID_ALPHABET), others=("log_timing",), check=_check)
+CONCERN: Concern = Concern(
+    settings=(TRUST, LENGTH, ID_ALPHABET), others=("log_timing",), check=_check, start=begin_spans_first
+)

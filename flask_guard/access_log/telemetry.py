@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from ..core.app_state import AppState
     from ..core.request_run import Run
 
 SpanIds: TypeAlias = "tuple[str | None, str | None]"
 """The trace id and the span id, as lower-case hexadecimal digits (W3C Trace Context)."""
 NO_SPAN: SpanIds = (None, None)
+INSTRUMENTATION = "opentelemetry.instrumentation.flask"
+"""The module of the hook that begins a span."""
 
 
 class SpanReader:
@@ -47,6 +50,15 @@ class SpanReader:
             for policy, verdict in verdicts(run).items():
                 span.set_attribute(f"flask_guard.verdict.{policy}", verdict)
         return f"{context.trace_id:032x}", f"{context.span_id:016x}"
+
+
+def begin_spans_first(state: AppState) -> None:
+    """Move the hook in which OpenTelemetry's instrumentation begins its span in front of the app's other hooks.
+
+    It stands behind the Guard's if the app was instrumented later, and a refused request would then have no span.
+    """
+    hooks = state.app.before_request_funcs.get(None, [])
+    hooks[:] = sorted(hooks, key=lambda hook: getattr(hook, "__module__", "") != INSTRUMENTATION)
 
 
 def span_reader() -> SpanReader | None:

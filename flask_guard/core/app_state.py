@@ -35,6 +35,7 @@ class AppState:
 
     It exists from the first policy or Guard that meets the app. ``guard`` is None until a Guard is installed.
 
+    :ivar at_start: called before the first request.
     :ivar unknown_kinds: what ``GUARD_MODES`` names that is not a built-in kind of policy.
     :ivar credentials: the header fields (in lower case) and query parameters from which the policies of any plan read
         credentials. Complete once the app serves.
@@ -44,6 +45,7 @@ class AppState:
     app: Flask
     guard: object | None = None
     config: GuardConfig = field(default_factory=GuardConfig)
+    at_start: tuple[Callable[[AppState], None], ...] = ()
     unknown_kinds: frozenset[str] = frozenset()
     serving: bool = False
     error: ConfigError | None = None

@@ -25,10 +25,12 @@ class Concern:
     :param others: the kinds of its policies that have none.
     :param reset: forgets what was counted or cached for the app's clients, for tests.
     :param check: raises ConfigError if the app's configuration is invalid for it. Called when a Guard is installed.
+    :param start: prepares the app before its first request, when everything has been registered.
     """
 
     settings: tuple[Setting[Any], ...] = ()
     denying: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     check: Callable[[AppState], None] = _nothing
+    start: Callable[[AppState], None] = _nothing
     reset: Callable[[AppState], None] = _nothing

@@ -67,6 +67,8 @@ def start_serving(state: AppState) -> None:
         if state.serving:
             return
         state.forget_compiled()
+        for prepare in state.at_start:
+            prepare(state)
         try:
             check_app(state)
             _make_plans(state)

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, Span, Tracer, use_span
 from werkzeug.test import TestResponse
 
-from flask_guard import current_request_id, limit, require_api_key
+from flask_guard import Guard, current_request_id, limit, log_timing, require_api_key
 from tests.access_log.logged import Records, serve
 from tests.conftest import MakeApp
 
@@ -27,11 +27,16 @@ def exporter() -> InMemorySpanExporter:
 
 
 @pytest.fixture
-def tracer(exporter: InMemorySpanExporter) -> Iterator[Tracer]:
+def provider(exporter: InMemorySpanExporter) -> Iterator[TracerProvider]:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    yield provider.get_tracer("tests")
+    yield provider
     provider.shutdown()
+
+
+@pytest.fixture
+def tracer(provider: TracerProvider) -> Tracer:
+    return provider.get_tracer("tests")
 
 
 def traced(app: Flask, tracer: Tracer, **options: Any) -> tuple[TestResponse, str, str]:
@@ -100,6 +105,40 @@ def test_span_that_begins_inside_is_found(app: Flask, records: Records, tracer: 
     app.test_client().get("/")
 
     assert records()[0].span_id == f"{spans[1].get_span_context().span_id:016x}"
+
+
+@pytest.mark.parametrize("logs", [True, False])
+@pytest.mark.parametrize("instrumented", ["before the guard", "after the guard"])
+def test_refused_request_has_a_span_whenever_the_app_was_instrumented(
+    make_app: MakeApp,
+    records: Records,
+    exporter: InMemorySpanExporter,
+    provider: TracerProvider,
+    instrumented: str,
+    logs: bool,
+) -> None:
+    instrumentation = pytest.importorskip("opentelemetry.instrumentation.flask")
+    app = make_app(GUARD_API_KEYS={"ci": "secret"})
+    seen: list[str] = []
+    app.before_request(lambda: seen.append("before_request"))
+    policies = [require_api_key, *([log_timing] if logs else [])]
+    if instrumented == "after the guard":
+        Guard(app, policies=policies)
+    instrumentation.FlaskInstrumentor().instrument_app(app, tracer_provider=provider)
+    if instrumented == "before the guard":
+        Guard(app, policies=policies)
+    app.add_url_rule("/", "index", lambda: "hello")
+
+    response = app.test_client().get("/")
+
+    assert (response.status_code, seen) == (401, ["before_request"])
+    (span,) = exporter.get_finished_spans()
+    assert span.name == "GET /"
+    if logs:
+        context = span.get_span_context()
+        assert context is not None
+        assert records()[0].request_id == records()[0].trace_id == f"{context.trace_id:032x}"
+        assert (span.attributes or {})["flask_guard.verdict.require_api_key"] == "denied"
 
 
 def test_verdicts_are_attributes_of_the_span(make_app: MakeApp, tracer: Tracer, exporter: InMemorySpanExporter) -> None:
