@@ -73,6 +73,7 @@ class LogTiming(Policy):
 
     kind: ClassVar[str] = "log_timing"
     phase: ClassVar[Phase] = Phase.OBSERVE
+    records: ClassVar[bool] = True
 
     logger: str = option("flask_guard.access", _name)
     level: int = option(logging.INFO, _level)

@@ -13,8 +13,8 @@ from ..core.step_costs import COSTS
 from ..support.header_fields import put
 from ..support.response_body import size_if_complete, watch_body
 from ..support.text import printable
-from ..wsgi.access_record import AccessLog, access_fields
-from ..wsgi.request_ids import CURRENT, LOGGED_KEY
+from ..wsgi.access_record import LOGGED_KEY, AccessLog, access_fields
+from ..wsgi.request_ids import CURRENT
 from ..wsgi.typing import Ending
 from ..wsgi.watched import DEBUGGER_KEY
 from .fields import compile_fields
@@ -114,7 +114,10 @@ class Recorder:
 
     def _note(self, run: Run, outcome: Outcome, response: Response | None) -> None:
         """Note what can be known only while the request lasts."""
-        run.request.environ[LOGGED_KEY] = True
+        environ = run.request.environ
+        environ[LOGGED_KEY] = True
+        if self._sample == 1:
+            self._log.replace_line_of_werkzeug(environ)
         if response is not None:
             size = size_if_complete(run.request, response)
             outcome.code, outcome.size, outcome.aborted = response.status_code, size or 0, False
@@ -187,6 +190,10 @@ class Recorder:
             address=request.remote_addr,
         )
         fields["verdicts"] = verdicts(run)
+        if run.denial is not None:
+            fields["reason"] = run.denial.reason
+            if run.denial.remedy:
+                fields["remedy"] = run.denial.remedy
         if rule is not None:
             fields["endpoint"] = rule.endpoint
         if identities:

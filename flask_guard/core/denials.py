@@ -54,6 +54,7 @@ class Denied(exceptions.HTTPException):
 
     problem_type: ClassVar[str] = "about:blank"
     error_format: str = "auto"
+    remedy: str = ""
     www_authenticate: ClassVar[Any] = None
     retry_after: ClassVar[Any] = None
 

@@ -154,6 +154,7 @@ class Policy(Applicable):
     :cvar repeatable: whether one target may have several.
     :cvar joins: equal for neighbours that are compiled into one step by the first of them; see :meth:`compile_joined`.
     :cvar answers_preflights: whether it answers CORS preflights itself.
+    :cvar records: whether it makes a log record of each request, which says who denied it.
     """
 
     __slots__ = ()
@@ -163,6 +164,7 @@ class Policy(Applicable):
     repeatable: ClassVar[bool] = False
     joins: ClassVar[Hashable | None] = None
     answers_preflights: ClassVar[bool] = False
+    records: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, abstract: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)

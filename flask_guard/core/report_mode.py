@@ -17,6 +17,7 @@ from .app_state import AppState
 from .config import ERROR_FORMAT
 from .denials import Denied
 from .flask_versions import current_flask
+from .remedies import remedy_of
 from .request_run import Enter, Run
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def note_denial(run: Run, denial: Denied) -> None:
 
 def _announce(run: Run, denial: Denied, *, would: bool = False) -> None:
     """Log a denial and send its signal."""
-    if log.isEnabledFor(logging.WARNING if would else logging.INFO):
+    if run.state.app.debug:
+        denial.remedy = remedy_of(run, denial)
+    if log.isEnabledFor(logging.WARNING if would or run.state.app.debug else logging.INFO):
         run.state.resource(DenialLog).note(run, denial, would=would)
     signal = request_would_be_denied if would else request_denied
     signal.send(current_flask(), denial=denial, request=run.request)
@@ -78,15 +81,15 @@ class Sort(NamedTuple):
         """Return the words for it in a message."""
         return "would be denied" if self.would else "denied"
 
-    def write(self, message: str, *args: object, limit: str | None = None, request_id: str | None = None) -> None:
-        """Log `message`. The record has the attributes of a denial."""
+    @property
+    def level(self) -> int:
+        """Return the level of a record."""
+        return logging.WARNING if self.would else logging.INFO
+
+    def fields(self, limit: str | None = None, request_id: str | None = None) -> dict[str, str | None]:
+        """Return the attributes of a record."""
         fields = {"policy": self.policy, "reason": self.reason, "client": self.client}
-        log.log(
-            logging.WARNING if self.would else logging.INFO,
-            message,
-            *args,
-            extra={**fields, "limit": limit, "request_id": request_id},
-        )
+        return {**fields, "limit": limit, "request_id": request_id}
 
 
 class DenialLog:
@@ -110,15 +113,17 @@ class DenialLog:
             self.write_counts()
         if self._is_first(sort) or self._app.debug:
             request = run.request
-            sort.write(
-                "%s %s %s by %s (%s)",
+            limit = ", ".join(denial.members.get("violated-policies", ())) or None
+            log.log(
+                max(sort.level, logging.WARNING) if self._app.debug and not _has_record(run) else sort.level,
+                "%s %s %s by %s (%s)%s",
                 printable(request.method, 32),
                 printable(request.path),
                 sort.verdict,
                 sort.policy,
                 sort.reason,
-                limit=", ".join(denial.members.get("violated-policies", ())) or None,
-                request_id=request.environ.get(ENVIRON_KEY),
+                f": {denial.remedy}" if denial.remedy else "",
+                extra=sort.fields(limit, request.environ.get(ENVIRON_KEY)),
             )
 
     def _is_first(self, sort: Sort) -> bool:
@@ -142,7 +147,13 @@ class DenialLog:
         for sort, count in past.items():
             if count:
                 text = "%s by %s (%s), client %s: … and %s more"
-                sort.write(text, sort.verdict, sort.policy, sort.reason, sort.client, f"{count:,}")
+                values = (sort.verdict, sort.policy, sort.reason, sort.client, f"{count:,}")
+                log.log(sort.level, text, *values, extra=sort.fields())
+
+
+def _has_record(run: Run) -> bool:
+    """Return whether the request gets a log record of its own, which says who denied it."""
+    return any(each.policy.records for each in getattr(run.plan, "policies", ()))
 
 
 def _client(run: Run) -> str:

@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from .access_line import StderrHandler, is_shown, replace_line_of_werkzeug
 from .addresses import shown_address
 from .text import printable
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 LONGEST_PATH = 2048
 """Characters of a path that a record keeps."""
+LOGGED_KEY = "flask_guard.logged"
+"""The key of a request's environ that is set once a layer or policy is in charge of the access record."""
 MESSAGE = "%(method)s %(path)s %(status)s %(duration_ms).1f ms"
 
 
@@ -42,6 +45,8 @@ def access_fields(
         "api_key": None,
         "principal": None,
         "verdicts": {},
+        "reason": None,
+        "slow": False,
         "aborted": ending.aborted,
         "exception": ending.exception,
         "trace_id": None,
@@ -50,7 +55,7 @@ def access_fields(
 
 
 class AccessLog:
-    """Writes the records of one logger.
+    """Writes the records of one logger. Where nobody has configured logging, each is a line on stderr.
 
     :param level: the level of a record.
     :param error_level: the level of 5xx answers and exceptions, if it is higher.
@@ -65,6 +70,13 @@ class AccessLog:
         self._error_level = max(level, error_level)
         self._slow_level = max(level, logging.WARNING)
         self._slow = slow_ms / 1000 if slow_ms is not None else float("inf")
+        self._is_configured = False
+        self._stderr = StderrHandler()
+
+    def replace_line_of_werkzeug(self, environ: dict[str, Any]) -> None:
+        """Have Werkzeug's server leave out its line for a request that gets one here, before its headers go out."""
+        if not self._has_handlers() and is_shown(self._logger, self._level):
+            replace_line_of_werkzeug(environ)
 
     def level_of(self, ending: Ending, seconds: float) -> int | None:
         """Return the level of the record of a request that took `seconds`, or None if nobody listens at that level."""
@@ -73,11 +85,22 @@ class AccessLog:
             level = self._error_level
         elif seconds >= self._slow:
             level = self._slow_level
-        return level if self._logger.isEnabledFor(level) else None
+        is_enabled = self._logger.isEnabledFor(level) if self._has_handlers() else is_shown(self._logger, level)
+        return level if is_enabled else None
 
     def write(self, level: int, fields: dict[str, Any]) -> None:
         """Write the record of one request."""
-        self._logger.handle(self._records.make(level, fields))
+        fields["slow"] = fields["duration_ms"] >= self._slow * 1000
+        record = self._records.make(level, fields)
+        if self._is_configured:
+            self._logger.handle(record)
+        elif self._logger.filter(record):
+            self._stderr.handle(record)
+
+    def _has_handlers(self) -> bool:
+        if not self._is_configured:
+            self._is_configured = self._logger.hasHandlers()
+        return self._is_configured
 
 
 class Records:

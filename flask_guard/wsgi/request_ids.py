@@ -24,8 +24,6 @@ ENVIRON_KEY = "flask_guard.request_id"
 """Where a request's environ carries its id."""
 TAKEN_KEY = "flask_guard.request_id_taken_by"
 """The key of a request's environ that holds the :class:`RequestIds` that took the id from the client, if one did."""
-LOGGED_KEY = "flask_guard.logged"
-"""The key of a request's environ that is set once a layer or policy is in charge of the access record."""
 CURRENT: ContextVar[str | None] = ContextVar("flask_guard.request_id", default=None)
 """The id of the request that this context serves; `contextvars.copy_context` takes it along."""
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from .access_record import LONGEST_PATH, AccessLog, access_fields
+from .access_record import LOGGED_KEY, LONGEST_PATH, AccessLog, access_fields
 from .fields import is_token
 from .middleware import Middleware
-from .request_ids import ENVIRON_KEY, LOGGED_KEY
+from .request_ids import ENVIRON_KEY
 
 if TYPE_CHECKING:
     from .typing import Ending, HeaderList, WSGIApplication, WSGIEnvironment
@@ -72,6 +72,8 @@ class Timing(Middleware):
 
     def on_response(self, environ: WSGIEnvironment, status: str, headers: HeaderList) -> None:
         """Send the time so far."""
+        if self._log is not None and LOGGED_KEY not in environ:
+            self._log.replace_line_of_werkzeug(environ)
         if self._sends and (self._may_see is None or self._may_see(environ)):
             headers.append(("Server-Timing", self._format % ((perf_counter() - environ[STARTED]) * 1000)))
 

@@ -28,7 +28,9 @@ from flask_guard import (
     require_auth,
 )
 from flask_guard.access_log.fields import header
+from tests.clock import Clock
 from tests.conftest import MakeApp
+from tests.ids import shown
 
 LOGGER = "tests.formats"
 ESCAPE = re.compile(r"\x1b\[\d+m")
@@ -108,7 +110,7 @@ def test_dev_line_names_who_denied(make_app: MakeApp, lines: Begin) -> None:
 
     send(app, "/key", "POST")
 
-    assert written()[0].endswith("[01234567] denied by require_api_key")
+    assert written()[0].endswith("[01234567] denied by require_api_key (missing)")
 
 
 def test_dev_line_says_that_the_client_left(app: Flask, lines: Begin) -> None:
@@ -149,8 +151,9 @@ def test_dev_line_is_coloured_where_wanted(app: Flask, lines: Begin, color: bool
 
     send(app)
 
-    assert ESCAPE.sub("", written()[0]) == plain()[0]
+    assert bool(ESCAPE.search(written()[0])) is coloured
     assert (written() != plain()) is coloured
+    assert ESCAPE.sub("", written()[0]).isprintable()
 
 
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
@@ -167,6 +170,41 @@ def test_dev_line_is_coloured_on_a_terminal_only(
     send(app)
 
     assert bool(ESCAPE.search(written()[0])) is coloured
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "expected"),
+    [
+        ("/", "GET", f"200 GET     {'/':32}    12.5 ms"),
+        ("/key", "POST", f"200 POST    {'/key':32}    12.5 ms  api_key=ci"),
+        ("/slow", "GET", f"200 GET     {'/slow':32}   250.0 ms  slow"),
+        ("/shadow", "GET", f"200 GET     {'/shadow':20}    12.5 ms  require_api_key would deny"),
+        ("/500", "GET", f"500 GET     {'/500':29}    12.5 ms  ZeroDivisionError"),
+        ("/" + "x" * 90, "GET", f"404 GET     /{'x' * 46}…    12.5 ms"),
+    ],
+    ids=shown,
+)
+def test_dev_line_on_a_terminal_is_aligned_and_as_long_as_fits(
+    make_app: MakeApp, lines: Begin, clock: Clock, path: str, method: str, expected: str
+) -> None:
+    app = make_app(GUARD_API_KEYS={"ci": "secret"})
+    app.add_url_rule("/slow", "slow", lambda: clock.advance(237.5) or "slow")  # type: ignore[func-returns-value]
+    app.before_request(lambda: clock.advance(12.5))
+    serve(app, slow_ms=200)
+    written = lines(DevFormatter(color=True))
+
+    send(app, path, method, headers={"X-API-Key": "secret"} if path == "/key" else {})
+
+    assert ESCAPE.sub("", written()[0])[len("12:30:01 ") :] == expected
+
+
+def test_dev_line_on_a_terminal_names_who_denied_and_why(make_app: MakeApp, lines: Begin) -> None:
+    app = serve(make_app(GUARD_API_KEYS={"ci": "secret"}))
+    written = lines(DevFormatter(color=True))
+
+    send(app, "/key", "POST")
+
+    assert ESCAPE.sub("", written()[0]).endswith(" ms  denied by require_api_key (missing)")
 
 
 # The Common Log Format -------------------------------------------------------------------------------------------

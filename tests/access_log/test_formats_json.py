@@ -64,6 +64,8 @@ def test_request_has_all_that_its_record_has(make_app: MakeApp, begin: Begin) ->
         "api_key": "ci",
         "principal": None,
         "verdicts": {"log_timing": "allowed", "require_api_key": "allowed"},
+        "reason": None,
+        "slow": False,
         "aborted": False,
         "exception": None,
         "trace_id": None,
