@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from random import random
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..core.policy import Step
 from ..core.request_run import Slot
@@ -23,6 +23,7 @@ from .server_timing import METRICS, Metrics, ServerTiming
 from .telemetry import NO_SPAN, SpanIds, span_reader
 
 if TYPE_CHECKING:
+    from ..core.app_state import AppState
     from ..core.policy import Target
     from ..core.request_run import Run
     from ..typing import Response
@@ -62,12 +63,24 @@ class Outcome(Ending):
 OUTCOME: Slot[Outcome] = Slot("log_timing.outcome")
 
 
+class AccessLogs:
+    """The logs of an app, shared by the targets whose policies have the same options."""
+
+    def __init__(self, _state: AppState) -> None:
+        self._logs: dict[tuple[str, int, int, float | None], AccessLog] = {}
+
+    def log(self, options: tuple[str, int, int, float | None]) -> AccessLog:
+        """Return the log with `options`."""
+        return self._logs.get(options) or self._logs.setdefault(options, AccessLog(*options, "log_timing"))
+
+
 class Recorder:
     """Makes the records of one compiled policy."""
 
     def __init__(self, policy: LogTiming, target: Target) -> None:
         self._ids = target.state.service(request_ids)
-        self._log = AccessLog(policy.logger, policy.level, policy.error_level, policy.slow_ms, "log_timing")
+        options = (policy.logger, policy.level, policy.error_level, policy.slow_ms)
+        self._log = target.state.service(AccessLogs).log(options)
         self._slow_ms = policy.slow_ms
         self._sample = policy.sample
         self._costs = policy.costs
@@ -81,22 +94,19 @@ class Recorder:
         return Step(self._enter, self._leave, self._teardown)
 
     def _enter(self, run: Run) -> None:
-        self._outcome_of(run)
+        outcome = run.kept[OUTCOME] = Outcome(self._ids.of(run.request.environ))
+        outcome.before = CURRENT.get()
+        CURRENT.set(outcome.request_id)
+        if self._server_timing is not None:
+            METRICS.put(run, Metrics())
 
-    def _outcome_of(self, run: Run) -> Outcome:
-        """Return the outcome of a request: made on entering, or later if a hook answered before any policy entered."""
-        outcome = OUTCOME.get(run)
-        if outcome is None:
-            outcome = Outcome(self._ids.of(run.request.environ))
-            OUTCOME.put(run, outcome)
-            outcome.before = CURRENT.get()
-            CURRENT.set(outcome.request_id)
-            if self._server_timing is not None:
-                METRICS.put(run, Metrics())
-        return outcome
+    def _enter_late(self, run: Run) -> Outcome:
+        """Return the outcome of a request that a hook answered before any policy entered."""
+        self._enter(run)
+        return cast(Outcome, run.kept[OUTCOME])
 
     def _leave(self, run: Run, response: Response) -> None:
-        outcome = self._outcome_of(run)
+        outcome: Outcome = run.kept.get(OUTCOME) or self._enter_late(run)
         put(response.headers, ("X-Request-ID", outcome.request_id))
         if self._server_timing is not None:
             self._server_timing.send(run, response)
@@ -105,7 +115,7 @@ class Recorder:
 
     def _see_out(self, run: Run, response: Response) -> None:
         """Note the response that goes out after every hook. It may yet fail: when the session is saved, for one."""
-        outcome = self._outcome_of(run)
+        outcome: Outcome = run.kept[OUTCOME]
         outcome.left = None
         outcome.going += 1
         self._note(run, outcome, response)
@@ -116,8 +126,8 @@ class Recorder:
         """Note what can be known only while the request lasts."""
         environ = run.request.environ
         environ[LOGGED_KEY] = True
-        if self._sample == 1:
-            self._log.replace_line_of_werkzeug(environ)
+        if not self._log.is_configured and self._sample == 1:
+            self._log.begin(environ)
         if response is not None:
             size = size_if_complete(run.request, response)
             outcome.code, outcome.size, outcome.aborted = response.status_code, size or 0, False
@@ -148,7 +158,7 @@ class Recorder:
 
     def _teardown(self, run: Run, error: BaseException | None) -> None:
         """Make the record, unless a body is still being sent."""
-        outcome = self._outcome_of(run)
+        outcome: Outcome = run.kept.get(OUTCOME) or self._enter_late(run)
         try:
             if not outcome.is_recorded:
                 self._end(run, outcome, error)

@@ -30,7 +30,7 @@ def access_fields(
     :param started: when the request came in, in seconds of :func:`time.perf_counter`.
     :param ended: when its response ended.
     """
-    duration_ms = round((ended - started) * 1000, 3)
+    duration_ms = _milliseconds(ended - started)
     first_byte = ending.first_byte
     return {
         "request_id": request_id,
@@ -39,7 +39,7 @@ def access_fields(
         "endpoint": None,
         "status": ending.code,
         "duration_ms": duration_ms,
-        "first_byte_ms": duration_ms if first_byte is None else round((first_byte - started) * 1000, 3),
+        "first_byte_ms": duration_ms if first_byte is None else _milliseconds(first_byte - started),
         "bytes": ending.size,
         "address": shown_address(address),
         "api_key": None,
@@ -52,6 +52,11 @@ def access_fields(
         "trace_id": None,
         "span_id": None,
     }
+
+
+def _milliseconds(seconds: float) -> float:
+    """Return a duration rounded to microseconds. Faster than :func:`round`."""
+    return (seconds * 1e6 + 0.5) // 1 / 1000
 
 
 class AccessLog:
@@ -69,12 +74,15 @@ class AccessLog:
         self._level = level
         self._error_level = max(level, error_level)
         self._slow_level = max(level, logging.WARNING)
-        self._slow = slow_ms / 1000 if slow_ms is not None else float("inf")
-        self._is_configured = False
+        self._slow_ms = slow_ms if slow_ms is not None else float("inf")
         self._stderr = StderrHandler()
+        self.is_configured: bool = False
 
-    def replace_line_of_werkzeug(self, environ: dict[str, Any]) -> None:
-        """Have Werkzeug's server leave out its line for a request that gets one here, before its headers go out."""
+    def begin(self, environ: dict[str, Any]) -> None:
+        """Have Werkzeug's server leave out its line for a request that gets one here. Called before its headers go out.
+
+        Unnecessary once `is_configured` is true.
+        """
         if not self._has_handlers() and is_shown(self._logger, self._level):
             replace_line_of_werkzeug(environ)
 
@@ -83,24 +91,25 @@ class AccessLog:
         level = self._level
         if ending.code >= 500 or ending.exception is not None:
             level = self._error_level
-        elif seconds >= self._slow:
+        elif seconds * 1000 >= self._slow_ms:
             level = self._slow_level
-        is_enabled = self._logger.isEnabledFor(level) if self._has_handlers() else is_shown(self._logger, level)
-        return level if is_enabled else None
+        if self.is_configured or self._has_handlers():
+            return level if self._logger.isEnabledFor(level) else None
+        return level if is_shown(self._logger, level) else None
 
     def write(self, level: int, fields: dict[str, Any]) -> None:
         """Write the record of one request."""
-        fields["slow"] = fields["duration_ms"] >= self._slow * 1000
+        if fields["duration_ms"] >= self._slow_ms:
+            fields["slow"] = True
         record = self._records.make(level, fields)
-        if self._is_configured:
+        if self.is_configured:
             self._logger.handle(record)
         elif self._logger.filter(record):
             self._stderr.handle(record)
 
     def _has_handlers(self) -> bool:
-        if not self._is_configured:
-            self._is_configured = self._logger.hasHandlers()
-        return self._is_configured
+        self.is_configured = self.is_configured or self._logger.hasHandlers()
+        return self.is_configured
 
 
 class Records:
@@ -130,14 +139,13 @@ class Records:
             template = self._templates[level] = dict(self._standard(level, {}).__dict__)
         now = time.time()
         thread = threading.current_thread()
-        attributes = template.copy()
+        attributes = template | fields
         attributes["args"] = fields
         attributes["created"] = now
         attributes["msecs"] = int(now % 1 * 1000) + 0.0
         attributes["relativeCreated"] = template["relativeCreated"] + (now - template["created"]) * 1000
         attributes["thread"] = thread.ident
         attributes["threadName"] = thread.name
-        attributes.update(fields)
         record = logging.LogRecord.__new__(logging.LogRecord)
         record.__dict__ = attributes
         return record

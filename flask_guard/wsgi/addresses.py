@@ -20,11 +20,11 @@ LONGEST = 64
 
 def without_port(address: str) -> str:
     """Return `address` without the port that some servers and proxies write behind it."""
-    if address.count(":") == 1:
-        return address.partition(":")[0]
+    if ":" not in address:
+        return address
     if address.startswith("["):
         return address[1:].partition("]")[0]
-    return address
+    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def shown_address(address: str | None) -> str:

@@ -66,9 +66,11 @@ class RequestIds:
         trust more clients.
         """
         found: str | None = environ.get(ENVIRON_KEY)
-        if found is None or environ.get(TAKEN_KEY, self) is not self:
-            environ.pop(TAKEN_KEY, None)
-            found = environ[ENVIRON_KEY] = self._find(environ)
+        if found is not None:
+            if environ.get(TAKEN_KEY, self) is self:
+                return found
+            del environ[TAKEN_KEY]
+        found = environ[ENVIRON_KEY] = self._find(environ)
         return found
 
     def _find(self, environ: dict[str, Any]) -> str:

@@ -72,8 +72,8 @@ class Timing(Middleware):
 
     def on_response(self, environ: WSGIEnvironment, status: str, headers: HeaderList) -> None:
         """Send the time so far."""
-        if self._log is not None and LOGGED_KEY not in environ:
-            self._log.replace_line_of_werkzeug(environ)
+        if self._log is not None and not self._log.is_configured and LOGGED_KEY not in environ:
+            self._log.begin(environ)
         if self._sends and (self._may_see is None or self._may_see(environ)):
             headers.append(("Server-Timing", self._format % ((perf_counter() - environ[STARTED]) * 1000)))
 
