@@ -29,15 +29,18 @@ class WatchedBody(Ending):
     The body stays the stream it is. Not every server closes bodies, so one that is dropped has ended, too.
     """
 
+    first_byte: float | None = None
+    size: int = 0
+    error: BaseException | None = None
+    aborted: bool = False
     _body: Iterable[bytes] = ()
-    _over = False
+    _over: bool = False
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             for chunk in self._chunks():
                 if chunk:
-                    self.first_byte = self.first_byte or perf_counter()
-                    self.size += len(chunk)
+                    self._count(chunk)
                 yield chunk
         except GeneratorExit:  # the server stopped
             self._stop()
@@ -86,6 +89,10 @@ class WatchedBody(Ending):
         self.first_byte = perf_counter()
         return True
 
+    def _count(self, chunk: bytes) -> None:
+        self.first_byte = self.first_byte or perf_counter()
+        self.size += len(chunk)
+
     def _chunks(self) -> Iterable[bytes]:
         return self._body
 
@@ -130,8 +137,9 @@ class Watched(WatchedBody):
 
     # Most responses leave these as they are, so they stand here and not in __init__, which every request goes through.
     _headers: HeaderList
+    status: str | None = None
     _write: Callable[[bytes], object]
-    _rewritten = False
+    _rewritten: bool = False
 
     def __init__(self, layer: Hooks, environ: WSGIEnvironment, start_response: StartResponse) -> None:
         self._layer = layer
@@ -181,8 +189,7 @@ class Watched(WatchedBody):
         """Stand in for the server's ``write``."""
         self._write(data)
         if data:
-            self.first_byte = self.first_byte or perf_counter()
-            self.size += len(data)
+            self._count(data)
 
     def _length(self) -> int | None:
         length = value_of(self._headers, "content-length") if self.status is not None else None
