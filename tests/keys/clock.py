@@ -1,4 +1,4 @@
-"""A clock that tests of keys move forward, where they would only wait."""
+"""A clock that tests of keys move forward: nothing expires while a busy machine keeps a test waiting."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from flask_guard.keys import model, stored
 
 
 class Clock:
-    """The clocks of stored keys and of `ApiKey`, which go on as ever, and can be moved forward."""
+    """The clocks of stored keys and of `ApiKey`, which stand still until they are moved forward."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._passed = 0.0
-        patch.setattr(stored, "monotonic", lambda: time.monotonic() + self._passed)
-        patch.setattr(stored, "time", lambda: time.time() + self._passed)
-        patch.setattr(model, "utc_now", lambda: datetime.now(timezone.utc) + timedelta(seconds=self._passed))
+        monotonic, seconds = time.monotonic(), time.time()
+        self._start = datetime.now(timezone.utc)
+        patch.setattr(stored, "monotonic", lambda: monotonic + self._passed)
+        patch.setattr(stored, "time", lambda: seconds + self._passed)
+        patch.setattr(model, "utc_now", self.now)
+
+    def now(self) -> datetime:
+        """Return the time that the clocks show."""
+        return self._start + timedelta(seconds=self._passed)
 
     def forward(self, seconds: float) -> None:
         """Move the clocks forward."""

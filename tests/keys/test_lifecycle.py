@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def test_a_key_works_from_not_before_until_it_expires_though_it_is_cached(
     app: Flask, sqlite_url: str, clock: Clock
 ) -> None:
     store = SQLKeys(sqlite_url, cache=3600)
-    client, now = guarded(app, store), datetime.now(timezone.utc)
+    client, now = guarded(app, store), clock.now()
     new = store.create(not_before=now + timedelta(seconds=60), expires=now + timedelta(seconds=120))
     answers = []
     for _ in range(3):

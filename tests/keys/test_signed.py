@@ -70,7 +70,7 @@ def test_an_expired_key_is_refused_as_expired(app: Flask, expires: Any) -> None:
 
 def test_a_key_is_good_until_the_moment_it_expires(app: Flask, clock: Clock) -> None:
     client, keys = client_of(app), SignedKeys.of(app)
-    secret = keys.issue("ci", expires=time.time() + 60)
+    secret = keys.issue("ci", expires=clock.now() + timedelta(seconds=60))
 
     before = client.get("/", headers=bearer(secret)).status_code
     clock.forward(60)
