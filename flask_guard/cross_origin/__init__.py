@@ -1,1 +1,1 @@
-"""`cors`: which pages of other origins may call an endpoint."""
+"""`cors`: let pages of other origins call an endpoint."""

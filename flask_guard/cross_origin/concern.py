@@ -1,4 +1,4 @@
-"""What cross-origin access declares: the config key of the origins that it allows."""
+"""The declarations of cross-origin access: the config key of the allowed origins."""
 
 from __future__ import annotations
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
 from ..core.policy import Phase, Policy, Step
 from ..errors import ConfigError
-from ..support.header_fields import check_value
+from ..support import options as check
+from ..support.header_fields import check_names
+from ..support.options import option
 from .concern import ORIGINS
 from .origins import ANY, Origins, parse_origins
 from .response_headers import Engine
@@ -22,71 +25,93 @@ if TYPE_CHECKING:
     from ..typing import Response, TargetT
 
 OriginsOption: TypeAlias = "str | re.Pattern[str] | Iterable[str | re.Pattern[str]]"
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+HINTS: Mapping[str, str] = MappingProxyType(
+    {
+        "origin": "write origins=…",
+        "allow_origins": "write origins=…",
+        "allow_origin_regex": "write origins=re.compile(…)",
+        "supports_credentials": "write credentials=…",
+        "allow_credentials": "write credentials=…",
+        "allow_methods": "write methods=…",
+        "headers": "write allow_headers=…",
+        "resources": "apply cors to the blueprint or the views: protect(blueprint, cors(…))",
+        "send_wildcard": "leave it out: origins='*' always sends the wildcard",
+        "always_send": "leave it out: origins='*' always sends the wildcard",
+        "vary_header": "leave it out: Vary is sent whenever the answer depends on the origin",
+        "automatic_options": "leave it out: preflights are always answered",
+        "attach_to_all": "leave it out: every response has the headers",
+        "intercept_exceptions": "leave it out: error responses always have the headers",
+        "allow_private_network": "leave it out: browsers ask the user now (Local Network Access)",
+    }
+)
+"""What to write in place of an option of Flask-CORS, Flask-RESTX or Starlette."""
+
+
+def _methods(value: object, what: str) -> tuple[str, ...]:
+    """Check for the names of methods."""
+    found = check_names(value, what)
+    if "*" in found:
+        raise ConfigError(f"{what} takes names of methods, not '*'. Leave it out to allow the methods of the route")
+    return tuple(method.upper() for method in found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Cors(Policy):
-    """Lets pages of other origins call an endpoint: ``cors(origins="https://app.example.com")``.
+    """Let pages of other origins call an endpoint: ``cors(origins="https://app.example.com")``.
 
-    Preflights are answered before any other policy asks for anything, with the policy of the endpoint that they are
-    about, and the headers are on every response, errors included, so that the page can read those. The headers are
-    computed by Flask-CORS.
-
-    :param origins: the origins to allow, exact: scheme, host and port, without a path. ``"*"`` allows all. A compiled
-        pattern must match a whole origin. ``"null"`` only allows the null origin. By default ``GUARD_CORS_ORIGINS``.
-    :param methods: the methods to allow; by default those of the route.
-    :param allow_headers: the request headers to allow. ``"*"`` allows all but ``Authorization``, which must be named.
-    :param expose_headers: the response headers that the page may read.
-    :param credentials: whether requests may carry cookies and the like.
-    :param max_age: for how many seconds (or a timedelta) browsers may remember a preflight; None to leave it to them.
-    :raises ConfigError: for a malformed origin and for ``"*"`` with credentials; and, once the app is known, if there
-        are no origins anywhere.
+    A preflight is answered before any other policy asks for anything, with the policy of the endpoint that it is about.
+    The headers are on every response, errors included, so that the page can read those. Flask-CORS computes them.
     """
 
     kind: ClassVar[str] = "cors"
     phase: ClassVar[Phase] = Phase.CORS
     answers_preflights: ClassVar[bool] = True
 
-    origins: Any = None
-    methods: tuple[str, ...] | None = None
-    allow_headers: tuple[str, ...] = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID")
-    expose_headers: tuple[str, ...] = ()
-    credentials: bool = False
-    max_age: int | None = 600
+    origins: Origins | None = option(None, check.optional(parse_origins))
+    methods: tuple[str, ...] | None = option(None, check.optional(_methods))
+    allow_headers: tuple[str, ...] = option(("Authorization", "Content-Type", "X-API-Key", "X-Request-ID"), check_names)
+    expose_headers: tuple[str, ...] = option((), check_names)
+    credentials: bool = option(False, check.flag)
+    max_age: int | None = option(600, check.optional(check.whole_seconds))
 
-    if TYPE_CHECKING:
+    @overload
+    def __call__(self, target: TargetT, /) -> TargetT: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        origins: OriginsOption | None = None,
+        methods: str | Iterable[str] | None = None,
+        allow_headers: str | Iterable[str] = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID"),
+        expose_headers: str | Iterable[str] = (),
+        credentials: bool = False,
+        max_age: int | timedelta | None = 600,
+    ) -> Cors: ...
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Apply the policy to a target, or return a copy with other options.
 
-        @overload
-        def __call__(self, target: TargetT, /) -> TargetT: ...
-        @overload
-        def __call__(
-            self,
-            *,
-            origins: OriginsOption | None = ...,
-            methods: str | Iterable[str] | None = ...,
-            allow_headers: str | Iterable[str] = ...,
-            expose_headers: str | Iterable[str] = ...,
-            credentials: bool = ...,
-            max_age: int | timedelta | None = ...,
-        ) -> Cors: ...
-        def __call__(self, *args: Any, **options: Any) -> Any: ...
+        :param origins: the origins to allow. A string is exact: scheme, host and port, without a path. A compiled
+            pattern must match the whole origin. ``"*"`` allows all, and only ``"null"`` allows the null origin. By
+            default ``GUARD_CORS_ORIGINS``.
+        :param methods: the methods to allow; by default those of the route.
+        :param allow_headers: the request headers to allow. ``"*"`` allows all but ``Authorization``, which must be
+            named.
+        :param expose_headers: the response headers that the page may read.
+        :param credentials: whether requests may carry cookies and other credentials.
+        :param max_age: for how many seconds (or a timedelta) browsers may remember a preflight; None to leave it to
+            them.
+        :raises ConfigError: for a malformed origin, method or header name, and for ``"*"`` with credentials. Where the
+            policy is applied, also if there are no origins at all.
+        """
+        return Policy.__call__(self, *args, **options)
 
     def __post_init__(self) -> None:
+        Policy.__post_init__(self)
         if self.origins is not None:
-            origins = parse_origins(self.origins, "cors(origins=…)")
-            object.__setattr__(self, "origins", origins)
-            self._check_credentials(origins)
-        if self.methods is not None:
-            methods = tuple(method.upper() for method in _tokens(self.methods, "methods"))
-            object.__setattr__(self, "methods", methods)
-        object.__setattr__(self, "allow_headers", _tokens(self.allow_headers, "allow_headers"))
-        object.__setattr__(self, "expose_headers", _tokens(self.expose_headers, "expose_headers"))
-        if not isinstance(self.credentials, bool):
-            raise ConfigError(f"cors(credentials=…) must be True or False, not {self.credentials!r}")
+            self._check_credentials(self.origins)
         if self.credentials and "*" in self.expose_headers:
-            raise ConfigError("cors(expose_headers='*') means nothing with credentials; name the headers")
-        object.__setattr__(self, "max_age", _seconds(self.max_age))
+            raise ConfigError("cors(expose_headers='*') has no effect with credentials. Name the headers")
 
     def _check_credentials(self, origins: Origins) -> None:
         if self.credentials and origins is ANY:
@@ -95,18 +120,19 @@ class Cors(Policy):
                 " List the origins"
             )
 
+    def hint(self, option: str) -> str:
+        return f"; {HINTS[option]}" if option in HINTS else ""
+
     def origins_in(self, state: AppState) -> Origins:
         """Return its own origins, or the app's.
 
-        :raises ConfigError: if there are none, or they do not go with the other options.
+        :raises ConfigError: if there are none, or they contradict the other options.
         """
-        if self.origins is not None:
-            return self.origins  # type: ignore[no-any-return]
-        origins = state.config[ORIGINS]
+        origins = state.config[ORIGINS] if self.origins is None else self.origins
         if origins is None:
             raise ConfigError(
                 "cors has no origins: write cors(origins=['https://app.example.com']) or set GUARD_CORS_ORIGINS"
-                " (and '*' to let every site in)"
+                " (and '*' to allow every site)"
             )
         self._check_credentials(origins)
         return origins
@@ -142,25 +168,6 @@ class Cors(Policy):
             engine.write_preflight(run, response, allowed if rule is not None else None)
 
         return Step(answer, write)
-
-
-def _tokens(value: object, option: str) -> tuple[str, ...]:
-    values = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else ()
-    for each in values:
-        if not isinstance(each, str) or not _TOKEN.fullmatch(each):
-            raise ConfigError(f"cors({option}=…): {each!r} is not a name; list them: ['Content-Type', 'X-API-Key']")
-        check_value(each, f"cors({option}=…)")
-    if value is not None and not values and not isinstance(value, Iterable):
-        raise ConfigError(f"cors({option}=…) must list names, not {value!r}")
-    return values
-
-
-def _seconds(value: object) -> int | None:
-    if isinstance(value, timedelta):
-        value = int(value.total_seconds())
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise ConfigError(f"cors(max_age=…) must be seconds, a timedelta or None, not {value!r}")
-    return value
 
 
 cors: Cors = Cors()

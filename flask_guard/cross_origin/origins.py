@@ -1,4 +1,4 @@
-"""Origins: which are allowed, parsed once and matched exactly (RFC 6454, section 6.1)."""
+"""The origins that a policy allows, parsed once and matched exactly (RFC 6454, section 6.1)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Origins:
         return repr(listed or "*")
 
     def allow(self, origin: str) -> bool:
-        """Return whether a request's `origin` is allowed. What is no origin at all never is."""
+        """Return whether `origin` is allowed. Text that is not an origin never is."""
         if origin.lower() in self.exact:
             return True
         return bool(self.patterns) and is_origin(origin) and any(each.match(origin) for each in self.patterns)
@@ -63,7 +63,7 @@ def parse_origins(value: object, what: str) -> Origins:
     if "*" in values:
         if len(values) > 1:
             raise ConfigError(
-                f"{what}: '*' allows every origin, so the others mean nothing. Write '*' alone, or leave it out"
+                f"{what}: '*' allows every origin, so the others have no effect. Write '*' alone, or leave it out"
             )
         return ANY
     exact = frozenset(_exact(each, what) for each in values if not isinstance(each, re.Pattern))

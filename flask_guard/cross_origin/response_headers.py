@@ -1,8 +1,7 @@
-"""When Flask-CORS computes what, and what it is given.
+"""The CORS headers of one compiled policy, computed by Flask-CORS.
 
-Flask-CORS guesses which strings are regular expressions and matches those unanchored. It is never given the chance:
-an origin is matched here first, and Flask-CORS is then asked about that one origin, as a literal that it cannot
-mistake. For exact origins it is asked once, when the policy is compiled.
+Flask-CORS guesses which strings are regular expressions, and matches those unanchored. So an origin is matched here
+first. Flask-CORS is then asked about that one origin, as a literal that it cannot mistake.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the security headers declare."""
+"""The declarations of security headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Response header fields, written fast."""
+"""Response header fields: written fast, and checked where an app names them.
+
+Werkzeug's :class:`~werkzeug.datastructures.Headers` checks each field that is set, and searches the list each time. A
+policy has checked its fields when it was made, so it reads and writes the list inside.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,19 @@ from collections.abc import Iterable
 from werkzeug.datastructures import Headers
 
 from ..errors import ConfigError
-from ..wsgi.fields import is_field_text
+from ..wsgi.fields import is_field_text, is_token
+from .options import listed
 
 Pair = tuple[str, str]
 
 
 def field_names(headers: Headers) -> set[str]:
-    """Return the names that `headers` has, in lower case."""
+    """Return the names of the fields, in lower case."""
     return {name.lower() for name, _ in _pairs(headers)}
 
 
 def append(headers: Headers, pairs: Iterable[Pair]) -> None:
-    """Append `pairs`, which must have been checked: they are not checked again, which is what makes it fast."""
+    """Append `pairs`. They must have been checked."""
     _pairs(headers).extend(pairs)
 
 
@@ -40,26 +45,52 @@ def drop(headers: Headers, names: Iterable[str]) -> None:
 
 
 def add_vary(headers: Headers, name: str) -> None:
-    """Add `name` to ``Vary`` unless it is there (RFC 9110, section 12.5.5)."""
-    present = headers.get("Vary")
-    if present is None:
-        append(headers, [("Vary", name)])
-    elif present != "*" and name.lower() not in [each.strip().lower() for each in present.split(",")]:
-        headers["Vary"] = f"{present}, {name}"
+    """Add `name` to ``Vary`` unless it is there (RFC 9110, section 12.5.5). Several lines of the field stay several."""
+    pairs = _pairs(headers)
+    last = None
+    for index, (field, value) in enumerate(pairs):
+        if field.lower() == "vary":
+            present = [each.strip().lower() for each in value.split(",")]
+            if "*" in present or name.lower() in present:
+                return
+            last = index
+    if last is None:
+        pairs.append(("Vary", name))
+    else:
+        field, value = pairs[last]
+        pairs[last] = (field, f"{value}, {name}" if value.strip() else name)
 
 
 def _pairs(headers: Headers) -> list[Pair]:
-    """Return the list that `headers` wraps: going through its methods costs several times as much."""
+    """Return the list that `headers` wraps, a private attribute: the public methods cost several times as much."""
     return headers._list
+
+
+# Checks ------------------------------------------------------------------------------------------------------------
 
 
 def check_value(value: object, what: str) -> str:
     """Return `value` if a header field can carry it.
 
-    :raises ConfigError: if it is no string, or holds a control character or what Latin-1 lacks.
+    :raises ConfigError: if it is not a string, or holds a control character or one outside Latin-1.
     """
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{what} must be a header value, or None to leave the header out, not {value!r}")
     if not is_field_text(value):
         raise ConfigError(f"{what} holds a character that a header cannot carry: {value!r}")
     return value
+
+
+def check_names(value: object, what: str) -> tuple[str, ...]:
+    """Return the tokens that `value` lists, such as the names of header fields (RFC 9110, section 5.1).
+
+    :raises ConfigError: if one is not a token.
+    """
+    found = listed(value)
+    for each in found:
+        if not isinstance(each, str) or not is_token(each):
+            raise ConfigError(f"{what}: {each!r} is not a name; list names: ['Content-Type', 'X-API-Key']")
+    return found
+
+
+__all__ = ["Pair", "add_vary", "append", "check_names", "check_value", "drop", "field_names", "put"]

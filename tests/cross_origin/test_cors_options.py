@@ -1,4 +1,4 @@
-"""Options of `cors` that cannot be meant are refused where they are written, and the message says the fix."""
+"""Invalid options of `cors` are refused where they are written, and the message says the fix."""
 
 from __future__ import annotations
 
@@ -109,9 +109,34 @@ BAD_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("options", BAD_OPTIONS.values(), ids=BAD_OPTIONS)
-def test_option_that_cannot_be_meant_is_refused(options: dict[str, Any]) -> None:
+def test_invalid_option_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"cors\("):
         cors(origins=APP, **options)
+
+
+PEERS = {
+    "supports_credentials": "write credentials=…",
+    "resources": r"apply cors to the blueprint or the views: protect\(blueprint, cors",
+    "send_wildcard": r"leave it out: origins='\*' always sends the wildcard",
+    "vary_header": "leave it out: Vary",
+    "automatic_options": "leave it out: preflights are always answered",
+    "intercept_exceptions": "leave it out: error responses always have the headers",
+    "allow_private_network": "leave it out: browsers ask the user now",
+    "allow_origins": "write origins=…",
+    "headers": "write allow_headers=…",
+}
+
+
+@pytest.mark.parametrize(("option", "hint"), PEERS.items())
+def test_option_of_another_package_is_a_type_error_that_says_what_to_write(option: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=f"has no option '{option}'; {hint}"):
+        cors(**{option: True})  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("methods", ["*", ["*"], ["GET", "*"]])
+def test_every_method_is_what_leaving_methods_out_allows(methods: Any) -> None:
+    with pytest.raises(ConfigError, match=r"methods=…\) takes names of methods.*Leave it out"):
+        cors(methods=methods)
 
 
 @pytest.mark.parametrize(("option", "hint"), [("orgins", "origins"), ("allowed_headers", "allow_headers")])

@@ -157,8 +157,26 @@ def test_value_that_a_header_cannot_carry_is_refused(keyword: str, header: str, 
 
 
 def test_unknown_preset_is_refused_with_a_hint() -> None:
-    with pytest.raises(ConfigError, match=r"'strickt'; did you mean 'strict'\?.*'strict', 'api', 'relaxed'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"preset=…\) must be one of 'strict', 'api', 'relaxed', not 'strickt'; did you mean 'strict'\?",
+    ):
         secure_headers("strickt")  # type: ignore[call-overload]
+
+
+TALISMAN = {
+    "content_security_policy": "write csp=…",
+    "strict_transport_security": "write hsts=…",
+    "strict_transport_security_preload": "write hsts='max-age=63072000; includeSubDomains; preload'",
+    "feature_policy": "write permissions_policy=…",
+    "frame_options_allow_from": "browsers ignore it: write csp='frame-ancestors",
+}
+
+
+@pytest.mark.parametrize(("option", "hint"), TALISMAN.items())
+def test_option_of_talisman_is_a_type_error_that_says_what_to_write(option: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=f"has no option '{option}'; {hint}"):
+        secure_headers(**{option: "x"})
 
 
 def test_unknown_keyword_is_a_type_error_with_a_hint() -> None:
