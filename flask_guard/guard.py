@@ -118,6 +118,7 @@ class Guard:
         modes: Mapping[str, Mode] = state.config[MODES]
         check_kinds(modes, denying, {kind for concern in CONCERNS for kind in concern.others})
         state.unknown_kinds = frozenset(modes) - denying
+        state.answer_options = tuple(concern.answers_options for concern in CONCERNS if concern.answers_options)
         for concern in CONCERNS:
             concern.check(state)
         state.at_start = tuple(concern.start for concern in CONCERNS)

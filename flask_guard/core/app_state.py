@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from flask import Flask
 
 from ..errors import ConfigError
+from ..typing import ViewFunction
 from .config import GuardConfig
 from .mounts import Mount
 
@@ -39,6 +40,8 @@ class AppState:
     :ivar unknown_kinds: what ``GUARD_MODES`` names that is not a built-in kind of policy.
     :ivar credentials: the header fields (in lower case) and query parameters from which the policies of any plan read
         credentials. Complete once the app serves.
+    :ivar at_start: called once before the first request is served, when everything is registered.
+    :ivar answer_options: each tells whether a decorator around a view answers OPTIONS in its place.
     :ivar error: why the app serves nothing: a mistake that was found before the first request.
     """
 
@@ -47,6 +50,8 @@ class AppState:
     config: GuardConfig = field(default_factory=GuardConfig)
     at_start: tuple[Callable[[AppState], None], ...] = ()
     unknown_kinds: frozenset[str] = frozenset()
+    at_start: list[Callable[[], None]] = field(default_factory=list)
+    answer_options: tuple[Callable[[AppState, ViewFunction], bool], ...] = ()
     serving: bool = False
     error: ConfigError | None = None
     mounts: list[Mount] = field(default_factory=list)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..typing import ViewFunction
 from .config import Setting
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Concern:
     :param reset: forgets what was counted or cached for the app's clients, for tests.
     :param check: raises ConfigError if the app's configuration is invalid for it. Called when a Guard is installed.
     :param start: prepares the app before its first request, when everything has been registered.
+    :param answers_options: returns whether a decorator around a view answers OPTIONS in place of that view.
     """
 
     settings: tuple[Setting[Any], ...] = ()
@@ -34,3 +36,4 @@ class Concern:
     check: Callable[[AppState], None] = _nothing
     start: Callable[[AppState], None] = _nothing
     reset: Callable[[AppState], None] = _nothing
+    answers_options: Callable[[AppState, ViewFunction], bool] | None = None

@@ -166,6 +166,12 @@ def applied_to(function: object) -> Applied | None:
     return found if isinstance(found, Applied) else None
 
 
+def is_shim(function: object) -> bool:
+    """Return whether `function` is a shim itself, and not a wrapper that carries what one does."""
+    applied = applied_to(function)
+    return applied is not None and applied.shim is function
+
+
 def carried_marks(function: object) -> tuple[Mark, ...]:
     """Return the marks that `function` carries, outermost first."""
     applied = applied_to(function)

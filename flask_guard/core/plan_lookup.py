@@ -52,7 +52,7 @@ def endpoint_plan(state: AppState, rule: Rule, method: str, path: str | None = N
 
     :param path: the path of the request, on which the plan depends where a scope by path covers some paths of a rule.
     """
-    automatic = method == "OPTIONS" and getattr(rule, "provide_automatic_options", False)
+    automatic = method == "OPTIONS" and _is_answered_for(state, rule)
     target = Target(state, rule.endpoint, method, automatic=automatic, paths=_paths(state, rule.endpoint, path))
     return kept_plan(target)
 
@@ -63,6 +63,14 @@ def _paths(state: AppState, endpoint: str | None, path: str | None) -> tuple[str
     if path is None or not scopes.all or (endpoint is not None and not scopes.depends_on_path(endpoint)):
         return ()
     return scopes.covering(path)
+
+
+def _is_answered_for(state: AppState, rule: Rule) -> bool:
+    """Return whether Flask, or a decorator around the view of `rule`, answers OPTIONS in place of that view."""
+    if getattr(rule, "provide_automatic_options", False):
+        return True
+    view = state.app.view_functions.get(rule.endpoint)
+    return view is not None and any(answers(state, view) for answers in state.answer_options)
 
 
 def kept_plan(target: Target) -> Plan:

@@ -15,16 +15,18 @@ from ..support import options as check
 from ..support.header_fields import check_names
 from ..support.options import option
 from .concern import ORIGINS
-from .origins import ANY, Origins, parse_origins
+from .origins import ANY, Origins, ignoring_case, parse_origins
+from .others import OtherHooks, other_is_nearer
 from .response_headers import Engine
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
-    from ..core.policy import Target
+    from ..core.policy import Placed, Scope, Target
     from ..core.request_run import Run
     from ..typing import Response, TargetT
 
 OriginsOption: TypeAlias = "str | re.Pattern[str] | Iterable[str | re.Pattern[str]]"
+HeadersOption: TypeAlias = "str | re.Pattern[str] | Iterable[str | re.Pattern[str]]"
 
 HINTS: Mapping[str, str] = MappingProxyType(
     {
@@ -48,12 +50,25 @@ HINTS: Mapping[str, str] = MappingProxyType(
 """What to write in place of an option of Flask-CORS, Flask-RESTX or Starlette."""
 
 
+_LIKE_A_PATTERN = re.compile(r"[*+^$|]")
+"""Characters that the name of a header may have (RFC 9110, section 5.6.2) and that no name has."""
+
+
 def _methods(value: object, what: str) -> tuple[str, ...]:
     """Check for the names of methods."""
     found = check_names(value, what)
     if "*" in found:
         raise ConfigError(f"{what} takes names of methods, not '*'. Leave it out to allow the methods of the route")
     return tuple(method.upper() for method in found)
+
+
+def _header_names(value: object, what: str) -> tuple[str | re.Pattern[str], ...]:
+    """Check for the names of request headers, and patterns of names."""
+    found = check.listed(value)
+    for each in check_names([each for each in found if not isinstance(each, re.Pattern)], what):
+        if each != "*" and _LIKE_A_PATTERN.search(each):
+            raise ConfigError(f"{what}: {each!r} is compared as it is. For a pattern, write re.compile({each!r})")
+    return tuple(ignoring_case(each, what) if isinstance(each, re.Pattern) else each for each in found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -70,7 +85,9 @@ class Cors(Policy):
 
     origins: Origins | None = option(None, check.optional(parse_origins))
     methods: tuple[str, ...] | None = option(None, check.optional(_methods))
-    allow_headers: tuple[str, ...] = option(("Authorization", "Content-Type", "X-API-Key", "X-Request-ID"), check_names)
+    allow_headers: tuple[str | re.Pattern[str], ...] = option(
+        ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID"), _header_names
+    )
     expose_headers: tuple[str, ...] = option((), check_names)
     credentials: bool = option(False, check.flag)
     max_age: int | None = option(600, check.optional(check.whole_seconds))
@@ -83,7 +100,7 @@ class Cors(Policy):
         *,
         origins: OriginsOption | None = None,
         methods: str | Iterable[str] | None = None,
-        allow_headers: str | Iterable[str] = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID"),
+        allow_headers: HeadersOption = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID"),
         expose_headers: str | Iterable[str] = (),
         credentials: bool = False,
         max_age: int | timedelta | None = 600,
@@ -95,8 +112,8 @@ class Cors(Policy):
             pattern must match the whole origin. ``"*"`` allows all, and only ``"null"`` allows the null origin. By
             default ``GUARD_CORS_ORIGINS``.
         :param methods: the methods to allow; by default those of the route.
-        :param allow_headers: the request headers to allow. ``"*"`` allows all but ``Authorization``, which must be
-            named.
+        :param allow_headers: the request headers to allow: names, and compiled patterns that must match a whole name.
+            ``"*"`` allows all but ``Authorization``, which must be named.
         :param expose_headers: the response headers that the page may read.
         :param credentials: whether requests may carry cookies and other credentials.
         :param max_age: for how many seconds (or a timedelta) browsers may remember a preflight; None to leave it to
@@ -139,8 +156,12 @@ class Cors(Policy):
 
     def check_app(self, state: AppState) -> None:
         self.origins_in(state)
+        state.resource(OtherHooks)
 
-    def compile(self, target: Target) -> Step:
+    def applies(self, target: Target, scope: Scope) -> bool:
+        return not other_is_nearer(target, scope)
+
+    def compile_joined(self, target: Target, group: tuple[Placed, ...]) -> Step:
         engine = Engine(
             self.origins_in(target.state),
             allow_headers=self.allow_headers,
@@ -148,8 +169,11 @@ class Cors(Policy):
             credentials=self.credentials,
             max_age=self.max_age,
         )
-        if not target.preflight:
-            return Step(leave=engine.write)
+        if target.preflight:
+            return self._compile_preflight(target, engine)
+        return Step(leave=target.state.resource(OtherHooks).step(engine, group[0].place))
+
+    def _compile_preflight(self, target: Target, engine: Engine) -> Step:
         methods, has_path = self.methods, target.endpoint is not None
         response_class = target.app.response_class
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import ConfigError
+from ..support.options import listed
 from ..support.text import printable
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -33,7 +34,7 @@ class Origins:
         """Return whether `origin` is allowed. Text that is not an origin never is."""
         if origin.lower() in self.exact:
             return True
-        return bool(self.patterns) and is_origin(origin) and any(each.match(origin) for each in self.patterns)
+        return bool(self.patterns) and is_origin(origin) and any(each.fullmatch(origin) for each in self.patterns)
 
 
 ANY: Final = Origins()
@@ -52,12 +53,9 @@ def parse_origins(value: object, what: str) -> Origins:
     """
     if isinstance(value, Origins):
         return value
-    if isinstance(value, (str, re.Pattern)):
-        values: tuple[object, ...] = (value,)
-    elif isinstance(value, Iterable):
-        values = tuple(value)
-    else:
+    if not isinstance(value, (str, re.Pattern, Iterable)):
         raise ConfigError(f"{what} must be an origin or a list of origins, not {value!r}; {EXAMPLE}")
+    values = listed(value)
     if not values:
         raise ConfigError(f"{what} is empty; {EXAMPLE}")
     if "*" in values:
@@ -67,7 +65,17 @@ def parse_origins(value: object, what: str) -> Origins:
             )
         return ANY
     exact = frozenset(_exact(each, what) for each in values if not isinstance(each, re.Pattern))
-    return Origins(exact, tuple(_whole(each, what) for each in values if isinstance(each, re.Pattern)))
+    return Origins(exact, tuple(ignoring_case(each, what) for each in values if isinstance(each, re.Pattern)))
+
+
+def ignoring_case(pattern: re.Pattern[str], what: str) -> re.Pattern[str]:
+    """Return `pattern` as it is written, for matches that ignore case.
+
+    :raises ConfigError: if it is a pattern of bytes.
+    """
+    if not isinstance(pattern.pattern, str):
+        raise ConfigError(f"{what}: a pattern must be of text, not of bytes")
+    return re.compile(pattern.pattern, pattern.flags & ~re.DEBUG | re.IGNORECASE)
 
 
 def _exact(value: object, what: str) -> str:
@@ -101,9 +109,3 @@ def _hint(value: object) -> str:
     if after.endswith("/") and after.count("/") == 1:
         return " (drop the trailing slash)"
     return " (it has a path)" if "/" in after else ""
-
-
-def _whole(pattern: re.Pattern[str], what: str) -> re.Pattern[str]:
-    if not isinstance(pattern.pattern, str):
-        raise ConfigError(f"{what}: a pattern must be of text, not of bytes")
-    return re.compile(rf"(?:{pattern.pattern})\Z", pattern.flags | re.IGNORECASE)

@@ -1,36 +1,59 @@
 """The CORS headers of one compiled policy, computed by Flask-CORS.
 
-Flask-CORS guesses which strings are regular expressions, and matches those unanchored. So an origin is matched here
-first. Flask-CORS is then asked about that one origin, as a literal that it cannot mistake.
+Flask-CORS guesses which strings are regular expressions, and matches those unanchored. So origins, methods and header
+names are matched here. Flask-CORS is asked once, about one literal origin, when the policy is compiled.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from flask_cors import core as flask_cors
 from werkzeug.datastructures import Headers
 
-from ..support.header_fields import Pair, add_vary, append, drop, field_names
+from ..support.header_fields import Pair, add_vary, append, drop, pairs_of
 from .origins import ANY, Origins
 
 if TYPE_CHECKING:
     from ..core.request_run import Run
     from ..typing import Response
 
-_TOKEN = re.compile(r"[!#%&'+._`|~0-9A-Za-z-]{1,128}")
-"""A header name (RFC 9110, section 5.1), without the characters that Flask-CORS would take for a regular expression."""
-MOST_REQUESTED = 64
-"""How many names of ``Access-Control-Request-Headers`` are looked at."""
-_OWN = frozenset(
+ALLOW_ORIGIN = "Access-Control-Allow-Origin"
+ALLOW_METHODS = "Access-Control-Allow-Methods"
+ALLOW_HEADERS = "Access-Control-Allow-Headers"
+OWN_NAMES = frozenset(
     f"access-control-{name}"
     for name in ("allow-origin", "allow-credentials", "expose-headers", "allow-methods", "allow-headers", "max-age")
 )
+BY_POLICY = "flask_guard"
+"""The mark on a response whose headers a policy has written. Flask-CORS leaves a response with any mark alone."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+"""A header name or a method (RFC 9110, sections 5.1 and 9.1)."""
+MOST_REQUESTED = 64
+"""Names in ``Access-Control-Request-Headers`` beyond which none is allowed."""
+_PROBE = "https://origin.example"
 
 
-ByExposed: TypeAlias = dict[tuple[str, ...], list[Pair]]
-"""The headers of a response, by the fields that it exposes beyond the policy's own."""
+class Present:
+    """The headers of a response that concern CORS.
+
+    :ivar own: the first of each CORS header, by name in lower case.
+    :ivar varies: whether there is a ``Vary``.
+    """
+
+    __slots__ = ("own", "varies")
+
+    def __init__(self, headers: Headers) -> None:
+        self.own: dict[str, Pair] = {}
+        self.varies = False
+        for pair in pairs_of(headers):
+            name = pair[0].lower()
+            if name == "vary":
+                self.varies = True
+            elif name in OWN_NAMES:
+                self.own.setdefault(name, pair)
 
 
 class Engine:
@@ -40,36 +63,48 @@ class Engine:
         self,
         origins: Origins,
         *,
-        allow_headers: tuple[str, ...],
+        allow_headers: tuple[str | re.Pattern[str], ...],
         expose_headers: tuple[str, ...],
         credentials: bool,
         max_age: int | None,
     ) -> None:
         self._origins = origins
+        self._is_open = origins is ANY
         self._any_header = "*" in allow_headers
-        self._named_headers = {name.lower(): name for name in allow_headers if name != "*"}
-        self._raw = {
+        self._named_headers = {name.lower() for name in allow_headers if isinstance(name, str) and name != "*"}
+        self._header_patterns = [each for each in allow_headers if isinstance(each, re.Pattern)]
+        self._expose = expose_headers
+        self._options = {
             **flask_cors.DEFAULT_OPTIONS,
-            "expose_headers": list(expose_headers) or None,
+            "origins": [_PROBE],
+            "methods": ["GET"],
             "supports_credentials": credentials,
             "max_age": None if max_age is None else str(max_age),  # Flask-CORS would leave a 0 out
-            "send_wildcard": origins is ANY,
-            "always_send": origins is ANY,
             "vary_header": False,
         }
-        self._expose = expose_headers
-        self._any = self._for("*") if origins is ANY else None
-        self._exact = {origin: self._for(origin) for origin in origins.exact}
+        self._beside_origin: dict[tuple[str, ...], list[Pair]] = {}
+        self._preflight = self._compute("OPTIONS")
 
-    def write(self, run: Run, response: Response) -> None:
-        """Write the headers of an ordinary response. The page may also read the fields that the run says."""
-        allowed = self._any
-        if allowed is None:
-            origin: str = run.request.environ.get("HTTP_ORIGIN", "")
-            allowed = self._exact.get(origin)
-            if allowed is None:
-                allowed = self._for(origin) if origin and self._origins.allow(origin) else {(): []}
-        self._set(response, allowed.get(run.exposed) or self._exposing(allowed, run.exposed))
+    def pairs(self, run: Run) -> list[Pair]:
+        """Return the headers of an ordinary response, ``Vary`` apart."""
+        origin = self._allowed_origin(run)
+        if not origin:
+            return []
+        rest = self._beside_origin.get(run.exposed)
+        return [(ALLOW_ORIGIN, origin), *(self._exposing(run.exposed) if rest is None else rest)]
+
+    def write(self, response: Response, pairs: list[Pair], present: Present) -> None:
+        """Write `pairs` in place of all such headers, so that there is never a second one."""
+        headers = response.headers
+        if present.own:
+            drop(headers, OWN_NAMES)
+        append(headers, pairs)
+        if not self._is_open:
+            if present.varies:
+                add_vary(headers, "Origin")
+            else:
+                append(headers, _VARY)
+        setattr(response, flask_cors.FLASK_CORS_EVALUATED, BY_POLICY)
 
     def write_preflight(self, run: Run, response: Response, methods: tuple[str, ...] | None) -> None:
         """Write the headers of the answer to a preflight.
@@ -77,67 +112,56 @@ class Engine:
         :param methods: the methods to allow; None if the path lacks the announced one.
         """
         environ = run.request.environ
-        origin: str = environ.get("HTTP_ORIGIN", "")
-        allowed = origin and (self._origins is ANY or self._origins.allow(origin))
-        if not allowed or methods is None:
-            self._set(response, [])
-            return
-        requested = self._allowed_headers(environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", ""))
-        asked = Headers(
-            {
-                "Origin": "*" if self._origins is ANY else origin,
-                "Access-Control-Request-Method": environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"],
-                "Access-Control-Request-Headers": ", ".join(requested),
+        origin = self._allowed_origin(run)
+        pairs: list[Pair] = []
+        if origin and methods and announced_method(run) in methods:
+            values = {
+                ALLOW_ORIGIN: origin,
+                ALLOW_METHODS: ", ".join(methods),
+                ALLOW_HEADERS: self._allowed_headers(environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")),
             }
-        )
-        self._set(response, self._compute(asked, "OPTIONS", methods=list(methods), allow_headers=requested))
+            filled = [(name, values.get(name, value)) for name, value in self._preflight]
+            pairs = [pair for pair in filled if pair[1]]
+        self.write(response, pairs, Present(response.headers))
 
-    def _allowed_headers(self, requested: str) -> list[str]:
-        """Return those of the requested names that are allowed, and well-formed."""
-        names = [name.strip() for name in requested.split(",")[:MOST_REQUESTED]]
-        return [
-            name
-            for name in dict.fromkeys(names)
-            if _TOKEN.fullmatch(name)
-            and (name.lower() in self._named_headers or (self._any_header and name.lower() != "authorization"))
-        ]
+    def _allowed_origin(self, run: Run) -> str:
+        """Return the value of Access-Control-Allow-Origin, or an empty string."""
+        if self._is_open:
+            return "*"
+        origin: str = run.request.environ.get("HTTP_ORIGIN", "")
+        return origin if origin and self._origins.allow(origin) else ""
 
-    def _for(self, origin: str) -> ByExposed:
-        return {(): self._compute(Headers({"Origin": origin}), "GET")}
+    def _allowed_headers(self, requested: str) -> str:
+        """Return the requested names that are allowed, or an empty string if they are too many."""
+        if requested.count(",") >= MOST_REQUESTED:
+            return ""
+        asked = dict.fromkeys(name.strip() for name in requested.split(","))
+        return ", ".join(name for name in asked if _TOKEN.fullmatch(name) and self._allows_header(name))
 
-    def _exposing(self, allowed: ByExposed, exposed: tuple[str, ...]) -> list[Pair]:
+    def _allows_header(self, name: str) -> bool:
+        if name.lower() in self._named_headers or any(each.fullmatch(name) for each in self._header_patterns):
+            return True
+        return self._any_header and name.lower() != "authorization"
+
+    def _exposing(self, exposed: tuple[str, ...]) -> list[Pair]:
         """Return the headers that expose further fields, computed at the first response that has those."""
-        origin = next((value for name, value in allowed[()] if name == "Access-Control-Allow-Origin"), None)
-        if origin is None:
-            return allowed[()]
         names = list(dict.fromkeys((*self._expose, *exposed)))
-        pairs = allowed[exposed] = self._compute(Headers({"Origin": origin}), "GET", expose_headers=names)
+        pairs = self._beside_origin[exposed] = self._compute("GET", expose_headers=names or None)
         return pairs
 
-    def _compute(self, asked: Headers, method: str, **options: Any) -> list[Pair]:
-        literal = "*" if self._origins is ANY else _literal(asked["Origin"])
-        settings = flask_cors.serialize_options({**self._raw, "origins": [literal], **options})
-        computed = flask_cors.get_cors_headers(settings, asked, method)
-        return [(name, str(value)) for name, value in computed.items(multi=True)]
-
-    def _set(self, response: Response, pairs: list[Pair]) -> None:
-        """Write `pairs`; what a view wrote of these headers by hand gives way, so that there is never a second one."""
-        headers = response.headers
-        present = field_names(headers)
-        if not present.isdisjoint(_OWN):
-            drop(headers, _OWN)
-        append(headers, pairs)
-        if self._any is None:
-            if "vary" in present:
-                add_vary(headers, "Origin")
-            else:
-                append(headers, _VARY)
-        setattr(response, flask_cors.FLASK_CORS_EVALUATED, True)  # an app-wide Flask-CORS leaves it alone then
+    def _compute(self, method: str, **options: Any) -> list[Pair]:
+        """Return the headers that Flask-CORS sends to an allowed origin, whose place is left to the first of them."""
+        asked = {"Origin": _PROBE, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x"}
+        settings = flask_cors.serialize_options({**self._options, **options})
+        computed = flask_cors.get_cors_headers(settings, Headers(asked), method)
+        pairs = [(name, str(value)) for name, value in computed.items(multi=True)]
+        return pairs if method == "OPTIONS" else [pair for pair in pairs if pair[0] != ALLOW_ORIGIN]
 
 
 _VARY = (("Vary", "Origin"),)
 
 
-def _literal(origin: str) -> str | re.Pattern[str]:
-    """Return `origin` as what Flask-CORS takes literally: the brackets of an IPv6 host look like a pattern to it."""
-    return re.compile(re.escape(origin) + r"\Z", re.IGNORECASE) if "[" in origin else origin
+def announced_method(run: Run) -> str:
+    """Return the method that a preflight announces, or an empty string if it is not one."""
+    method: str = run.request.environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"].upper()
+    return method if _TOKEN.fullmatch(method) else ""

@@ -17,19 +17,24 @@ from .options import listed
 Pair = tuple[str, str]
 
 
+def pairs_of(headers: Headers) -> list[Pair]:
+    """Return the list that `headers` wraps, a private attribute: the public methods cost several times as much."""
+    return headers._list
+
+
 def field_names(headers: Headers) -> set[str]:
     """Return the names of the fields, in lower case."""
-    return {name.lower() for name, _ in _pairs(headers)}
+    return {name.lower() for name, _ in pairs_of(headers)}
 
 
 def append(headers: Headers, pairs: Iterable[Pair]) -> None:
     """Append `pairs`. They must have been checked."""
-    _pairs(headers).extend(pairs)
+    pairs_of(headers).extend(pairs)
 
 
 def put(headers: Headers, *fields: Pair) -> None:
     """Set each of `fields`, in place of any of its name. They must have been checked."""
-    pairs = _pairs(headers)
+    pairs = pairs_of(headers)
     present = [name.lower() for name, _ in pairs]
     for name, _ in fields:
         if name.lower() in present:
@@ -40,13 +45,13 @@ def put(headers: Headers, *fields: Pair) -> None:
 def drop(headers: Headers, names: Iterable[str]) -> None:
     """Remove every field named in `names` (lower case)."""
     unwanted = frozenset(names)
-    pairs = _pairs(headers)
+    pairs = pairs_of(headers)
     pairs[:] = [pair for pair in pairs if pair[0].lower() not in unwanted]
 
 
 def add_vary(headers: Headers, name: str) -> None:
     """Add `name` to ``Vary`` unless it is there (RFC 9110, section 12.5.5). Several lines of the field stay several."""
-    pairs = _pairs(headers)
+    pairs = pairs_of(headers)
     last = None
     for index, (field, value) in enumerate(pairs):
         if field.lower() == "vary":
@@ -59,11 +64,6 @@ def add_vary(headers: Headers, name: str) -> None:
     else:
         field, value = pairs[last]
         pairs[last] = (field, f"{value}, {name}" if value.strip() else name)
-
-
-def _pairs(headers: Headers) -> list[Pair]:
-    """Return the list that `headers` wraps, a private attribute: the public methods cost several times as much."""
-    return headers._list
 
 
 # Checks ------------------------------------------------------------------------------------------------------------
@@ -93,4 +93,4 @@ def check_names(value: object, what: str) -> tuple[str, ...]:
     return found
 
 
-__all__ = ["Pair", "add_vary", "append", "check_names", "check_value", "drop", "field_names", "put"]
+__all__ = ["Pair", "add_vary", "append", "check_names", "check_value", "drop", "field_names", "pairs_of", "put"]

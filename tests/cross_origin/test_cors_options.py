@@ -98,6 +98,8 @@ BAD_OPTIONS: dict[str, dict[str, Any]] = {
     "star among the exposed headers, with credentials": {"expose_headers": "*", "credentials": True},
     "header that is no token": {"allow_headers": ["X Tenant"]},
     "header with a line end": {"allow_headers": ["X-Tenant\r\nSet-Cookie"]},
+    "pattern of bytes among the headers": {"allow_headers": [re.compile(rb"X-.*")]},
+    "pattern among the exposed headers": {"expose_headers": [re.compile(r"X-.*")]},
     "non-ASCII header": {"expose_headers": ["X-Tenänt"]},
     "empty header": {"expose_headers": [""]},
     "none for allow_headers": {"allow_headers": 5},
@@ -106,6 +108,13 @@ BAD_OPTIONS: dict[str, dict[str, Any]] = {
     "max_age in words": {"max_age": "600"},
     "true for max_age": {"max_age": True},
 }
+
+
+@pytest.mark.parametrize("name", ["X-COMPANY-.*", "X-.+", "^X-Tenant", "X-Tenant$", "X-A|X-B", "X-*"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_header_name_that_looks_like_a_pattern_is_refused(name: str, listed: bool) -> None:
+    with pytest.raises(ConfigError, match=rf"allow_headers=…\): '{re.escape(name)}' .* write re\.compile\('"):
+        cors(origins=APP, allow_headers=["Content-Type", name] if listed else name)
 
 
 @pytest.mark.parametrize("options", BAD_OPTIONS.values(), ids=BAD_OPTIONS)

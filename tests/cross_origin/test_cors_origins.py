@@ -175,6 +175,40 @@ def test_catastrophic_pattern_sees_no_endless_origin(app: Flask) -> None:
     assert cors_headers(get(app, "https://" + "a" * 100_000 + ".example.com")) == []
 
 
+AS_WRITTEN: dict[str, re.Pattern[str]] = {
+    "flag inside": re.compile(r"(?i)https://[a-z]+\.example\.com"),
+    "verbose, with a comment at the end": re.compile(
+        r"""
+        https://        # TLS only
+        [a-z]+          # a customer
+        \.example\.com  # of ours (not "example.community)""",
+        re.VERBOSE,
+    ),
+    "verbose inside": re.compile(r"(?x) https:// [a-z]+ \. example \. com  # the end"),
+    "flags inside and outside": re.compile(r"(?ai)https://[a-z]+\.example\.com", re.MULTILINE),
+    "alternatives": re.compile(r"https://x|https://[a-z]+\.example\.com|https://x\.example"),
+    "anchors": re.compile(r"^https://[a-z]+\.example\.com$", re.MULTILINE),
+    "groups": re.compile(r"(?P<scheme>https)://(\w)\2*\.example\.com"),
+    "capitals": re.compile(r"HTTPS://[A-Z]+\.Example\.COM"),
+}
+
+
+@both_requests
+@pytest.mark.parametrize("pattern", AS_WRITTEN.values(), ids=AS_WRITTEN)
+def test_pattern_is_used_as_it_is_written(app: Flask, pattern: re.Pattern[str], send: Any) -> None:
+    serve(app, cors(origins=pattern))
+
+    assert send(app, "https://x.example.com").headers["Access-Control-Allow-Origin"] == "https://x.example.com"
+    assert send(app, "https://X.Example.com").headers["Access-Control-Allow-Origin"] == "https://X.Example.com"
+    for origin in (
+        "https://x.example.community",
+        "https://x.example.com.evil.net",
+        "http://x.example.com",
+        "https://x1",
+    ):
+        assert cors_headers(send(app, origin)) == [], origin
+
+
 # Everybody, and nobody -------------------------------------------------------------------------------------------
 
 
@@ -201,13 +235,20 @@ def test_request_without_origin_gets_vary_and_nothing_else(app: Flask) -> None:
 
 @pytest.mark.parametrize(
     ("own", "sent"),
-    [("Accept-Encoding", "Accept-Encoding, Origin"), ("origin", "origin"), ("Accept, Origin", "Accept, Origin")],
+    [
+        (["Accept-Encoding"], ["Accept-Encoding, Origin"]),
+        (["origin"], ["origin"]),
+        (["Accept, Origin"], ["Accept, Origin"]),
+        (["Accept", "Accept-Encoding"], ["Accept", "Accept-Encoding, Origin"]),
+        (["*"], ["*"]),
+    ],
 )
-def test_vary_of_the_view_is_added_to(app: Flask, own: str, sent: str) -> None:
-    app.add_url_rule("/", "index", cors(origins=APP)(lambda: ("hello", {"Vary": own})))
+@pytest.mark.parametrize("origin", [APP, "https://evil.net", None])
+def test_vary_of_the_view_is_added_to(app: Flask, own: list[str], sent: list[str], origin: str | None) -> None:
+    app.add_url_rule("/", "index", cors(origins=APP)(lambda: ("hello", [("Vary", each) for each in own])))
     Guard(app)
 
-    assert get(app, APP).headers.getlist("Vary") == [sent]
+    assert get(app, origin).headers.getlist("Vary") == sent
 
 
 # Where the origins come from -------------------------------------------------------------------------------------
