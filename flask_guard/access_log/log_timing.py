@@ -121,6 +121,9 @@ class LogTiming(Policy):
     def measures(self) -> bool:
         return self.costs
 
+    def exposes(self, state: AppState) -> tuple[str, ...]:
+        return ("X-Request-ID",)
+
     def check_app(self, state: AppState) -> None:
         span_reader()  # OpenTelemetry is imported now, so that no request has to wait for it
 

@@ -66,6 +66,7 @@ def make_plan(target: Target) -> Plan:
     scopes = list(collect(target))
     placed = order(merge(scopes, target)[0])
     target.state.credentials.update(each for one in placed for each in one.policy.credential_places)
+    target = _with_declarations(placed, target)
     groups = list(_groups(placed, target))
     steps = [_compile(group, target) for group in groups]
     if any(each.policy.measures for each in placed):
@@ -80,6 +81,14 @@ def make_plan(target: Target) -> Plan:
         teardown=tuple(step.teardown for step in reversed(steps) if step.teardown),
         covers=frozenset(mark for scope in scopes for mark in scope.marks if mark.what.is_guarding),
     )
+
+
+def _with_declarations(placed: list[Placed], target: Target) -> Target:
+    """Return `target` with what the policies in force declare about the response."""
+    state = target.state
+    exposes = tuple(dict.fromkeys(field for each in placed for field in each.policy.exposes(state)))
+    is_open = any(each.policy.opens(state) for each in placed)
+    return dataclasses.replace(target, exposes=exposes, is_open=is_open) if exposes or is_open else target
 
 
 # Collect ---------------------------------------------------------------------------------------------------------

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import RequestRedirect
 
 from .app_state import AppState
 from .mounts import MountedPaths
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
 """The first of these that a path has stands for it when a request names a method that it lacks."""
+MOST_REDIRECTS = 5
+"""Redirects in a row that are followed to the endpoint that they lead to."""
 MOST_INVENTED = 100
 """Plans that are kept for methods outside `METHODS` of rules that take every method."""
 
@@ -27,8 +31,9 @@ MOST_INVENTED = 100
 def find_plan(state: AppState, request: Request, adapter: MapAdapter | None) -> tuple[Plan, Rule | None]:
     """Return the plan of `request` and the URL rule that serves it.
 
-    A preflight gets the plan of the request that it announces, a 405 that of an endpoint that the path does have, a
-    404 below a guarded blueprint's prefix that blueprint's, and any other the app's.
+    A preflight gets the plan of the request that it announces, a redirect that routing makes that of the endpoint that
+    it leads to, a 405 that of an endpoint that the path does have, a 404 below a guarded blueprint's prefix that
+    blueprint's, and any other the app's.
     """
     if adapter is None:
         return _unmatched(state, request, adapter), None
@@ -36,6 +41,10 @@ def find_plan(state: AppState, request: Request, adapter: MapAdapter | None) -> 
         return _preflight(state, request, adapter)
     if request.url_rule is not None:
         return endpoint_plan(state, request.url_rule, request.method, request.path), request.url_rule
+    if isinstance(request.routing_exception, RequestRedirect):
+        rule = _rule_for(adapter, request.method)
+        if rule is not None:
+            return endpoint_plan(state, rule, request.method, request.path), None
     rule = _other_rule(adapter)
     if rule is not None:
         return endpoint_plan(state, rule, _method_of(rule), request.path), None
@@ -133,8 +142,9 @@ def _answers_preflights(plan: Plan) -> bool:
 
 
 def _rule_for(adapter: MapAdapter, method: str) -> Rule | None:
+    """Return the rule that serves `method` on the path, or where a redirect of that leads."""
     try:
-        return adapter.match(method=method, return_rule=True)[0]
+        return _match(adapter, method)
     except HTTPException:
         return None
 
@@ -142,13 +152,36 @@ def _rule_for(adapter: MapAdapter, method: str) -> Rule | None:
 def _other_rule(adapter: MapAdapter) -> Rule | None:
     """Return a rule that matches the path with some method."""
     try:
-        adapter.match(method="--")
+        _match(adapter, "--")
     except MethodNotAllowed as error:
         valid = set(error.valid_methods or ())
         return next((rule for each in METHODS if each in valid and (rule := _rule_for(adapter, each))), None)
     except HTTPException:
         pass
     return None
+
+
+def _match(adapter: MapAdapter, method: str) -> Rule:
+    """Return the rule that serves `method` on the path, after the redirects that routing makes.
+
+    :raises HTTPException: if there is none, or it is on another host or beyond too many redirects.
+    """
+    path = None
+    for _ in range(MOST_REDIRECTS):
+        try:
+            return adapter.match(path, method=method, return_rule=True)[0]
+        except RequestRedirect as redirect:
+            path = _path_of(adapter, redirect.new_url)
+    raise NotFound
+
+
+def _path_of(adapter: MapAdapter, url: str) -> str:
+    """Return the path of an absolute URL within the app."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc != adapter.get_host(None) or not path.startswith(adapter.script_name):
+        raise NotFound
+    return "/" + path[len(adapter.script_name) :]
 
 
 def _method_of(rule: Rule) -> str:

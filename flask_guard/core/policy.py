@@ -76,6 +76,9 @@ class Target:
     :ivar preflight: whether this is for the CORS preflight of a `method` request.
     :ivar automatic: whether no view is called: Flask or a policy answers itself, as to OPTIONS.
     :ivar off: the keys of the kinds of policy that are switched off, for tests.
+    :ivar exposes: the response fields that the policies in force declare for pages of other origins; known when a plan
+        is compiled.
+    :ivar is_open: whether a policy in force lets pages of every origin read the response; known as above.
     """
 
     state: AppState = field(repr=False, compare=False)
@@ -86,6 +89,8 @@ class Target:
     automatic: bool = False
     paths: tuple[str, ...] = ()
     off: frozenset[Hashable] = frozenset()
+    exposes: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    is_open: bool = field(default=False, repr=False, compare=False)
 
     @property
     def app(self) -> Flask:
@@ -231,6 +236,14 @@ class Policy(Applicable):
     def compile_joined(self, target: Target, group: tuple[Placed, ...]) -> Step:
         """Return the calls of this policy, the first of `group`, and of the neighbours that join with it."""
         return self.compile(target)
+
+    def exposes(self, state: AppState) -> tuple[str, ...]:
+        """Return the response fields that the policy sends and that pages of other origins may read."""
+        return ()
+
+    def opens(self, state: AppState) -> bool:
+        """Return whether the policy lets pages of every origin read the response."""
+        return False
 
     def applies(self, target: Target, scope: Scope) -> bool:
         """Return whether it concerns `target`, where `scope` is where it was written. If not, it replaces nothing."""

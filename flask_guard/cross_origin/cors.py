@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
-from ..core.policy import Phase, Policy, Step
+from ..core.denials import Denied
+from ..core.policy import DenyingPolicy, Phase, Policy, Step
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.header_fields import check_names
-from ..support.options import option
-from .concern import ORIGINS
-from .origins import ANY, Origins, ignoring_case, parse_origins
+from ..support.options import INHERIT, Inherited, option, or_inherit
+from . import checks, concern
+from .origins import ANY, Origins, parse_origins
 from .others import OtherHooks, other_is_nearer
-from .response_headers import Engine
+from .response_headers import CorsOptions, Engine, announced_method
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
+    from ..core.config import Setting
     from ..core.policy import Placed, Scope, Target
     from ..core.request_run import Run
-    from ..typing import Response, TargetT
+    from ..typing import Mode, Response, TargetT
 
-OriginsOption: TypeAlias = "str | re.Pattern[str] | Iterable[str | re.Pattern[str]]"
-HeadersOption: TypeAlias = "str | re.Pattern[str] | Iterable[str | re.Pattern[str]]"
+OneOrigin: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
+HeaderName: TypeAlias = "str | re.Pattern[str]"
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""Methods that change nothing (RFC 9110, section 9.2.1)."""
 
 HINTS: Mapping[str, str] = MappingProxyType(
     {
@@ -50,33 +55,20 @@ HINTS: Mapping[str, str] = MappingProxyType(
 """What to write in place of an option of Flask-CORS, Flask-RESTX or Starlette."""
 
 
-_LIKE_A_PATTERN = re.compile(r"[*+^$|]")
-"""Characters that the name of a header may have (RFC 9110, section 5.6.2) and that no name has."""
-
-
-def _methods(value: object, what: str) -> tuple[str, ...]:
-    """Check for the names of methods."""
-    found = check_names(value, what)
-    if "*" in found:
-        raise ConfigError(f"{what} takes names of methods, not '*'. Leave it out to allow the methods of the route")
-    return tuple(method.upper() for method in found)
-
-
-def _header_names(value: object, what: str) -> tuple[str | re.Pattern[str], ...]:
-    """Check for the names of request headers, and patterns of names."""
-    found = check.listed(value)
-    for each in check_names([each for each in found if not isinstance(each, re.Pattern)], what):
-        if each != "*" and _LIKE_A_PATTERN.search(each):
-            raise ConfigError(f"{what}: {each!r} is compared as it is. For a pattern, write re.compile({each!r})")
-    return tuple(ignoring_case(each, what) if isinstance(each, re.Pattern) else each for each in found)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Cors(Policy):
+class Cors(DenyingPolicy):
     """Let pages of other origins call an endpoint: ``cors(origins="https://app.example.com")``.
 
     A preflight is answered before any other policy asks for anything, with the policy of the endpoint that it is about.
-    The headers are on every response, errors included, so that the page can read those. Flask-CORS computes them.
+    One for an unknown path is answered too, so that the page can read the 404. The headers are on every response,
+    errors and redirects included. Flask-CORS computes them. The page may read the id of the request and the fields of
+    limits, where those policies are in force.
+
+    The nearest to the view decides. A policy on the view replaces the CORS headers that the view writes, and those of
+    Flask-CORS. One on a blueprint or the app leaves them as they are.
+
+    CORS is not authentication: it tells browsers what a page may *read*. A request from an origin that is not listed
+    reaches the view all the same, unless a preflight is needed first; see `reject_unlisted`.
     """
 
     kind: ClassVar[str] = "cors"
@@ -84,13 +76,12 @@ class Cors(Policy):
     answers_preflights: ClassVar[bool] = True
 
     origins: Origins | None = option(None, check.optional(parse_origins))
-    methods: tuple[str, ...] | None = option(None, check.optional(_methods))
-    allow_headers: tuple[str | re.Pattern[str], ...] = option(
-        ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID"), _header_names
-    )
-    expose_headers: tuple[str, ...] = option((), check_names)
-    credentials: bool = option(False, check.flag)
-    max_age: int | None = option(600, check.optional(check.whole_seconds))
+    methods: tuple[str, ...] | Inherited | None = option(INHERIT, or_inherit(check.optional(checks.methods)))
+    allow_headers: tuple[HeaderName, ...] | Inherited = option(INHERIT, or_inherit(checks.header_names))
+    expose_headers: tuple[str, ...] | Inherited = option(INHERIT, or_inherit(check_names))
+    credentials: bool | Inherited = option(INHERIT, or_inherit(check.flag))
+    max_age: int | Inherited | None = option(INHERIT, or_inherit(check.optional(check.whole_seconds)))
+    reject_unlisted: bool | Inherited = option(INHERIT, or_inherit(check.flag))
 
     @overload
     def __call__(self, target: TargetT, /) -> TargetT: ...
@@ -98,100 +89,173 @@ class Cors(Policy):
     def __call__(
         self,
         *,
-        origins: OriginsOption | None = None,
+        origins: OneOrigin | Iterable[OneOrigin] | None = None,
         methods: str | Iterable[str] | None = None,
-        allow_headers: HeadersOption = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID"),
+        allow_headers: HeaderName | Iterable[HeaderName] = (
+            "Authorization",
+            "Content-Type",
+            "X-API-Key",
+            "X-Request-ID",
+        ),
         expose_headers: str | Iterable[str] = (),
         credentials: bool = False,
         max_age: int | timedelta | None = 600,
+        reject_unlisted: bool = False,
+        mode: Mode | None = None,
     ) -> Cors: ...
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Apply the policy to a target, or return a copy with other options.
 
+        An option that is left out has the value of its config key, such as ``GUARD_CORS_MAX_AGE``, or the default.
+
         :param origins: the origins to allow. A string is exact: scheme, host and port, without a path. A compiled
-            pattern must match the whole origin. ``"*"`` allows all, and only ``"null"`` allows the null origin. By
-            default ``GUARD_CORS_ORIGINS``.
+            pattern must match the whole origin. A callable takes the origin and returns True or False. ``"*"`` allows
+            all, and only ``"null"`` allows the null origin. There is no default: without ``GUARD_CORS_ORIGINS``, name
+            them.
         :param methods: the methods to allow; by default those of the route.
         :param allow_headers: the request headers to allow: names, and compiled patterns that must match a whole name.
             ``"*"`` allows all but ``Authorization``, which must be named.
-        :param expose_headers: the response headers that the page may read.
+        :param expose_headers: the response headers that the page may read, beside those that policies declare.
         :param credentials: whether requests may carry cookies and other credentials.
         :param max_age: for how many seconds (or a timedelta) browsers may remember a preflight; None to leave it to
             them.
-        :raises ConfigError: for a malformed origin, method or header name, and for ``"*"`` with credentials. Where the
-            policy is applied, also if there are no origins at all.
+        :param reject_unlisted: refuse requests that may change something and come from a page of another origin that is
+            not allowed, with a 403.
+        :param mode: ``"report"`` to log such requests instead of refusing them.
+        :raises ConfigError: for a malformed origin, method or header name, and for ``"*"`` or ``"null"`` with
+            credentials. Where the policy is applied, also if there are no origins at all.
         """
         return Policy.__call__(self, *args, **options)
 
     def __post_init__(self) -> None:
         Policy.__post_init__(self)
         if self.origins is not None:
-            self._check_credentials(self.origins)
-        if self.credentials and "*" in self.expose_headers:
-            raise ConfigError("cors(expose_headers='*') has no effect with credentials. Name the headers")
-
-    def _check_credentials(self, origins: Origins) -> None:
-        if self.credentials and origins is ANY:
-            raise ConfigError(
-                "cors(origins='*', credentials=True) would let every site act as the user, and browsers refuse it."
-                " List the origins"
-            )
+            _check_together(self.origins, self.credentials is True, self.expose_headers)
+            if self.origins is ANY and self.reject_unlisted is True:
+                raise ConfigError("cors(origins='*', reject_unlisted=True) lists every origin, so none is unlisted")
 
     def hint(self, option: str) -> str:
         return f"; {HINTS[option]}" if option in HINTS else ""
 
-    def origins_in(self, state: AppState) -> Origins:
-        """Return its own origins, or the app's.
+    def options_in(self, state: AppState) -> CorsOptions:
+        """Return the options in force: its own, or those of the app's configuration.
 
-        :raises ConfigError: if there are none, or they contradict the other options.
+        :raises ConfigError: if there are no origins, or options contradict each other.
         """
-        origins = state.config[ORIGINS] if self.origins is None else self.origins
+
+        def settled(value: Any, setting: Setting[Any]) -> Any:
+            return state.config[setting] if value is INHERIT else value
+
+        origins = self._origins_in(state)
         if origins is None:
             raise ConfigError(
                 "cors has no origins: write cors(origins=['https://app.example.com']) or set GUARD_CORS_ORIGINS"
                 " (and '*' to allow every site)"
             )
-        self._check_credentials(origins)
-        return origins
+        options = CorsOptions(
+            origins=origins,
+            methods=settled(self.methods, concern.METHODS),
+            allow_headers=settled(self.allow_headers, concern.ALLOW_HEADERS),
+            expose_headers=settled(self.expose_headers, concern.EXPOSE_HEADERS),
+            credentials=settled(self.credentials, concern.CREDENTIALS),
+            max_age=settled(self.max_age, concern.MAX_AGE),
+            reject_unlisted=settled(self.reject_unlisted, concern.REJECT_UNLISTED),
+        )
+        _check_together(options.origins, options.credentials, options.expose_headers)
+        return options
+
+    def _origins_in(self, state: AppState) -> Origins | None:
+        return state.config[concern.ORIGINS] if self.origins is None else self.origins
 
     def check_app(self, state: AppState) -> None:
-        self.origins_in(state)
+        self.options_in(state)
         state.resource(OtherHooks)
+
+    def opens(self, state: AppState) -> bool:
+        return self._origins_in(state) is ANY
 
     def applies(self, target: Target, scope: Scope) -> bool:
         return not other_is_nearer(target, scope)
 
     def compile_joined(self, target: Target, group: tuple[Placed, ...]) -> Step:
-        engine = Engine(
-            self.origins_in(target.state),
-            allow_headers=self.allow_headers,
-            expose_headers=self.expose_headers,
-            credentials=self.credentials,
-            max_age=self.max_age,
-        )
+        options = self.options_in(target.state)
+        engine = Engine(options, target.exposes)
         if target.preflight:
-            return self._compile_preflight(target, engine)
-        return Step(leave=target.state.resource(OtherHooks).step(engine, group[0].place))
+            return Step(_answer(target), _preflight_writer(engine, options.methods, target))
+        refuses = options.reject_unlisted and target.method not in SAFE_METHODS
+        leave = target.state.resource(OtherHooks).step(engine, group[0].place)
+        return Step(_refuse_unlisted(options.origins) if refuses else None, leave)
 
-    def _compile_preflight(self, target: Target, engine: Engine) -> Step:
-        methods, has_path = self.methods, target.endpoint is not None
-        response_class = target.app.response_class
 
-        def answer(_run: Run) -> Response | None:
-            if not has_path:
-                return None
-            response = response_class(status=204)
-            del response.headers["Content-Type"]
-            return response
+def _check_together(origins: Origins, credentials: bool, expose_headers: object) -> None:
+    if not credentials:
+        return
+    if origins is ANY:
+        raise ConfigError(
+            "cors(origins='*', credentials=True) would let every site act as the user, and browsers refuse it."
+            " List the origins"
+        )
+    if "null" in origins.exact:
+        raise ConfigError(
+            "cors(origins='null', credentials=True) would let every site act as the user: any page can make a frame"
+            " whose origin is null. List the origins"
+        )
+    if isinstance(expose_headers, tuple) and "*" in expose_headers:
+        raise ConfigError("cors(expose_headers='*') has no effect with credentials. Name the headers")
 
-        def write(run: Run, response: Response) -> None:
-            rule = run.rule
-            allowed = (
-                methods if rule is None or methods is not None else tuple(sorted((rule.methods or set()) - {"OPTIONS"}))
-            )
-            engine.write_preflight(run, response, allowed if rule is not None else None)
 
-        return Step(answer, write)
+def _answer(target: Target) -> Callable[[Run], Response]:
+    """Return what answers preflights."""
+    response_class = target.app.response_class
+
+    def answer(_run: Run) -> Response:
+        response = response_class(status=204)
+        del response.headers["Content-Type"]
+        return response
+
+    return answer
+
+
+def _preflight_writer(
+    engine: Engine, methods: tuple[str, ...] | None, target: Target
+) -> Callable[[Run, Response], None]:
+    """Return what writes the headers of preflights: those of the route, or for an unknown path what is announced."""
+    path_is_known = target.endpoint is not None
+
+    def write(run: Run, response: Response) -> None:
+        announced = announced_method(run)
+        allowed = methods
+        if run.rule is None and path_is_known:
+            allowed = ()
+        elif methods is None:
+            of_rule = run.rule.methods if run.rule is not None else None
+            allowed = (announced,) if of_rule is None else tuple(sorted(of_rule - {"OPTIONS"}))
+        engine.write_preflight(run, response, announced, allowed or ())
+
+    return write
+
+
+def _refuse_unlisted(origins: Origins) -> Callable[[Run], None]:
+    """Return what refuses requests from pages of origins that are neither allowed nor the app's own."""
+
+    def refuse(run: Run) -> None:
+        origin = run.request.environ.get("HTTP_ORIGIN")
+        if origin and not origins.allow(origin) and not _is_same_origin(run, origin):
+            raise Denied("Pages of this origin may not send this request.", policy=Cors.kind, reason="origin")
+
+    return refuse
+
+
+def _is_same_origin(run: Run, origin: str) -> bool:
+    """Return whether a page of the app itself sent the request.
+
+    Sec-Fetch-Site decides where there is one: no page can set it, and a form of a page with ``Referrer-Policy:
+    no-referrer`` is sent with the origin null.
+    """
+    site = run.request.environ.get("HTTP_SEC_FETCH_SITE")
+    if site is not None:
+        return site in ("same-origin", "none")
+    return origin.lower() == f"{run.request.scheme}://{run.request.host}".lower()
 
 
 cors: Cors = Cors()

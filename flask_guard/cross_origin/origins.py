@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from ..errors import ConfigError
 from ..support.options import listed
 from ..support.text import printable
+
+log: logging.Logger = logging.getLogger("flask_guard")
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _ORIGIN = re.compile(
@@ -21,24 +25,46 @@ EXAMPLE = "write an origin as scheme://host[:port], such as https://app.example.
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """The origins that a policy allows: exact ones in lower case, and patterns that must match a whole origin."""
+    """The origins that a policy allows.
+
+    :ivar exact: origins in lower case.
+    :ivar patterns: patterns that must match a whole origin.
+    :ivar predicates: callables that take an origin and return True or False.
+    """
 
     exact: frozenset[str] = frozenset()
     patterns: tuple[re.Pattern[str], ...] = ()
+    predicates: tuple[Callable[[str], bool], ...] = ()
 
     def __repr__(self) -> str:
-        listed = [*sorted(self.exact), *(each.pattern for each in self.patterns)]
+        listed = [*sorted(self.exact), *(each.pattern for each in self.patterns), *self.predicates]
         return repr(listed or "*")
 
     def allow(self, origin: str) -> bool:
         """Return whether `origin` is allowed. Text that is not an origin never is."""
         if origin.lower() in self.exact:
             return True
-        return bool(self.patterns) and is_origin(origin) and any(each.fullmatch(origin) for each in self.patterns)
+        if not (self.patterns or self.predicates) or not is_origin(origin):
+            return False
+        return any(each.fullmatch(origin) for each in self.patterns) or any(
+            _agrees(each, origin) for each in self.predicates
+        )
 
 
 ANY: Final = Origins()
 """Every origin. Compared by identity."""
+
+
+def _agrees(predicate: Callable[[str], bool], origin: str) -> bool:
+    """Return whether `predicate` allows `origin`. One that fails allows nothing: the response must go out."""
+    try:
+        answer = predicate(origin)
+        if not isinstance(answer, bool):
+            raise TypeError(f"{predicate!r} must return True or False, not {answer!r}")
+    except Exception:
+        log.exception("cors(origins=…): a callable failed, so the origin is not allowed")
+        return False
+    return answer
 
 
 def is_origin(value: str) -> bool:
@@ -53,7 +79,7 @@ def parse_origins(value: object, what: str) -> Origins:
     """
     if isinstance(value, Origins):
         return value
-    if not isinstance(value, (str, re.Pattern, Iterable)):
+    if not isinstance(value, (str, re.Pattern, Iterable)) and not callable(value):
         raise ConfigError(f"{what} must be an origin or a list of origins, not {value!r}; {EXAMPLE}")
     values = listed(value)
     if not values:
@@ -64,8 +90,23 @@ def parse_origins(value: object, what: str) -> Origins:
                 f"{what}: '*' allows every origin, so the others have no effect. Write '*' alone, or leave it out"
             )
         return ANY
-    exact = frozenset(_exact(each, what) for each in values if not isinstance(each, re.Pattern))
-    return Origins(exact, tuple(ignoring_case(each, what) for each in values if isinstance(each, re.Pattern)))
+    patterns = tuple(ignoring_case(each, what) for each in values if isinstance(each, re.Pattern))
+    predicates = tuple(_predicate(each, what) for each in values if callable(each))
+    exact = [each for each in values if not callable(each) and not isinstance(each, re.Pattern)]
+    return Origins(frozenset(_exact(each, what) for each in exact), patterns, predicates)
+
+
+def _predicate(value: Callable[..., object], what: str) -> Callable[[str], bool]:
+    """Check for a callable that takes an origin."""
+    if inspect.iscoroutinefunction(value):
+        raise ConfigError(f"{what}: {value!r} is async; it is called while the response waits, so make it plain")
+    try:
+        inspect.signature(value).bind("https://origin.example")
+    except TypeError:
+        raise ConfigError(f"{what}: {value!r} must take the origin and return True or False") from None
+    except ValueError:  # some builtins have no signature
+        pass
+    return cast("Callable[[str], bool]", value)
 
 
 def ignoring_case(pattern: re.Pattern[str], what: str) -> re.Pattern[str]:

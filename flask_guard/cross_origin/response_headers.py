@@ -7,6 +7,7 @@ names are matched here. Flask-CORS is asked once, about one literal origin, when
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask_cors import core as flask_cors
@@ -56,29 +57,38 @@ class Present:
                 self.own.setdefault(name, pair)
 
 
-class Engine:
-    """Writes the CORS headers of one compiled policy."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorsOptions:
+    """The options of a policy on an app, all of them settled. :class:`~flask_guard.Cors` says what each is."""
 
-    def __init__(
-        self,
-        origins: Origins,
-        *,
-        allow_headers: tuple[str | re.Pattern[str], ...],
-        expose_headers: tuple[str, ...],
-        credentials: bool,
-        max_age: int | None,
-    ) -> None:
-        self._origins = origins
-        self._is_open = origins is ANY
+    origins: Origins
+    methods: tuple[str, ...] | None
+    allow_headers: tuple[str | re.Pattern[str], ...]
+    expose_headers: tuple[str, ...]
+    credentials: bool
+    max_age: int | None
+    reject_unlisted: bool
+
+
+class Engine:
+    """Writes the CORS headers of one compiled policy.
+
+    :param exposes: the response fields that other policies declare.
+    """
+
+    def __init__(self, options: CorsOptions, exposes: tuple[str, ...]) -> None:
+        allow_headers, max_age = options.allow_headers, options.max_age
+        self._origins = options.origins
+        self._is_open = options.origins is ANY
         self._any_header = "*" in allow_headers
         self._named_headers = {name.lower() for name in allow_headers if isinstance(name, str) and name != "*"}
         self._header_patterns = [each for each in allow_headers if isinstance(each, re.Pattern)]
-        self._expose = expose_headers
+        self._expose = ("*",) if "*" in options.expose_headers else (*options.expose_headers, *exposes)
         self._options = {
             **flask_cors.DEFAULT_OPTIONS,
             "origins": [_PROBE],
             "methods": ["GET"],
-            "supports_credentials": credentials,
+            "supports_credentials": options.credentials,
             "max_age": None if max_age is None else str(max_age),  # Flask-CORS would leave a 0 out
             "vary_header": False,
         }
@@ -106,15 +116,16 @@ class Engine:
                 append(headers, _VARY)
         setattr(response, flask_cors.FLASK_CORS_EVALUATED, BY_POLICY)
 
-    def write_preflight(self, run: Run, response: Response, methods: tuple[str, ...] | None) -> None:
+    def write_preflight(self, run: Run, response: Response, announced: str, methods: tuple[str, ...]) -> None:
         """Write the headers of the answer to a preflight.
 
-        :param methods: the methods to allow; None if the path lacks the announced one.
+        :param announced: the method of the request that may follow.
+        :param methods: the methods to allow.
         """
         environ = run.request.environ
         origin = self._allowed_origin(run)
         pairs: list[Pair] = []
-        if origin and methods and announced_method(run) in methods:
+        if origin and announced and announced in methods:
             values = {
                 ALLOW_ORIGIN: origin,
                 ALLOW_METHODS: ", ".join(methods),
@@ -145,7 +156,7 @@ class Engine:
 
     def _exposing(self, exposed: tuple[str, ...]) -> list[Pair]:
         """Return the headers that expose further fields, computed at the first response that has those."""
-        names = list(dict.fromkeys((*self._expose, *exposed)))
+        names = list(dict.fromkeys(self._expose if "*" in self._expose else (*self._expose, *exposed)))
         pairs = self._beside_origin[exposed] = self._compute("GET", expose_headers=names or None)
         return pairs
 

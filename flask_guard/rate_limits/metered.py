@@ -16,7 +16,7 @@ from ..typing import Response
 from .charge import Take, charging_once, release_now, release_when_sent, take_leases, take_or_deny
 from .concern import OnStoreError
 from .deployment_warnings import Cautions
-from .fields import field_writer
+from .fields import field_names_in, field_writer
 from .identity import By, check_by, phase_of
 from .storage import Backend, Charge, Counter
 
@@ -78,6 +78,9 @@ class Metered(DenyingPolicy, abstract=True):
     @property
     def keeps(self) -> bool:
         return self.shared is not None
+
+    def exposes(self, state: AppState) -> tuple[str, ...]:
+        return field_names_in(state)
 
     def applies(self, target: Target, scope: Scope) -> bool:
         if target.preflight or target.automatic or not self._counts(target):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from ..errors import ConfigError
 from .orders import Order, unordered
@@ -71,6 +71,25 @@ def optional(check: Check[T]) -> Check[T | None]:
         return None if value is None else check(value, what)
 
     return check_unless_none
+
+
+class Inherited:
+    """The value of an option that was not given: the configuration, a preset or an outer scope has it."""
+
+    def __repr__(self) -> str:
+        return "INHERIT"
+
+
+INHERIT: Final = Inherited()
+
+
+def or_inherit(check: Check[T]) -> Check[T | Inherited]:
+    """Return a check that also takes INHERIT."""
+
+    def check_unless_inherited(value: Any, what: str) -> T | Inherited:
+        return INHERIT if value is INHERIT else check(value, what)
+
+    return check_unless_inherited
 
 
 def one_of(*choices: str) -> Check[Any]:

@@ -71,6 +71,38 @@ def test_refused_origin_is_shown_fit_for_one_line() -> None:
     assert len(str(refused.value)) < 1000
 
 
+@pytest.mark.parametrize("origins", ["null", [APP, "null"]])
+def test_null_with_credentials_is_refused(make_app: MakeApp, origins: Any) -> None:
+    with pytest.raises(ConfigError, match=r"any page can make a frame whose origin is null. List the origins"):
+        cors(origins=origins, credentials=True)
+    with pytest.raises(ConfigError, match=r"whose origin is null"):
+        Guard(make_app(GUARD_CORS_ORIGINS=origins), policies=[cors(credentials=True)])
+
+
+async def _asynchronous(origin: str) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("predicate", "fix"),
+    [
+        (_asynchronous, "is async.*make it plain"),
+        (lambda: True, "must take the origin and return True or False"),
+        (lambda origin, request: True, "must take the origin"),
+    ],
+    ids=["async", "no argument", "two arguments"],
+)
+@pytest.mark.parametrize("listed", [True, False])
+def test_callable_that_does_not_take_the_origin_is_refused(predicate: Any, fix: str, listed: bool) -> None:
+    with pytest.raises(ConfigError, match=rf"cors\(origins=…\): .*{fix}"):
+        cors(origins=[APP, predicate] if listed else predicate)
+
+
+def test_rejecting_the_unlisted_where_every_origin_is_listed_is_refused() -> None:
+    with pytest.raises(ConfigError, match="none is unlisted"):
+        cors(origins="*", reject_unlisted=True)
+
+
 @pytest.mark.parametrize("origins", ["*", ["*"]])
 def test_star_with_credentials_is_refused(origins: Any) -> None:
     with pytest.raises(ConfigError, match=r"credentials.*List the origins"):
@@ -104,6 +136,8 @@ BAD_OPTIONS: dict[str, dict[str, Any]] = {
     "empty header": {"expose_headers": [""]},
     "none for allow_headers": {"allow_headers": 5},
     "credentials in words": {"credentials": "true"},
+    "reject_unlisted in words": {"reject_unlisted": "yes"},
+    "mode of no sort": {"mode": "warn"},
     "negative max_age": {"max_age": -1},
     "max_age in words": {"max_age": "600"},
     "true for max_age": {"max_age": True},
@@ -170,6 +204,6 @@ def test_equal_policies_are_equal_and_a_refined_one_leaves_its_origin_alone() ->
     second = first(max_age=5)
 
     assert first == cors(origins=["https://b.example", APP])
-    assert (first.max_age, second.max_age) == (600, 5)
+    assert (first(max_age=600).max_age, second.max_age) == (600, 5)
     assert second.origins == first.origins
     assert APP in repr(first)

@@ -14,7 +14,6 @@ from flask_guard import ConfigError, Cors, Guard, cors, exempt
 from tests.conftest import MakeApp
 
 APP = "https://app.example.com"
-OWN = "Access-Control-"
 
 
 def serve(app: Flask, policy: Cors) -> Flask:
@@ -34,7 +33,7 @@ def preflight(app: Flask, origin: str | None) -> TestResponse:
 
 
 def cors_headers(response: TestResponse) -> list[str]:
-    return [name for name, _ in response.headers if name.startswith(OWN)]
+    return [name for name, _ in response.headers if name.startswith("Access-Control-")]
 
 
 both_requests = pytest.mark.parametrize("send", [get, preflight], ids=["actual", "preflight"])
@@ -209,6 +208,56 @@ def test_pattern_is_used_as_it_is_written(app: Flask, pattern: re.Pattern[str], 
         assert cors_headers(send(app, origin)) == [], origin
 
 
+# Callables -------------------------------------------------------------------------------------------------------
+
+
+@both_requests
+def test_callable_is_asked_about_each_origin(app: Flask, send: Any) -> None:
+    asked: list[str] = []
+
+    def is_customer(origin: str) -> bool:
+        asked.append(origin)
+        return origin.endswith(".customers.example")
+
+    serve(app, cors(origins=[APP, is_customer]))
+
+    answered = [
+        send(app, origin).headers.get("Access-Control-Allow-Origin")
+        for origin in (
+            "https://tea.customers.example",
+            "https://tea.customers.example.evil",
+            APP,
+            "null",
+            "",
+            "nonsense",
+        )
+    ]
+
+    assert answered == ["https://tea.customers.example", None, APP, None, None, None]
+    assert asked == ["https://tea.customers.example", "https://tea.customers.example.evil"]
+    assert send(app, None).headers.getlist("Vary") == ["Origin"]
+
+
+def _failing(origin: str) -> bool:
+    raise LookupError("the table of customers is gone")
+
+
+@both_requests
+@pytest.mark.parametrize(
+    "predicate", [_failing, lambda origin: "yes", lambda origin: 1, lambda origin: re.match("", origin)]
+)
+def test_callable_that_fails_or_returns_anything_else_allows_nothing(
+    app: Flask, predicate: Any, send: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve(app, cors(origins=predicate))
+
+    response = send(app, APP)
+
+    assert response.status_code in (200, 204)
+    assert cors_headers(response) == []
+    assert "a callable failed, so the origin is not allowed" in caplog.text
+
+
 # Everybody, and nobody -------------------------------------------------------------------------------------------
 
 
@@ -260,6 +309,48 @@ def test_origins_come_from_the_configuration_where_the_policy_names_none(make_ap
 
     assert get(app, APP).headers["Access-Control-Allow-Origin"] == APP
     assert cors_headers(get(app, "https://evil.net")) == []
+
+
+FROM_THE_CONFIGURATION: dict[str, tuple[Any, str, str]] = {
+    "GUARD_CORS_METHODS": ("PUT", "Access-Control-Allow-Methods", "PUT"),
+    "GUARD_CORS_ALLOW_HEADERS": (["X-Tenant"], "Access-Control-Allow-Headers", "x-tenant"),
+    "GUARD_CORS_CREDENTIALS": (True, "Access-Control-Allow-Credentials", "true"),
+    "GUARD_CORS_MAX_AGE": (5, "Access-Control-Max-Age", "5"),
+    "GUARD_CORS_EXPOSE_HEADERS": (["X-Total"], "Access-Control-Expose-Headers", "X-Total"),
+}
+OWN: dict[str, dict[str, Any]] = {
+    "GUARD_CORS_METHODS": {"methods": None},
+    "GUARD_CORS_ALLOW_HEADERS": {"allow_headers": ()},
+    "GUARD_CORS_CREDENTIALS": {"credentials": False},
+    "GUARD_CORS_MAX_AGE": {"max_age": None},
+    "GUARD_CORS_EXPOSE_HEADERS": {"expose_headers": ()},
+}
+
+
+@pytest.mark.parametrize("key", FROM_THE_CONFIGURATION)
+@pytest.mark.parametrize("has_own", [False, True], ids=["left out", "given"])
+def test_options_that_are_left_out_come_from_the_configuration(make_app: MakeApp, key: str, has_own: bool) -> None:
+    configured, header, sent = FROM_THE_CONFIGURATION[key]
+    app = make_app(GUARD_CORS_ORIGINS=APP, **{key: configured})
+    app.add_url_rule("/", "index", cors(**OWN[key] if has_own else {})(lambda: "hello"), methods=["GET", "PUT"])
+    Guard(app)
+    asked = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-tenant, x-other"}
+
+    answer = app.test_client().options("/", headers={"Origin": APP, **asked})
+    actual = get(app, APP)
+
+    both = {**dict(answer.headers), **dict(actual.headers)}
+    assert both["Access-Control-Allow-Origin"] == APP
+    assert (both.get(header) == sent) is not has_own
+
+
+def test_options_of_the_configuration_that_contradict_a_policy_are_refused(make_app: MakeApp) -> None:
+    app = make_app(GUARD_CORS_CREDENTIALS=True)
+
+    with pytest.raises(ConfigError, match=r"credentials=True.*List the origins"):
+        Guard(app, policies=[cors(origins="*")])
+    with pytest.raises(ConfigError, match=r"GUARD_CORS_METHODS takes names of methods, not '\*'"):
+        Guard(make_app(GUARD_CORS_METHODS="*"))
 
 
 def test_own_origins_win_over_the_configuration(make_app: MakeApp) -> None:

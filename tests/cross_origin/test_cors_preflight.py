@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Blueprint, Flask, request
 from flask.views import MethodView
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from flask_guard import Cors, Guard, cors, exempt, limit, protect, require_api_key
@@ -145,14 +146,37 @@ def test_method_that_the_path_lacks_gets_no_headers(app: Flask, policy: Cors, an
     assert cors_headers(preflight(app, announced)) == []
 
 
-def test_path_that_does_not_exist_gets_no_permission(app: Flask) -> None:
-    app.add_url_rule("/", "index", lambda: "hello")
+@pytest.mark.parametrize("announced", ["GET", "POST", "DELETE"])
+def test_unknown_path_is_answered_so_that_the_page_can_read_the_404(app: Flask, announced: str) -> None:
+    api = protect(Blueprint("api", __name__, url_prefix="/api"), cors(origins=PARTNER))
+    api.add_url_rule("/", "index", lambda: "hello")
+    app.register_blueprint(api)
+    Guard(app, policies=[cors(origins=APP, methods=["GET", "POST"])])
+
+    below, beside = preflight(app, announced, "/api/nowhere", PARTNER), preflight(app, announced, "/nowhere")
+
+    assert (below.status_code, names(below, "Access-Control-Allow-Methods")) == (204, {announced})
+    assert below.headers["Access-Control-Allow-Origin"] == PARTNER
+    assert beside.status_code == 204
+    assert names(beside, "Access-Control-Allow-Methods") == (set() if announced == "DELETE" else {"GET", "POST"})
+    assert cors_headers(preflight(app, announced, "/api/nowhere")) == []
+    actual = app.test_client().open("/api/nowhere", method=announced, headers={"Origin": PARTNER})
+    assert (actual.status_code, actual.headers["Access-Control-Allow-Origin"]) == (404, PARTNER)
+
+
+@pytest.mark.parametrize("announced", ["", "GET, POST", "G\u00e4T", "G" * 1000, "<script>"])
+def test_unknown_path_allows_nothing_that_is_not_a_method(app: Flask, announced: str) -> None:
     Guard(app, policies=[cors(origins=APP)])
 
-    response = preflight(app, "GET", "/nowhere")
+    assert cors_headers(preflight(app, announced, "/nowhere")) == []
 
-    assert response.status_code == 404
-    assert "Access-Control-Allow-Methods" not in response.headers
+
+def test_rule_that_takes_every_method_allows_the_announced_one(app: Flask) -> None:
+    app.view_functions["any"] = cors(origins=APP)(lambda: "hello")
+    app.url_map.add(Rule("/any", endpoint="any"))
+    Guard(app)
+
+    assert names(preflight(app, "PURGE", "/any"), "Access-Control-Allow-Methods") == {"PURGE"}
 
 
 # Which policy ----------------------------------------------------------------------------------------------------

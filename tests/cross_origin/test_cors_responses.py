@@ -5,14 +5,27 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import flask_cors
 import pytest
 from flask import Blueprint, Flask, Response, abort
 from werkzeug.test import TestResponse
 
-from flask_guard import Guard, cors, exempt, limit, middleware, protect, require_api_key
+from flask_guard import (
+    Guard,
+    Policy,
+    Step,
+    Target,
+    cors,
+    exempt,
+    limit,
+    log_timing,
+    middleware,
+    protect,
+    require_api_key,
+)
 from tests.conftest import MakeApp
 
 APP = "https://app.example.com"
@@ -110,7 +123,7 @@ def test_async_view_is_served(app: Flask) -> None:
 
 
 def test_credentials_name_the_origin(app: Flask) -> None:
-    app.add_url_rule("/", "index", cors(origins=[APP, "null"], credentials=True)(lambda: "hello"))
+    app.add_url_rule("/", "index", cors(origins=[APP, "https://b.example"], credentials=True)(lambda: "hello"))
     Guard(app)
 
     assert cors_headers(get(app)) == {
@@ -182,6 +195,37 @@ def test_actual_response_carries_nothing_that_belongs_to_preflights(app: Flask) 
     Guard(app)
 
     assert list(cors_headers(get(app))) == ["Access-Control-Allow-Origin"]
+
+
+def test_page_may_read_the_id_of_the_request_and_the_fields_of_limits_on_every_response(make_app: MakeApp) -> None:
+    app = make_app(GUARD_API_KEYS={"ci": "the secret of ci"})
+    app.add_url_rule("/", "index", protect(lambda: "hello", limit("9/hour", by="api_key"), require_api_key))
+    Guard(app, policies=[log_timing, cors(origins=APP, expose_headers=["X-Total", "RateLimit"])])
+
+    responses = [get(app), get(app, **{"X-API-Key": "the secret of ci"}), get(app, origin=EVIL)]
+
+    exposed = [response.headers.get("Access-Control-Expose-Headers") for response in responses]
+    assert [response.status_code for response in responses] == [401, 200, 401]
+    assert exposed == ["RateLimit, RateLimit-Policy, Retry-After, X-Request-ID, X-Total"] * 2 + [None]
+
+
+def test_policy_of_ones_own_may_declare_the_fields_that_it_sends(app: Flask) -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+    class Total(Policy):
+        kind: ClassVar[str] = "total"
+
+        def exposes(self, state: Any) -> tuple[str, ...]:
+            return ("X-Total",)
+
+        def compile(self, target: Target) -> Step:
+            return Step(leave=lambda run, response: response.headers.__setitem__("X-Total", "7"))
+
+    app.add_url_rule("/", "index", Total()(lambda: "hello"))
+    app.add_url_rule("/other", "other", lambda: "hello")
+    Guard(app, policies=[cors(origins=APP)])
+
+    assert get(app).headers["Access-Control-Expose-Headers"] == "X-Total"
+    assert "Access-Control-Expose-Headers" not in get(app, "/other").headers
 
 
 def test_nearest_policy_replaces_the_outer_one_and_exemption_removes_it(app: Flask) -> None:

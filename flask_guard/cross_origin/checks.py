@@ -1,0 +1,30 @@
+"""The checks of the options of `cors`, for the code and for the configuration."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import ConfigError
+from ..support.header_fields import check_names
+from ..support.options import listed
+from .origins import ignoring_case
+
+_LIKE_A_PATTERN = re.compile(r"[*+^$|]")
+"""Characters that the name of a header may have (RFC 9110, section 5.6.2) and that no name has."""
+
+
+def methods(value: object, what: str) -> tuple[str, ...]:
+    """Check for the names of methods."""
+    found = check_names(value, what)
+    if "*" in found:
+        raise ConfigError(f"{what} takes names of methods, not '*'. Leave it out to allow the methods of the route")
+    return tuple(method.upper() for method in found)
+
+
+def header_names(value: object, what: str) -> tuple[str | re.Pattern[str], ...]:
+    """Check for the names of request headers, and patterns of names."""
+    found = listed(value)
+    for each in check_names([each for each in found if not isinstance(each, re.Pattern)], what):
+        if each != "*" and _LIKE_A_PATTERN.search(each):
+            raise ConfigError(f"{what}: {each!r} is compared as it is. For a pattern, write re.compile({each!r})")
+    return tuple(ignoring_case(each, what) if isinstance(each, re.Pattern) else each for each in found)
