@@ -55,9 +55,11 @@ if TYPE_CHECKING:
     from .rate_limits.concurrent import ConcurrencyLimit
     from .rate_limits.in_view import LimitStatus
     from .rate_limits.limit import Limit, limit
+    from .security_headers.response_nonce import csp_nonce
     from .security_headers.secure_headers import SecureHeaders, secure_headers
     from .signals import (
         client_banned,
+        csp_violation,
         defer_queue_full,
         key_created,
         key_leaked,
@@ -116,6 +118,8 @@ __all__ = [  # noqa: RUF022
     "client_banned",
     "compose",
     "cors",
+    "csp_nonce",
+    "csp_violation",
     "current_api_key",
     "current_principal",
     "current_request_id",
@@ -182,11 +186,13 @@ __getattr__: Callable[[str], Any] = importing(
         "rate_limits.concurrent": ("ConcurrencyLimit",),
         "rate_limits.in_view": ("LimitStatus",),
         "rate_limits.limit": ("Limit", "limit"),
+        "security_headers.response_nonce": ("csp_nonce",),
         "security_headers.secure_headers": ("SecureHeaders", "secure_headers"),
         "support.options": ("option",),
         "support.options:options": (),
         "signals": (
             "client_banned",
+            "csp_violation",
             "defer_queue_full",
             "key_created",
             "key_leaked",

@@ -24,6 +24,9 @@ store_unavailable: NamedSignal = _signals.signal(
     "store-unavailable", doc="The limit store stopped answering: ``error``. Sent once, when it goes down."
 )
 store_available: NamedSignal = _signals.signal("store-available", doc="The limit store answers again.")
+csp_violation: NamedSignal = _signals.signal(
+    "csp-violation", doc="A browser reported what a content security policy blocked: ``violation``, ``request``."
+)
 defer_queue_full: NamedSignal = _signals.signal(
     "defer-queue-full",
     doc="A deferred call found no room: the ``function``, and whether it was ``dropped`` or else ran in line.",

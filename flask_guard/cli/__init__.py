@@ -12,7 +12,12 @@ from flask.cli import AppGroup
 
 __all__ = ["guard_group"]
 
-COMMANDS = {"keys": "keys:keys_group", "limits": "limits:limits_group", "bans": "limits:bans_group"}
+COMMANDS = {
+    "csp": "csp:csp_group",
+    "keys": "keys:keys_group",
+    "limits": "limits:limits_group",
+    "bans": "limits:bans_group",
+}
 """Where each command is defined."""
 
 

@@ -164,8 +164,8 @@ def merge(scopes: list[Scope], target: Target) -> tuple[list[Placed], list[LeftO
     for depth, scope in enumerate(scopes):
         for mark in scope.marks:
             if isinstance(mark.what, Exemption):
-                for policy in mark.what.policies:
-                    left_out += [LeftOut(each, "exempt", mark) for each in in_force.pop(policy.key, ())]
+                for key in [key for key, group in in_force.items() if group and mark.what.removes(group[0].policy)]:
+                    left_out += [LeftOut(each, "exempt", mark) for each in in_force.pop(key)]
         here, others = _placed(dataclasses.replace(scope, depth=depth), target)
         left_out += others
         for key, nearer in here.items():

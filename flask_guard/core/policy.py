@@ -315,9 +315,13 @@ class DenyingPolicy(Policy, abstract=True):
 
 @dataclass(frozen=True, slots=True)
 class Exemption(Applicable):
-    """Removes kinds of policy, inherited from outer scopes, where it is applied."""
+    """Removes kinds of policy, inherited from outer scopes, where it is applied.
 
-    policies: tuple[Policy, ...]
+    :ivar phases: phases of which it removes every policy.
+    """
+
+    policies: tuple[Policy, ...] = ()
+    phases: frozenset[Phase] = frozenset()
     is_guarding: ClassVar[bool] = False
 
     @property
@@ -326,7 +330,11 @@ class Exemption(Applicable):
 
     @property
     def key(self) -> Hashable:
-        return (self.name, *(policy.key for policy in self.policies))
+        return (self.name, *sorted(self.phases), *(policy.key for policy in self.policies))
+
+    def removes(self, policy: Policy) -> bool:
+        """Return whether it removes `policy` where that is inherited."""
+        return policy.phase in self.phases or any(policy.key == each.key for each in self.policies)
 
     def __call__(self, target: TargetT) -> TargetT:
         return apply((self,), target, calling_site())
@@ -336,12 +344,13 @@ class Exemption(Applicable):
             raise ConfigError("exempt() goes on a view, a View class or a blueprint; on an app, leave the policy out")
 
     def conflict_with(self, other: Applicable) -> str:
-        if isinstance(other, Policy) and any(other.key == each.key for each in self.policies):
+        if isinstance(other, Policy) and self.removes(other):
             return f"one target both applies and exempts {other.name}. Nearest wins, so the exemption is not needed"
         return ""
 
     def __repr__(self) -> str:
-        return f"exempt({', '.join(policy.name for policy in self.policies)})"
+        removed = (*(policy.name for policy in self.policies), *(phase.name for phase in sorted(self.phases)))
+        return f"exempt({', '.join(removed)})"
 
 
 def apply(parts: Sequence[Applicable], target: TargetT, site: Site, *, under: str | None = None) -> TargetT:

@@ -49,7 +49,7 @@ HINTS: Mapping[str, str] = MappingProxyType(
         "automatic_options": "leave it out: preflights are always answered",
         "attach_to_all": "leave it out: every response has the headers",
         "intercept_exceptions": "leave it out: error responses always have the headers",
-        "allow_private_network": "leave it out: browsers ask the user now (Local Network Access)",
+        "allow_private_network": "leave it out: browsers ask the user instead (Local Network Access)",
     }
 )
 """What to write in place of an option of Flask-CORS, Flask-RESTX or Starlette."""

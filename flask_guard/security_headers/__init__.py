@@ -1,1 +1,19 @@
-"""`secure_headers`: the response headers that tell browsers to be careful."""
+"""Security headers: `secure_headers`, the words of content security policies, and the collector of their reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..support.lazy import importing
+
+if TYPE_CHECKING:
+    from .csp import nonce, strict_dynamic
+    from .report_collector import csp_reports
+    from .response_nonce import csp_nonce
+
+__all__ = ["csp_nonce", "csp_reports", "nonce", "strict_dynamic"]
+
+__getattr__ = importing(
+    __name__,
+    {"csp": ("nonce", "strict_dynamic"), "response_nonce": ("csp_nonce",), "report_collector": ("csp_reports",)},
+)

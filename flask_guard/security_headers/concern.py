@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from ..core.concern import Concern
 
-CONCERN: Concern = Concern(others=("secure_headers",))
+CONCERN: Concern = Concern(denying=("secure_headers",))

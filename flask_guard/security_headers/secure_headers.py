@@ -3,95 +3,119 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
 
-from ..core.policy import Phase, Policy, Step
+from ..core.policy import DenyingPolicy, Phase, Policy, Step
+from ..errors import ConfigError
 from ..support import options as check
-from ..support.header_fields import Pair, append, check_value, drop, field_names
-from ..support.options import option
+from ..support.options import INHERIT, Inherited, option, or_inherit
+from . import values
+from .csp import Csp, CspOption, check_policy, parse_csp, parse_whole_csp
+from .https import SameSite, protect_session_cookie, redirect_to_https
 from .presets import NAMES, PRESETS, REVEALING
+from .response_nonce import Templates, offer_nonce
+from .values import header
+from .writer import Fields
 
 if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
     from typing_extensions import Self
 
+    from ..core.app_state import AppState
     from ..core.policy import Target
-    from ..core.request_run import Run
-    from ..typing import Response, TargetT
+    from ..core.request_run import Enter, Run
+    from ..typing import Mode, TargetT
 
-
-class _Inherit:
-    """The value of an option that was not given: the preset or an outer scope has it."""
-
-    def __repr__(self) -> str:
-        return "INHERIT"
-
-
-INHERIT: Final = _Inherit()
-Value: TypeAlias = "str | _Inherit | None"
 Preset: TypeAlias = Literal["strict", "api", "relaxed"]
+Value: TypeAlias = "str | Inherited | None"
+CspValue: TypeAlias = "Csp | Inherited | None"
 
 HINTS: Mapping[str, str] = MappingProxyType(
     {
         "content_security_policy": "write csp=…",
-        "content_security_policy_report_only": "write csp_report_only='…', the policy itself",
+        "content_security_policy_report_only": "write mode='report', or csp_report_only=… for a second policy",
+        "content_security_policy_report_uri": "write csp={'report-uri': '/csp-reports'}",
+        "content_security_policy_nonce_in": "write csp={'script-src': [\"'self'\", nonce]}",
         "strict_transport_security": "write hsts=…",
-        "strict_transport_security_max_age": "write hsts='max-age=…'",
+        "strict_transport_security_max_age": "write hsts=SECONDS",
         "strict_transport_security_preload": "write hsts='max-age=63072000; includeSubDomains; preload'",
         "strict_transport_security_include_subdomains": "write hsts='max-age=…; includeSubDomains'",
+        "force_https": "write https_redirect=…",
+        "force_https_permanent": "write https_redirect=True, which is permanent",
+        "force_file_save": "write download_options='noopen'",
         "feature_policy": "write permissions_policy=…",
-        "frame_options_allow_from": "browsers ignore it: write csp='frame-ancestors https://…'",
+        "frame_options_allow_from": "browsers ignore it: write csp={'frame-ancestors': ['https://…']}",
+        "session_cookie_secure": "write session_cookie='Lax'",
+        "session_cookie_http_only": "write session_cookie='Lax'",
+        "session_cookie_samesite": "write session_cookie='Lax'",
         "x_content_type_options": "write content_type_options='nosniff'",
         "x_frame_options": "write frame_options=…",
+        "x_xss_protection": "write xss_protection=0",
     }
 )
 """What to write in place of an option of Talisman."""
 
 
-def _value(value: object, what: str) -> object:
-    """Check for the value of a header, None to leave the header out, or INHERIT."""
-    return value if value is None or value is INHERIT else check_value(value, what)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class SecureHeaders(Policy):
-    """Set the security headers of every response: ``secure_headers``, ``secure_headers("api", csp=None)``.
+class SecureHeaders(DenyingPolicy):
+    """Set the security headers of every response: ``secure_headers``, ``secure_headers("relaxed", hsts=None)``.
 
-    Presets: ``"strict"`` (the default) is the OWASP Secure Headers Project's recommended set, with ASVS 5.0's
-    ``base-uri 'none'``; ``"api"`` fits JSON APIs; ``"relaxed"`` fits server-rendered pages that load their own scripts
-    and styles. Unlike other policies, a nearer one does not replace an outer one. It is laid over it, header by header:
-    what it names wins, and what it leaves out stays.
+    - ``"strict"`` (the default) is the recommended set of the OWASP Secure Headers Project, with the ``base-uri
+      'none'`` of ASVS 5.0.
+    - ``"api"`` fits JSON APIs, which load nothing.
+    - ``"relaxed"`` fits server-rendered pages. They run their own scripts, and those with the nonce of the response;
+      styles, images, fonts and frames may come from any site over https.
 
-    A header that the view set itself wins. ``Strict-Transport-Security`` is sent over https only. No preset has
+    :mod:`flask_guard.security_headers.presets` says why each header is there.
+
+    A nearer policy does not replace an outer one. It is laid over that, header by header: a header that is named beats
+    one of a preset, and of two that are named the nearer wins. A ``csp`` that is a mapping is laid over the policy
+    below directive by directive. A header that the view set itself wins.
+
+    To try it out on a site, write ``mode="report"``: browsers report what the content security policy would block, and
+    block nothing. The other headers are enforced.
+
+    ``Strict-Transport-Security`` and ``upgrade-insecure-requests`` are sent over https only. No preset has
     ``Clear-Site-Data``, which OWASP recommends for logging out: on every response it would log everybody out. Put
-    ``secure_headers(clear_site_data='"cache","cookies","storage"')`` on the logout view.
+    ``secure_headers(clear_site_data=["cache", "cookies", "storage"])`` on the logout view.
 
-    Headers that reveal what serves the request (OWASP's list) are removed. ``Server`` is removed where a view set it,
-    but most servers (gunicorn and Werkzeug's among them) write their own after Flask is done: only the server, or a
-    proxy in front of it, can leave that out.
+    Headers that reveal what serves the request are removed. ``Server`` is removed where a view set it, but most servers
+    (gunicorn and Werkzeug's among them) write their own after Flask is done. Only the server, or a proxy in front of
+    it, can leave that out.
     """
 
     kind: ClassVar[str] = "secure_headers"
     phase: ClassVar[Phase] = Phase.HEADERS
 
     preset: Preset | None = option(None, check.optional(check.one_of(*PRESETS)))
-    csp: Value = option(INHERIT, _value)
-    csp_report_only: Value = option(INHERIT, _value)
-    hsts: Value = option(INHERIT, _value)
-    frame_options: Value = option(INHERIT, _value)
-    content_type_options: Value = option(INHERIT, _value)
-    referrer_policy: Value = option(INHERIT, _value)
-    permissions_policy: Value = option(INHERIT, _value)
-    opener_policy: Value = option(INHERIT, _value)
-    embedder_policy: Value = option(INHERIT, _value)
-    resource_policy: Value = option(INHERIT, _value)
-    cache_control: Value = option(INHERIT, _value)
-    clear_site_data: Value = option(INHERIT, _value)
-    reporting_endpoints: Value = option(INHERIT, _value)
-    dns_prefetch_control: Value = option(INHERIT, _value)
-    cross_domain_policies: Value = option(INHERIT, _value)
+    csp: CspValue = option(INHERIT, header(parse_csp))
+    csp_report_only: CspValue = option(INHERIT, header(parse_whole_csp))
+    hsts: Value = option(INHERIT, header(values.hsts))
+    frame_options: Value = option(INHERIT, header(values.frame_options))
+    content_type_options: Value = option(INHERIT, header(values.content_type_options))
+    referrer_policy: Value = option(INHERIT, header(values.referrer_policy))
+    permissions_policy: Value = option(INHERIT, header(values.permissions_policy))
+    document_policy: Value = option(INHERIT, header(values.document_policy))
+    opener_policy: Value = option(INHERIT, header(values.opener_policy))
+    opener_policy_report_only: Value = option(INHERIT, header(values.opener_policy))
+    embedder_policy: Value = option(INHERIT, header(values.embedder_policy))
+    embedder_policy_report_only: Value = option(INHERIT, header(values.embedder_policy))
+    resource_policy: Value = option(INHERIT, header(values.resource_policy))
+    origin_agent_cluster: Value = option(INHERIT, header(values.origin_agent_cluster))
+    cache_control: Value = option(INHERIT, header(values.cache_control))
+    clear_site_data: Value = option(INHERIT, header(values.clear_site_data))
+    reporting_endpoints: Value = option(INHERIT, header(values.reporting_endpoints))
+    dns_prefetch_control: Value = option(INHERIT, header(values.dns_prefetch_control))
+    cross_domain_policies: Value = option(INHERIT, header(values.cross_domain_policies))
+    download_options: Value = option(INHERIT, header(values.download_options))
+    xss_protection: Value = option(INHERIT, header(values.xss_protection))
+    remove: tuple[str, ...] | Inherited = option(INHERIT, or_inherit(values.removed))
+    https_redirect: bool | Inherited = option(INHERIT, or_inherit(check.flag))
+    session_cookie: SameSite | None = option(None, check.optional(check.one_of("Lax", "Strict")))
 
     @overload
     def __call__(self, target: TargetT, /) -> TargetT: ...
@@ -101,46 +125,82 @@ class SecureHeaders(Policy):
         preset: Preset = "strict",
         /,
         *,
-        csp: str | None = ...,
-        csp_report_only: str | None = ...,
-        hsts: str | None = ...,
-        frame_options: str | None = ...,
-        content_type_options: str | None = ...,
-        referrer_policy: str | None = ...,
-        permissions_policy: str | None = ...,
-        opener_policy: str | None = ...,
-        embedder_policy: str | None = ...,
-        resource_policy: str | None = ...,
-        cache_control: str | None = ...,
-        clear_site_data: str | None = ...,
-        reporting_endpoints: str | None = ...,
-        dns_prefetch_control: str | None = ...,
-        cross_domain_policies: str | None = ...,
+        csp: CspOption | Inherited | None = INHERIT,
+        csp_report_only: CspOption | Inherited | None = INHERIT,
+        hsts: str | int | timedelta | Inherited | None = INHERIT,
+        frame_options: Value = INHERIT,
+        content_type_options: Value = INHERIT,
+        referrer_policy: Value = INHERIT,
+        permissions_policy: Value | Mapping[str, object] = INHERIT,
+        document_policy: Value = INHERIT,
+        opener_policy: Value = INHERIT,
+        opener_policy_report_only: Value = INHERIT,
+        embedder_policy: Value = INHERIT,
+        embedder_policy_report_only: Value = INHERIT,
+        resource_policy: Value = INHERIT,
+        origin_agent_cluster: Value | bool = INHERIT,
+        cache_control: Value = INHERIT,
+        clear_site_data: Value | Iterable[str] = INHERIT,
+        reporting_endpoints: Value | Mapping[str, str] = INHERIT,
+        dns_prefetch_control: Value = INHERIT,
+        cross_domain_policies: Value = INHERIT,
+        download_options: Value = INHERIT,
+        xss_protection: Value | int = INHERIT,
+        remove: str | Iterable[str] | Inherited = INHERIT,
+        https_redirect: bool | Inherited = INHERIT,
+        session_cookie: SameSite | None = None,
+        mode: Mode | None = None,
     ) -> SecureHeaders: ...
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Apply the policy to a target, or return a copy with other options.
 
-        Each header takes its value, or None to leave it out. By default it has the value of the preset.
+        Each header takes its value, or None to leave it out. One that is not given has the value of an outer scope or
+        of the preset. Every value is checked.
 
         :param preset: where to start from.
-        :param csp: ``Content-Security-Policy`` (CSP 3).
-        :param csp_report_only: ``Content-Security-Policy-Report-Only``.
-        :param hsts: ``Strict-Transport-Security`` (RFC 6797).
+        :param csp: ``Content-Security-Policy`` (CSP 3). A string is the whole policy. A mapping of directives to
+            sources changes the policy below; None takes a directive out, True stands for one without sources. The
+            source ``'nonce'`` (:data:`flask_guard.security_headers.nonce`) stands for the nonce of the response, which
+            templates write as ``csp_nonce()`` or ``g.csp_nonce``.
+        :param csp_report_only: ``Content-Security-Policy-Report-Only``: a second policy, to try out.
+        :param hsts: ``Strict-Transport-Security`` (RFC 6797): seconds, a timedelta, or the value.
         :param frame_options: ``X-Frame-Options`` (RFC 7034).
         :param content_type_options: ``X-Content-Type-Options``.
         :param referrer_policy: ``Referrer-Policy``.
-        :param permissions_policy: ``Permissions-Policy``.
+        :param permissions_policy: ``Permissions-Policy``, also as a mapping: ``{"camera": ["self"], "usb": ()}``.
+        :param document_policy: ``Document-Policy``.
         :param opener_policy: ``Cross-Origin-Opener-Policy``.
+        :param opener_policy_report_only: ``Cross-Origin-Opener-Policy-Report-Only``.
         :param embedder_policy: ``Cross-Origin-Embedder-Policy``.
-        :param resource_policy: ``Cross-Origin-Resource-Policy``.
-        :param cache_control: ``Cache-Control``.
-        :param clear_site_data: ``Clear-Site-Data``.
-        :param reporting_endpoints: ``Reporting-Endpoints``.
+        :param embedder_policy_report_only: ``Cross-Origin-Embedder-Policy-Report-Only``.
+        :param resource_policy: ``Cross-Origin-Resource-Policy``. By default ``cross-origin`` where a `cors` opens the
+            endpoint to every origin.
+        :param origin_agent_cluster: ``Origin-Agent-Cluster``: True or False.
+        :param cache_control: ``Cache-Control``. Where no preset has one, answers to callers that have authenticated get
+            ``no-store``.
+        :param clear_site_data: ``Clear-Site-Data``, also as a list: ``["cache", "cookies", "storage"]``.
+        :param reporting_endpoints: ``Reporting-Endpoints``, also as a mapping: ``{"csp": "/csp-reports"}``.
         :param dns_prefetch_control: ``X-DNS-Prefetch-Control``.
         :param cross_domain_policies: ``X-Permitted-Cross-Domain-Policies``.
-        :raises ConfigError: for an unknown preset, or a value that a header cannot carry.
+        :param download_options: ``X-Download-Options``.
+        :param xss_protection: ``X-XSS-Protection``: 0.
+        :param remove: the names of headers to take out, in place of OWASP's list; ``()`` for none.
+        :param https_redirect: answer requests over http with a redirect to https, or if they may change something with
+            a 403. For pages, never for APIs (ASVS 5.0, 4.1.2). Off in debug mode.
+        :param session_cookie: give the session cookie this SameSite, Secure, HttpOnly and the prefix ``__Host-``. For
+            the app as a whole.
+        :param mode: ``"report"`` to send ``csp`` as ``Content-Security-Policy-Report-Only``.
+        :raises ConfigError: for an unknown preset, and for a value that is malformed or that browsers would ignore.
         """
         return Policy.__call__(self, *args, **options)
+
+    def __post_init__(self) -> None:
+        Policy.__post_init__(self)
+        if self.preset == "api" and self.https_redirect is True:
+            raise ConfigError(
+                "secure_headers('api', https_redirect=True) would let clients of an API send secrets over http without"
+                " noticing (ASVS 5.0, 4.1.2). Leave https_redirect out"
+            )
 
     def refine(self, *args: Any, **options: Any) -> Self:
         if len(args) == 1 and isinstance(args[0], str):
@@ -151,35 +211,65 @@ class SecureHeaders(Policy):
         return f"; {HINTS[option]}" if option in HINTS else ""
 
     def over(self, outer: SecureHeaders) -> SecureHeaders:
-        if self.preset is not None:
-            return self
-        named = {each: value for each in NAMES if (value := getattr(self, each)) is not INHERIT}
+        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        named = {name: value for name, value in own.items() if value is not INHERIT}
+        for name in ("preset", "session_cookie", "mode"):
+            if named[name] is None:
+                del named[name]
+        if isinstance(self.csp, Csp) and outer.csp is not INHERIT:
+            named["csp"] = self.csp.over(outer.csp if isinstance(outer.csp, Csp) else Csp((), is_whole=True))
         return dataclasses.replace(outer, **named)
 
-    def pairs(self) -> list[Pair]:
-        """Return the header fields that it sets over https."""
+    def check_target(self, target: object) -> None:
+        if self.session_cookie is not None and not hasattr(target, "config"):
+            raise ConfigError("secure_headers(session_cookie=…) goes on the app, which has one session cookie")
+
+    def check_app(self, state: AppState) -> None:
+        if self.session_cookie is not None:
+            protect_session_cookie(state.app, self.session_cookie)
+        policies = (self.csp, self.csp_report_only, PRESETS[self.preset or "strict"]["csp"])
+        if any(isinstance(each, Csp) and each.uses_nonce for each in policies):
+            state.resource(Templates)
+
+    def fields_in(self, target: Target) -> Fields:
+        """Return the header fields in force for `target`.
+
+        :raises ConfigError: if the content security policy contradicts itself.
+        """
         preset = PRESETS[self.preset or "strict"]
-        values = {keyword: getattr(self, keyword) for keyword in NAMES}
-        chosen = {each: preset.get(each) if value is INHERIT else value for each, value in values.items()}
-        return [(NAMES[each], value) for each, value in chosen.items() if value is not None]
+        chosen = {each: preset.get(each) if (own := getattr(self, each)) is INHERIT else own for each in NAMES}
+        if self.resource_policy is INHERIT and target.is_open:
+            chosen["resource_policy"] = "cross-origin"
+        csp = self.csp.over(preset["csp"]) if isinstance(self.csp, Csp) else chosen["csp"]
+        enforced = "csp_report_only" if self.mode_in(target.state) == "report" else "csp"
+        policies = [(NAMES[enforced], csp), (NAMES["csp_report_only"], chosen["csp_report_only"])]
+        for _, policy in policies:
+            if policy is not None:
+                check_policy(policy, values.endpoint_names(chosen["reporting_endpoints"]))
+        others = [each for each in NAMES if each not in ("csp", "csp_report_only", "hsts")]
+        return Fields(
+            fixed=[(NAMES[each], value) for each in others if (value := chosen[each]) is not None],
+            hsts=chosen["hsts"],
+            policies=[(name, policy) for name, policy in policies if policy is not None],
+            removed=REVEALING if isinstance(self.remove, Inherited) else frozenset(self.remove),
+            stores_identified=self.cache_control is not INHERIT or chosen["cache_control"] is not None,
+        )
 
     def compile(self, target: Target) -> Step:
-        secure = self.pairs()
-        plain = [pair for pair in secure if pair[0] != NAMES["hsts"]]
-        ours = frozenset(name.lower() for name, _ in secure)
-        touched = ours | REVEALING
+        fields = self.fields_in(target)
+        redirects = self.https_redirect is True and not target.automatic
+        return Step(_before_the_view(redirects, fields.uses_nonce), fields.writer())
 
-        def leave(run: Run, response: Response) -> None:
-            headers = response.headers
-            pairs = secure if run.request.scheme == "https" else plain
-            present = field_names(headers)
-            if not present.isdisjoint(touched):
-                if not present.isdisjoint(REVEALING):
-                    drop(headers, REVEALING)
-                pairs = [pair for pair in pairs if pair[0].lower() not in present]
-            append(headers, pairs)
 
-        return Step(leave=leave)
+def _before_the_view(redirects: bool, offers: bool) -> Enter | None:
+    if not offers:
+        return redirect_to_https if redirects else None
+
+    def enter(run: Run) -> ResponseReturnValue | None:
+        offer_nonce(run)
+        return redirect_to_https(run) if redirects else None
+
+    return enter
 
 
 secure_headers: SecureHeaders = SecureHeaders()

@@ -41,7 +41,7 @@ from tests.conftest import MakeApp
         ({"GUARD_MODES": "report"}, "GUARD_MODES must map"),
         ({"GUARD_MODES": ["limit"]}, "GUARD_MODES must map"),
         ({"GUARD_MODES": {"limits": "report"}}, "GUARD_MODES names 'limits'.*did you mean 'limit'"),
-        ({"GUARD_MODES": {"secure_headers": "report"}}, "no kind of policy that can deny"),
+        ({"GUARD_MODES": {"log_timing": "report"}}, "no kind of policy that can deny"),
         ({"GUARD_MODES": {1: "report"}}, "no kind of policy that can deny"),
         ({"GUARD_MODES": {"limit": "shadow"}}, r"GUARD_MODES\['limit'\] must be one of 'enforce', 'report'"),
         ({"GUARD_MODES": {"limit": None}}, r"GUARD_MODES\['limit'\] must be one of"),

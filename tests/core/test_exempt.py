@@ -12,6 +12,7 @@ from flask_guard import (
     ConfigError,
     Exemption,
     Guard,
+    Phase,
     Policy,
     compose,
     cors,
@@ -22,6 +23,8 @@ from flask_guard import (
     require_api_key,
     secure_headers,
 )
+from flask_guard.core.marks import calling_site
+from flask_guard.core.policy import apply
 
 
 @middleware
@@ -220,3 +223,17 @@ def test_applying_and_exempting_a_kind_on_one_target_is_a_config_error(
         second(first(targets[target]))
 
     assert str(raised.value).count(f"{__file__}:") == 2
+
+
+def test_exemption_from_a_phase_removes_every_policy_of_it(app: Flask) -> None:
+    reports = Blueprint("reports", __name__)
+    apply((Exemption(phases=frozenset({Phase.AUTHENTICATE})),), reports, calling_site())
+    reports.add_url_rule("/open", "open", lambda: "open")
+    reports.add_url_rule("/guarded", "guarded", require_api_key(lambda: "guarded"))
+    app.register_blueprint(reports)
+    guard = Guard(app, policies=[require_api_key, limit("9/minute")])
+    client = app.test_client()
+
+    assert [client.get(path).status_code for path in ("/open", "/guarded")] == [200, 401]
+    assert guard.plan_for("reports.open").names == ("limit",)
+    assert repr(Exemption(phases=frozenset({Phase.AUTHENTICATE}))) == "exempt(AUTHENTICATE)"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import functools
+from collections.abc import Callable, Generator
 
 import pytest
-from flask import Blueprint, Flask, Request, Response
+from flask import Blueprint, Flask, Request, Response, request
 from flask.views import MethodView
 from werkzeug.routing import Rule
 
 from flask_guard import Guard, Phase, cors, limit, middleware, protect, require_api_key, secure_headers
+from flask_guard.core.app_state import AppState
 
 ORIGIN = "https://app.example.com"
 
@@ -200,3 +202,71 @@ def test_limit_on_an_unusual_method_holds_however_many_others_clients_invent(app
         client.open("/any", method=f"MADEUP{number}")
 
     assert [client.open("/any", method="PROPFIND").status_code for _ in range(2)] == [200, 429]
+
+
+# Redirects that routing makes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/api/orders", "/api//orders/", "/api/old", "/api/older"])
+@pytest.mark.parametrize(("method", "stamped"), [("GET", "get"), ("POST", "post")])
+def test_redirect_gets_the_plan_of_the_endpoint_that_it_leads_to(
+    app: Flask, path: str, method: str, stamped: str
+) -> None:
+    api = Blueprint("api", __name__, url_prefix="/api")
+    api.add_url_rule("/orders/", "read", stamp(value="get")(lambda: "read"), methods=["GET"])
+    api.add_url_rule("/orders/", "write", stamp(value="post")(lambda: "wrote"), methods=["POST"])
+    api.add_url_rule("/old", "old", lambda: "never", methods=["GET", "POST", "DELETE"], redirect_to="/api/orders")
+    api.add_url_rule("/older", "older", lambda: "never", methods=["GET", "POST", "DELETE"], redirect_to="/api/old")
+    app.register_blueprint(api)
+    Guard(app, policies=[stamp(value="app")])
+
+    response = app.test_client().open(path, method=method)
+
+    assert (response.status_code, response.headers["X-Stamp"]) == (308, stamped)
+
+
+@pytest.mark.parametrize(
+    "to",
+    ["https://elsewhere.example/", "//elsewhere.example/api/", "/api/loop", "/nowhere", "mailto:a@b.c"],
+)
+def test_redirect_that_leads_to_no_endpoint_gets_the_plan_of_its_scope(app: Flask, to: str) -> None:
+    api = protect(Blueprint("api", __name__, url_prefix="/api"), stamp(value="api"))
+    api.add_url_rule("/loop", "loop", stamp(value="view")(lambda: "never"), redirect_to=to)
+    api.add_url_rule("/", "index", stamp(value="index")(lambda: "index"))
+    app.register_blueprint(api)
+    Guard(app)
+
+    response = app.test_client().get("/api/loop")
+
+    assert (response.status_code, response.headers["X-Stamp"]) == (308, "api")
+
+
+def test_request_that_is_redirected_counts_as_one_to_the_endpoint(app: Flask) -> None:
+    app.add_url_rule("/orders/", "orders", limit("2/hour")(lambda: "orders"))
+    Guard(app)
+    client = app.test_client()
+
+    assert [client.get("/orders").status_code for _ in range(3)] == [308, 308, 429]
+    assert client.get("/orders/").status_code == 429
+
+
+# OPTIONS that a decorator answers ------------------------------------------------------------------------------------
+
+
+def test_options_that_a_concern_says_are_answered_for_the_view_are_not_the_views(app: Flask) -> None:
+    def answers_options(view: Callable[[], str]) -> Callable[[], str]:
+        @functools.wraps(view)
+        def answering() -> str:
+            return "" if request.method == "OPTIONS" else view()
+
+        return answering
+
+    guard = Guard(app)
+    AppState.of(app).answer_options += (lambda state, view: view.__code__.co_name == "answering",)
+    app.add_url_rule("/a", "a", answers_options(require_api_key(lambda: "a")), methods=["GET", "OPTIONS"])
+    app.add_url_rule("/b", "b", require_api_key(lambda: "b"), methods=["GET", "OPTIONS"])
+    client = app.test_client()
+
+    assert [client.options(path).status_code for path in ("/a", "/b")] == [200, 401]
+    assert "require_api_key" not in guard.plan_for("a", "OPTIONS").names
+    assert "require_api_key" in guard.plan_for("b", "OPTIONS").names

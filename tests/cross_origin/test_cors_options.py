@@ -164,7 +164,7 @@ PEERS = {
     "vary_header": "leave it out: Vary",
     "automatic_options": "leave it out: preflights are always answered",
     "intercept_exceptions": "leave it out: error responses always have the headers",
-    "allow_private_network": "leave it out: browsers ask the user now",
+    "allow_private_network": "leave it out: browsers ask the user instead",
     "allow_origins": "write origins=…",
     "headers": "write allow_headers=…",
 }

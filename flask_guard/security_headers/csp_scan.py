@@ -1,0 +1,194 @@
+"""What the content security policies in force would block in the templates of an app, before a user meets it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from jinja2 import TemplateError, meta
+
+from ..core.plan_lookup import endpoint_plan, kept_plan
+from ..core.policy import Target
+from ..core.wrappers import inside
+from .csp import Csp, strict_dynamic
+from .csp_match import allows_inline, allows_url, deciding
+from .page_uses import PAGE, Use, uses_in
+from .secure_headers import SecureHeaders
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from ..core.app_state import AppState
+    from ..core.plan import Plan
+
+EXTENSIONS = ("html", "htm", "xhtml", "svg", "j2", "jinja", "jinja2")
+DEEPEST = 3
+"""Calls between a view and the function that names a template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in a template that a policy in force would block, or may block.
+
+    :ivar file: the file of the template.
+    :ivar endpoints: the endpoints whose views render the template; empty if none is seen to.
+    :ivar decides: the directive that decides, with its sources.
+    :ivar fix: what to do about it.
+    """
+
+    template: str
+    file: str
+    use: Use
+    endpoints: tuple[str, ...]
+    decides: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A template, and the policies of the endpoints that render it."""
+
+    name: str
+    file: str
+    source: str
+    policies: tuple[tuple[Csp, tuple[str, ...]], ...]
+
+
+def blocked_uses(template: str, policy: Csp) -> Iterator[Use]:
+    """Yield what `policy` would block in a page or a template, and what it may block, as the URL is not known."""
+    for use in uses_in(template):
+        if use.url and use.is_known:
+            allowed = allows_url(policy, use.directive, use.url, PAGE, has_nonce=use.has_nonce)
+        elif use.url:
+            allowed = deciding(policy, use.directive) is None
+        else:
+            allowed = allows_inline(policy, use.directive, use.content, has_nonce=use.has_nonce)
+        if not allowed:
+            yield use
+
+
+def scan(state: AppState) -> list[Finding]:
+    """Return what the policies in force would block in the templates of an app, by file and line."""
+    return [finding for page in pages_of(state) for finding in _findings(page)]
+
+
+def _findings(page: Page) -> Iterator[Finding]:
+    for policy, endpoints in page.policies:
+        for use in blocked_uses(page.source, policy):
+            directive = deciding(policy, use.directive) or use.directive
+            decides = " ".join((directive, *(policy.sources(directive) or ())))
+            yield Finding(page.name, page.file, use, endpoints, decides, _fix(use, directive, policy))
+
+
+def _fix(use: Use, directive: str, policy: Csp) -> str:
+    if not use.is_known:
+        return f"its URL is not in the template: see that {directive} allows its host"
+    if use.url:
+        if strict_dynamic in (policy.sources(directive) or ()):
+            return 'add nonce="{{ csp_nonce() }}"'
+        url = urlsplit(use.url)
+        return (
+            f"add {f'{url.scheme}://{url.netloc}' if url.netloc else f'{url.scheme}:'} to {directive}, or host it here"
+        )
+    if use.directive == "script-src-attr":
+        return "call addEventListener() in a script"
+    if use.directive == "style-src-attr":
+        return "use a class"
+    if use.content.lower().startswith("javascript:"):
+        return "use a button, and addEventListener() in a script"
+    return f"add nonce=\"{{{{ csp_nonce() }}}}\", and 'nonce' to {directive}; or move it into a file"
+
+
+# Which policies hold for which template ----------------------------------------------------------------------------
+
+
+def pages_of(state: AppState) -> list[Page]:
+    """Return the templates of an app. One that no view is seen to render gets the policy of the app."""
+    env = state.app.jinja_env
+    names = env.list_templates(extensions=EXTENSIONS)
+    sources = {name: env.loader.get_source(env, name)[:2] for name in names if env.loader is not None}
+    referenced = {name: _referenced(env, source) & set(names) for name, (source, _) in sources.items()}
+    by_template: dict[str, dict[Csp, list[str]]] = {name: {} for name in names}
+    for endpoint, policy in _policies(state):
+        for name in _with_referenced(_named(state.app, endpoint, set(names)), referenced):
+            by_template[name].setdefault(policy, []).append(endpoint)
+    of_app = _policy_of(kept_plan(Target(state, None, "GET")), Target(state, None, "GET"))
+    pages = []
+    for name, (source, file) in sources.items():
+        held = by_template[name] or ({of_app: []} if of_app is not None else {})
+        pages.append(Page(name, file or name, source, tuple((each, tuple(at)) for each, at in held.items())))
+    return pages
+
+
+def _policies(state: AppState) -> Iterator[tuple[str, Csp]]:
+    """Yield the endpoints whose responses have a policy, once each, with it."""
+    seen = set()
+    for rule in state.app.url_map.iter_rules():
+        method = next(iter(sorted((rule.methods or {"GET"}) - {"HEAD", "OPTIONS"})), None)
+        if method is not None and rule.endpoint not in seen:
+            seen.add(rule.endpoint)
+            target = Target(state, rule.endpoint, method)
+            policy = _policy_of(endpoint_plan(state, rule, method), target)
+            if policy is not None:
+                yield rule.endpoint, policy
+
+
+def _policy_of(plan: Plan, target: Target) -> Csp | None:
+    """Return the content security policy in force, enforced or only reported."""
+    for placed in plan.policies:
+        if isinstance(placed.policy, SecureHeaders):
+            return next((policy for _, policy in placed.policy.fields_in(target).policies), None)
+    return None
+
+
+def _referenced(env: Any, source: str) -> set[str]:
+    """Return the templates that one extends, includes or imports by name."""
+    try:
+        return {name for name in meta.find_referenced_templates(env.parse(source)) if name is not None}
+    except TemplateError:
+        return set()
+
+
+def _with_referenced(names: set[str], referenced: dict[str, set[str]]) -> set[str]:
+    found, new = set(), set(names)
+    while new:
+        found |= new
+        new = {each for name in new for each in referenced.get(name, ())} - found
+    return found
+
+
+def _named(app: Flask, endpoint: str, names: set[str]) -> set[str]:
+    """Return the templates that a view names, itself or in the functions that it calls."""
+    view = app.view_functions.get(endpoint)
+    cls = getattr(view, "view_class", None)
+    members = [each for base in cls.__mro__[:-1] for each in vars(base).values()] if cls is not None else []
+    functions = [found.function for root in (view, *members) for found in inside(root, is_view=lambda _: False)]
+    return {name for function in functions for name in _constants(function, DEEPEST) & names} | (
+        {name for each in members if isinstance(each, str) and (name := each) in names}
+    )
+
+
+def _constants(function: Any, depth: int) -> set[str]:
+    """Return the text constants of a function, and of those of its module that it names."""
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType) or depth == 0:
+        return set()
+    found, namespace = set(_texts(code)), getattr(function, "__globals__", {})
+    for name in code.co_names:
+        called = namespace.get(name)
+        if getattr(called, "__module__", None) == function.__module__ and called is not function:
+            found |= _constants(called, depth - 1)
+    return found
+
+
+def _texts(code: CodeType) -> Iterator[str]:
+    for constant in code.co_consts:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, CodeType):
+            yield from _texts(constant)
+        elif isinstance(constant, tuple):
+            yield from (each for each in constant if isinstance(each, str))

@@ -1,0 +1,161 @@
+"""What an HTML page or a Jinja template runs and loads, as far as that is written in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from urllib.parse import urljoin
+
+PAGE = "https://this-site.invalid/"
+"""The URL that stands for the page."""
+_NONCE, _URL, _UNKNOWN = "\ue000", "\ue001", "\ue002"
+"""Stand for expressions of a template: the nonce, a URL of the site, and anything else."""
+
+_JINJA = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{(?P<expression>.*?)\}\}", re.DOTALL)
+_CANDIDATE = re.compile(r"[\s,]*([^\s,]\S*)(?:\s+[^,\s]+)?")
+"""A URL in ``srcset`` and its descriptor: a comma ends one only before a blank."""
+_CODE_TYPES = frozenset({"", "module", "importmap", "speculationrules", "text/javascript", "application/javascript",
+                         "text/ecmascript", "application/ecmascript", "text/babel"})  # fmt: skip
+_LOADS = {
+    ("audio", "src"): "media-src",
+    ("base", "href"): "base-uri",
+    ("body", "background"): "img-src",
+    ("button", "formaction"): "form-action",
+    ("embed", "src"): "object-src",
+    ("form", "action"): "form-action",
+    ("iframe", "src"): "frame-src",
+    ("image", "href"): "img-src",
+    ("img", "src"): "img-src",
+    ("input", "formaction"): "form-action",
+    ("input", "src"): "img-src",
+    ("object", "data"): "object-src",
+    ("script", "src"): "script-src-elem",
+    ("source", "src"): "media-src",
+    ("track", "src"): "media-src",
+    ("video", "poster"): "img-src",
+    ("video", "src"): "media-src",
+}
+_LINKS = {
+    "stylesheet": "style-src-elem",
+    "icon": "img-src",
+    "apple-touch-icon": "img-src",
+    "mask-icon": "img-src",
+    "manifest": "manifest-src",
+    "modulepreload": "script-src-elem",
+}
+_PRELOADS = {"script": "script-src-elem", "style": "style-src-elem", "image": "img-src", "font": "font-src",
+             "fetch": "connect-src", "audio": "media-src", "video": "media-src", "track": "media-src"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One thing that a page runs or loads.
+
+    :ivar directive: the directive that is about it, such as ``script-src-attr``.
+    :ivar kind: its sort, in words, such as ``event handler onclick``.
+    :ivar url: the absolute URL that it loads; empty for what is written into the page.
+    :ivar content: what is written there.
+    :ivar has_nonce: whether it has the nonce of the response.
+    :ivar is_known: whether the template says enough to judge; not if the URL is an expression.
+    """
+
+    line: int
+    directive: str
+    kind: str
+    url: str = ""
+    content: str = ""
+    has_nonce: bool = False
+    is_known: bool = True
+
+    @property
+    def shown(self) -> str:
+        """Return the URL or the first characters of the content, on one line."""
+        text = " ".join((self.url or self.content).split()).replace(_UNKNOWN, "{{…}}").replace(_URL, "{{…}}")
+        return text if len(text) <= 60 else text[:59] + "…"
+
+
+def uses_in(template: str) -> list[Use]:
+    """Return what a page or a template runs and loads, in the order in which it is written."""
+    parser = _PageParser()
+    parser.feed(_JINJA.sub(_blank, template))
+    parser.close()
+    return parser.uses
+
+
+def _blank(match: re.Match[str]) -> str:
+    """Return what stands for a piece of Jinja: as many lines, so that line numbers stay right."""
+    expression = match["expression"]
+    mark = ""
+    if expression is not None:
+        mark = _NONCE if "csp_nonce" in expression else _URL if re.search(r"\burl_for\b", expression) else _UNKNOWN
+    return mark + "\n" * match[0].count("\n")
+
+
+class _PageParser(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.uses: list[Use] = []
+        self._inside: Callable[[str], Use] | None = None
+        self._content = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        line = self.getpos()[0]
+        given: dict[str, str] = {}
+        for name, value in attrs:
+            given.setdefault(name, value or "")  # the first of two counts
+        has_nonce = _NONCE in given.get("nonce", "")
+        for name, value in given.items():
+            if name.startswith("on"):
+                self.uses.append(Use(line, "script-src-attr", f"event handler {name}", content=value))
+            elif name == "style":
+                self.uses.append(Use(line, "style-src-attr", "style attribute", content=value))
+        for directive, kind, url in _loaded(tag, given):
+            self.uses.append(_use_of_url(line, directive, kind, url, has_nonce))
+        if tag == "style":
+            self._inside = lambda content: Use(line, "style-src-elem", "inline style", "", content, has_nonce)
+        elif tag == "script" and "src" not in given and given.get("type", "").lower().split(";")[0] in _CODE_TYPES:
+            self._inside = lambda content: Use(line, "script-src-elem", "inline script", "", content, has_nonce)
+
+    def handle_data(self, data: str) -> None:
+        if self._inside is not None:
+            self._content += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._inside is not None and tag in ("script", "style"):
+            if self._content.strip():
+                self.uses.append(self._inside(self._content))
+            self._inside, self._content = None, ""
+
+
+def _loaded(tag: str, given: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield what an element loads: the directive, the kind, and the URL as it is written."""
+    for name, value in given.items():
+        url = value.strip()
+        if url.lower().startswith("javascript:") and name in ("href", "src", "action", "formaction", "xlink:href"):
+            yield "script-src-elem", f"javascript: URL in <{tag} {name}>", url
+        elif (tag, name.removeprefix("xlink:")) in _LOADS and url:
+            yield _LOADS[tag, name.removeprefix("xlink:")], f"<{tag} {name}>", url
+        elif name in ("srcset", "imagesrcset"):
+            for candidate in _CANDIDATE.findall(value):
+                yield "img-src", f"<{tag} {name}>", candidate.rstrip(",")
+    if tag == "link" and given.get("href", "").strip():
+        for directive in _linked(given):
+            yield directive, f"<link rel={given.get('rel', '')}>", given["href"].strip()
+
+
+def _linked(given: dict[str, str]) -> set[str]:
+    relations = given.get("rel", "").lower().split()
+    found = {_LINKS[each] for each in relations if each in _LINKS}
+    if "preload" in relations and given.get("as", "").lower() in _PRELOADS:
+        found.add(_PRELOADS[given["as"].lower()])
+    return found
+
+
+def _use_of_url(line: int, directive: str, kind: str, url: str, has_nonce: bool) -> Use:
+    if url.lower().startswith("javascript:"):
+        return Use(line, directive, kind, content=url, has_nonce=False)
+    site = re.match(r"[a-z][a-z0-9+.-]*:(//)?[^/]*|//[^/]*|[^/]*", url, re.IGNORECASE)
+    is_known = not url.startswith(_UNKNOWN) and _UNKNOWN not in (site[0] if site and "//" in site[0] else "")
+    return Use(line, directive, kind, urljoin(PAGE, url.replace(_URL, "/")), "", has_nonce, is_known)
