@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from ..support import options as check
 from ..support.header_fields import check_names
 from ..support.options import INHERIT, Inherited, option, or_inherit
+from ..support.orders import false_is_stronger, irrelevant, true_is_stronger
 from . import checks, concern
 from .origins import ANY, Origins, parse_origins
 from .others import OtherHooks, other_is_nearer
@@ -79,9 +80,9 @@ class Cors(DenyingPolicy):
     methods: tuple[str, ...] | Inherited | None = option(INHERIT, or_inherit(check.optional(checks.methods)))
     allow_headers: tuple[HeaderName, ...] | Inherited = option(INHERIT, or_inherit(checks.header_names))
     expose_headers: tuple[str, ...] | Inherited = option(INHERIT, or_inherit(check_names))
-    credentials: bool | Inherited = option(INHERIT, or_inherit(check.flag))
-    max_age: int | Inherited | None = option(INHERIT, or_inherit(check.optional(check.whole_seconds)))
-    reject_unlisted: bool | Inherited = option(INHERIT, or_inherit(check.flag))
+    credentials: bool | Inherited = option(INHERIT, or_inherit(check.flag), false_is_stronger)
+    max_age: int | Inherited | None = option(INHERIT, or_inherit(check.optional(check.whole_seconds)), irrelevant)
+    reject_unlisted: bool | Inherited = option(INHERIT, or_inherit(check.flag), true_is_stronger)
 
     @overload
     def __call__(self, target: TargetT, /) -> TargetT: ...

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -36,6 +37,8 @@ _DECORATORS = frozenset({"flask_cors.decorator", "flask_restx.cors", "flask_rest
 _EXTENSION = "flask_cors.extension"
 """The module whose hooks send the CORS headers of an app or a blueprint."""
 KIND = "cors"
+OUTER = ("app", "path", "blueprint")
+"""The scopes around a view."""
 
 
 # Which is nearer ---------------------------------------------------------------------------------------------------
@@ -48,9 +51,9 @@ def other_is_nearer(target: Target, scope: Scope) -> bool:
         return False
     if any(map(_is_decorated, method_functions(view, target.method))):
         return True
-    if scope.kind not in ("app", "blueprint"):
+    if scope.kind not in OUTER:
         return False
-    return _is_decorated(view) or any(depth > scope.depth for depth in _extension_depths(target))
+    return _is_decorated(view) or any(nearness > _nearness(scope) for nearness in _extensions_around(target))
 
 
 def _is_decorated(function: ViewFunction) -> bool:
@@ -66,13 +69,23 @@ def _module_of(function: object) -> str:
     return str(getattr(function, "__globals__", {}).get("__name__", ""))
 
 
-def _extension_depths(target: Target) -> Iterator[int]:
-    """Yield the depths of the blueprints around the endpoint of `target` that have a Flask-CORS of their own."""
+def _nearness(scope: Scope) -> int:
+    """Return a number for a scope, the larger the nearer it is to the view."""
+    if scope.kind == "blueprint":
+        return _nearness_of_blueprint(scope.name)
+    return {"app": 0, "path": 1}.get(scope.kind, sys.maxsize)
+
+
+def _nearness_of_blueprint(name: str) -> int:
+    return 2 + name.count(".")
+
+
+def _extensions_around(target: Target) -> Iterator[int]:
+    """Yield the nearness of the blueprints around the endpoint of `target` that have a Flask-CORS of their own."""
     parts = (target.endpoint or "").split(".")[:-1]
-    for depth in range(1, len(parts) + 1):
-        hooks = target.app.after_request_funcs.get(".".join(parts[:depth]), ())
-        if any(map(_is_extension, hooks)):
-            yield depth
+    for name in (".".join(parts[: end + 1]) for end in range(len(parts))):
+        if any(map(_is_extension, target.app.after_request_funcs.get(name, ()))):
+            yield _nearness_of_blueprint(name)
 
 
 def _is_extension(hook: object) -> bool:
@@ -117,9 +130,9 @@ class OtherHooks:
     def step(self, engine: Engine, place: Scope) -> Leave:
         """Return the step that writes the headers of ordinary responses.
 
-        :param place: where the policy stands. On an app or a blueprint, it leaves the last word to the view.
+        :param place: where the policy stands. Around a view, it leaves the last word to that.
         """
-        view_decides = place.kind in ("app", "blueprint")
+        view_decides = place.kind in OUTER
 
         def leave(run: Run, response: Response) -> None:
             present = Present(response.headers)
@@ -137,8 +150,8 @@ class OtherHooks:
     def _arrange(self) -> None:
         app = self._app
         for name, hooks in app.after_request_funcs.items():
-            depth = name.count(".") + 1 if name else 0
-            hooks[:] = [_standing_back(hook, _as_it_is, depth) if _is_extension(hook) else hook for hook in hooks]
+            near = _nearness_of_blueprint(name) if name else 0
+            hooks[:] = [_standing_back(hook, _as_it_is, near) if _is_extension(hook) else hook for hook in hooks]
         for method in ("handle_exception", "handle_user_exception"):
             handler = vars(app).get(method, _as_it_is)
             original = inspect.getclosurevars(handler).nonlocals.get("f") if _is_extension(handler) else None
@@ -176,12 +189,12 @@ def _restore(pairs: list[Pair], _run: Run, response: Response) -> None:
     append(response.headers, pairs)
 
 
-def _standing_back(call: Any, instead: Callable[..., Any], depth: int) -> Callable[..., Any]:
-    """Return `call`, in place of which `instead` is called where a `cors` is in force that is as near as `depth`."""
+def _standing_back(call: Any, instead: Callable[..., Any], near: int) -> Callable[..., Any]:
+    """Return `call`, in place of which `instead` is called where a `cors` is in force that is at least as `near`."""
 
     @functools.wraps(call)
     def unless_cors_is_as_near(*args: Any) -> Any:
-        return (instead if _depth_in_force() >= depth else call)(*args)
+        return (instead if _nearness_in_force() >= near else call)(*args)
 
     return unless_cors_is_as_near
 
@@ -190,8 +203,8 @@ def _as_it_is(response: Response) -> Response:
     return response
 
 
-def _depth_in_force() -> int:
-    """Return the depth of the scope whose `cors` is in force for the current request, or -1."""
+def _nearness_in_force() -> int:
+    """Return the nearness of the scope whose `cors` is in force for the current request, or -1."""
     run = current_run()
     placed = getattr(run.plan, "policies", ()) if run is not None else ()
-    return max((each.place.depth for each in placed if each.policy.kind == KIND), default=-1)
+    return max((_nearness(each.place) for each in placed if each.policy.kind == KIND), default=-1)
