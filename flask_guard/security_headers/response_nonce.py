@@ -64,7 +64,7 @@ def offer_nonce(run: Run) -> None:
 
 
 class Templates:
-    """Offers ``csp_nonce()`` to the templates of an app. A resource of its state."""
+    """Offers ``csp_nonce()`` to the templates of an app, whatever its policies. A resource of its state."""
 
     def __init__(self, state: AppState) -> None:
         self._app = state.app

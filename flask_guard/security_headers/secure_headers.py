@@ -227,9 +227,7 @@ class SecureHeaders(DenyingPolicy):
     def check_app(self, state: AppState) -> None:
         if self.session_cookie is not None:
             protect_session_cookie(state.app, self.session_cookie)
-        policies = (self.csp, self.csp_report_only, PRESETS[self.preset or "strict"]["csp"])
-        if any(isinstance(each, Csp) and each.uses_nonce for each in policies):
-            state.resource(Templates)
+        state.resource(Templates)
 
     def fields_in(self, target: Target) -> Fields:
         """Return the header fields in force for `target`.
