@@ -138,7 +138,10 @@ def run_of(request: Request) -> Run | None:
 
 def current_run() -> Run | None:
     """Return the run of the current request, or None outside a guarded request."""
-    return run_of(this_request._get_current_object()) if request else None
+    try:
+        return run_of(this_request._get_current_object())
+    except RuntimeError:
+        return None
 
 
 __all__ = ["Enter", "Leave", "Run", "Slot", "Steps", "Teardown", "current_run", "run_of", "this_request"]

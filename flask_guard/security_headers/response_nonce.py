@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import secrets
+from os import urandom
 from typing import TYPE_CHECKING, Any
 
 from flask import g, has_app_context
-from werkzeug.local import LocalProxy
 
 from ..core.request_run import Slot, current_run
 from ..support.text import printable
@@ -30,44 +29,51 @@ def csp_nonce() -> str:
     no-store``. Where no policy with a nonce is in force, it is an empty string, and the log says so once.
     """
     run = current_run()
-    if run is not None:
-        return nonce_of(run)
-    made = g.get("csp_nonce", "") if has_app_context() else ""
-    return made if type(made) is str else ""  # a stream asks when its request has ended
+    if run is None:
+        return vars(g).get("csp_nonce", "") if has_app_context() else ""  # a stream asks when its request has ended
+    return run.kept.get(NONCE) or make_nonce(run)
 
 
-def nonce_of(run: Run) -> str:
-    """Return the nonce of a request's response, made at the first call."""
-    made = NONCE.get(run)
-    if made is None:
-        if run.entered and run.plan.names and run.state.once(f"csp_nonce at {run.request.endpoint}"):
-            log.warning(
-                "csp_nonce() was called for endpoint %s, where no policy has a nonce, so the script that carries it may"
-                " be blocked: write secure_headers(csp={'script-src': [\"'self'\", nonce]})",
-                printable(str(run.request.endpoint)),
-            )
+def make_nonce(run: Run) -> str:
+    """Make the nonce of a request's response, which has none yet."""
+    if NONCE not in run.kept:
+        _say_that_none_is_offered(run)
         return ""
-    if not made:
-        made = secrets.token_urlsafe(BYTES)
-        NONCE.put(run, made)
-        g.csp_nonce = made
+    made = run.kept[NONCE] = urandom(BYTES).hex()
     return made
 
 
-_lazy: Any = LocalProxy(csp_nonce)
+def _say_that_none_is_offered(run: Run) -> None:
+    if run.entered and run.plan.names and run.state.once(f"csp_nonce at {run.request.endpoint}"):
+        log.warning(
+            "csp_nonce() was called for endpoint %s, where no policy has a nonce, so the script that carries it may be"
+            " blocked: write secure_headers(csp={'script-src': [\"'self'\", nonce]})",
+            printable(str(run.request.endpoint)),
+        )
 
 
 def offer_nonce(run: Run) -> None:
-    """Let this response have a nonce: ``csp_nonce()``, or ``g.csp_nonce``."""
+    """Let this response have a nonce."""
     NONCE.put(run, "")
-    g.csp_nonce = _lazy
+
+
+class _LazyNonce:
+    """The attribute ``g.csp_nonce``, until something sets another."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return csp_nonce() if instance is not None else self
 
 
 class Templates:
-    """Offers ``csp_nonce()`` to the templates of an app, whatever its policies. A resource of its state."""
+    """Offers ``csp_nonce()`` and ``g.csp_nonce`` to the templates of an app, whatever its policies.
+
+    A resource of the app's state.
+    """
 
     def __init__(self, state: AppState) -> None:
         self._app = state.app
+        made: Any = type("Globals", (state.app.app_ctx_globals_class,), {"csp_nonce": _LazyNonce()})
+        state.app.app_ctx_globals_class = made
         state.at_start.append(self._offer)
 
     def _offer(self) -> None:

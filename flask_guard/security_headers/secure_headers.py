@@ -265,9 +265,9 @@ def _before_the_view(redirects: bool, offers: bool) -> Enter | None:
 
     def enter(run: Run) -> ResponseReturnValue | None:
         offer_nonce(run)
-        return redirect_to_https(run) if redirects else None
+        return redirect_to_https(run)
 
-    return enter
+    return enter if redirects else offer_nonce
 
 
 secure_headers: SecureHeaders = SecureHeaders()

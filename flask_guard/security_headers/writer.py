@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from flask import g
+
 from ..support.header_fields import Pair, append, drop, field_names
 from .csp import Csp, insecure, nonce, without_nonce
 from .https import say_why_hsts_is_missing
 from .presets import NAMES
-from .response_nonce import NONCE, nonce_of
+from .response_nonce import NONCE, make_nonce
 
 if TYPE_CHECKING:
+    from werkzeug.datastructures import Headers
+
     from ..core.request_run import Leave, Run
     from ..typing import Response
 
@@ -43,58 +47,85 @@ class Fields:
         """Return the step that writes the fields, the quickest that does what they need."""
         write = self._plain_writer()
         if self.uses_nonce:
-            write = self._with_nonce(write)
+            write = self._writer_with_nonce(write)
         return write if self.stores_identified else _keeping_identified(write)
-
-    def pairs(self, *, https: bool) -> list[Pair]:
-        """Return the fields of a response without a nonce."""
-        policies = [(name, without_nonce(policy if https else insecure(policy))) for name, policy in self.policies]
-        hsts = [(NAMES["hsts"], self.hsts)] if https and self.hsts is not None else []
-        return [*((name, str(policy)) for name, policy in policies), *hsts, *self.fixed]
 
     def _plain_writer(self) -> Leave:
         """Return the step that writes them without a nonce. A header that the response has already wins."""
-        secure, plain = self.pairs(https=True), self.pairs(https=False)
-        removed, promises_https = self.removed, self.hsts is not None
-        touched = frozenset(name.lower() for name, _ in secure) | removed
+        secure, plain = (
+            [*((name, str(without_nonce(policy))) for name, policy in self._policies(https)), *self._others(https)]
+            for https in (True, False)
+        )
+        promises_https, touched = self.hsts is not None, self._touched(secure)
 
         def write(run: Run, response: Response) -> None:
-            headers = response.headers
             pairs = secure
             if run.request.scheme != "https":
                 pairs = plain
                 if promises_https and "HTTP_X_FORWARDED_PROTO" in run.request.environ:
                     say_why_hsts_is_missing(run)
-            present = field_names(headers)
+            present = field_names(response.headers)
             if not present.isdisjoint(touched):
-                if not present.isdisjoint(removed):
-                    drop(headers, removed)
-                pairs = [pair for pair in pairs if pair[0].lower() not in present]
-            append(headers, pairs)
+                pairs = self._missing(response.headers, pairs, present)
+            append(response.headers, pairs)
 
         return write
 
-    def _with_nonce(self, write: Leave) -> Leave:
-        """Return the step that writes them with a nonce, where one was asked for."""
-        secure = [(name, str(policy).split(nonce)) for name, policy in self.policies]
-        plain = [(name, str(insecure(policy)).split(nonce)) for name, policy in self.policies]
+    def _writer_with_nonce(self, write: Leave) -> Leave:
+        """Return the step that writes them with a nonce where one was asked for, and else does what `write` does.
+
+        A response with a nonce is not stored, whatever it says itself.
+        """
+        secure, plain = (
+            (
+                [(name, str(policy).split(nonce)) for name, policy in self._policies(https)],
+                [NO_STORE, *(pair for pair in self._others(https) if pair[0] != NO_STORE[0])],
+            )
+            for https in (True, False)
+        )
+        touched = self._touched([*((name, "") for name, _ in self.policies), *secure[1]])
 
         def write_with_nonce(run: Run, response: Response) -> None:
             made = NONCE.get(run)
-            if made == "" and response.is_streamed and not response.direct_passthrough:
-                made = nonce_of(run)  # the body may ask for it once the headers have been sent
-            if made:
-                headers, word = response.headers, f"'nonce-{made}'"
-                present = field_names(headers)
-                split = secure if run.request.scheme == "https" else plain
-                pairs = [(name, word.join(parts)) for name, parts in split]
-                append(headers, [pair for pair in pairs if pair[0].lower() not in present])
-                if "cache-control" in present:
-                    drop(headers, ("cache-control",))
-                append(headers, (NO_STORE,))
-            write(run, response)
+            if made == "" and type(response.response) is not list and _may_ask_later(response):
+                made = g.csp_nonce = make_nonce(run)
+            if not made:
+                write(run, response)
+                return
+            policies, others = secure if run.request.scheme == "https" else plain
+            word = f"'nonce-{made}'"
+            pairs = [(name, word.join(parts)) for name, parts in policies]
+            present = field_names(response.headers)
+            if not present.isdisjoint(touched):
+                drop(response.headers, ("cache-control",))
+                present.discard("cache-control")
+                pairs = self._missing(response.headers, [*pairs, *others], present)
+                others = []
+            append(response.headers, pairs)
+            append(response.headers, others)
 
         return write_with_nonce
+
+    def _touched(self, pairs: list[Pair]) -> frozenset[str]:
+        """Return the names of headers that a response may have for which there is something to do."""
+        return frozenset(name.lower() for name, _ in pairs) | self.removed
+
+    def _missing(self, headers: Headers, pairs: list[Pair], present: set[str]) -> list[Pair]:
+        """Remove what is to be removed; return those of `pairs` that are not present."""
+        if not present.isdisjoint(self.removed):
+            drop(headers, self.removed)
+        return [pair for pair in pairs if pair[0].lower() not in present]
+
+    def _policies(self, https: bool) -> list[tuple[str, Csp]]:
+        return [(name, policy if https else insecure(policy)) for name, policy in self.policies]
+
+    def _others(self, https: bool) -> list[Pair]:
+        return [*([(NAMES["hsts"], self.hsts)] if https and self.hsts is not None else []), *self.fixed]
+
+
+def _may_ask_later(response: Response) -> bool:
+    """Return whether the body may ask for the nonce once the headers have been sent; a file does not."""
+    return response.is_streamed and not response.direct_passthrough
 
 
 def _keeping_identified(write: Leave) -> Leave:

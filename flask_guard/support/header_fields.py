@@ -93,4 +93,14 @@ def check_names(value: object, what: str) -> tuple[str, ...]:
     return found
 
 
-__all__ = ["Pair", "add_vary", "append", "check_names", "check_value", "drop", "field_names", "pairs_of", "put"]
+__all__ = [
+    "Pair",
+    "add_vary",
+    "append",
+    "check_names",
+    "check_value",
+    "drop",
+    "field_names",
+    "pairs_of",
+    "put",
+]

@@ -88,6 +88,7 @@ class Certificate:
 
     context: ssl.SSLContext
     fingerprint: str
+    file: Path
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +117,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return Certificate(context, base64.b64encode(hashlib.sha256(public).digest()).decode())
+    return Certificate(context, base64.b64encode(hashlib.sha256(public).digest()).decode(), folder / "cert.pem")
 
 
 @contextmanager

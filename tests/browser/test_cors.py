@@ -48,7 +48,8 @@ class Api:
         app.add_url_rule("/write", "write", lambda: jsonify(request.get_json()), methods=["PUT"])
         fresh = cors(origins=listed, max_age=0)(lambda: "fresh")
         app.add_url_rule("/fresh", "fresh", fresh, methods=["PUT"])
-        app.add_url_rule("/orders/", "orders", lambda: "orders", methods=["GET", "PUT"])
+        orders = cors(origins=listed, credentials=True)(lambda: "orders")
+        app.add_url_rule("/orders/", "orders", orders, methods=["GET", "PUT"])
         app.add_url_rule(
             "/strict", "strict", cors(origins=listed, reject_unlisted=True)(lambda: "done"), methods=["POST"]
         )
@@ -190,8 +191,9 @@ def test_preflighted_request_gets_through(listed: Tab, at: Server) -> None:
         ("/read", {"method": "PUT"}),
         ("/mixed", {"method": "PUT"}),
         ("/none", {"headers": {"X-API-Key": "k"}}),
+        ("/foreign", {"headers": {"X-API-Key": "k"}}),
     ],
-    ids=["header", "method", "method of another view", "view that is exempt", "path that is exempt"],
+    ids=["header", "method", "method of another view", "view that is exempt", "path that is exempt", "other package"],
 )
 def test_request_that_its_preflight_does_not_allow_is_never_sent(
     listed: Tab, api: Api, at: Server, path: str, options: dict[str, Any]
@@ -243,7 +245,7 @@ def test_page_can_read_the_status_and_the_body_of_errors(listed: Tab, at: Server
 @pytest.mark.parametrize("path", ["/orders", "//orders/", "/orders?page=2"])
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_redirect_is_followed(listed: Tab, at: Server, path: str, method: str) -> None:
-    answer = listed.fetch(url(at, path), method=method, headers=JSON)
+    answer = listed.fetch(url(at, path), method=method, headers=JSON, credentials="include")
 
     assert answer is not None
     assert (answer["status"], answer["text"]) == (200, "orders")
