@@ -48,7 +48,7 @@ class Present:
 
     def __init__(self, headers: Headers) -> None:
         self.own: dict[str, Pair] = {}
-        self.varies = False
+        self.varies: bool = False
         for pair in pairs_of(headers):
             name = pair[0].lower()
             if name == "vary":
@@ -82,7 +82,7 @@ class Engine:
         self._is_open = options.origins is ANY
         self._any_header = "*" in allow_headers
         self._named_headers = {name.lower() for name in allow_headers if isinstance(name, str) and name != "*"}
-        self._header_patterns = [each for each in allow_headers if isinstance(each, re.Pattern)]
+        self._header_patterns: list[re.Pattern[str]] = [each for each in allow_headers if isinstance(each, re.Pattern)]
         self._expose = ("*",) if "*" in options.expose_headers else (*options.expose_headers, *exposes)
         self._options = {
             **flask_cors.DEFAULT_OPTIONS,

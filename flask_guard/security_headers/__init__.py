@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ..support.lazy import importing
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["csp_nonce", "csp_reports", "nonce", "strict_dynamic"]
 
-__getattr__ = importing(
+__getattr__: Callable[[str], Any] = importing(
     __name__,
     {"csp": ("nonce", "strict_dynamic"), "response_nonce": ("csp_nonce",), "report_collector": ("csp_reports",)},
 )

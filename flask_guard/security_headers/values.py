@@ -223,13 +223,6 @@ def reporting_endpoints(value: object, what: str) -> str:
     return text
 
 
-def _may_be_reported_to(url: str) -> bool:
-    parts = urlsplit(url)
-    if not parts.scheme:
-        return parts.path.startswith("/")
-    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
-
-
 def endpoint_names(value: str | None) -> list[str]:
     """Return the names in a checked ``Reporting-Endpoints``."""
     return [name for name, _ in _ENDPOINT.findall(value or "")]

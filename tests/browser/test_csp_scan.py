@@ -57,27 +57,34 @@ Blocked = tuple[set[tuple[str, str]], Counter[str], set[int]]
 """What is blocked: directives with hosts or schemes, directives with how often for inline code, lines of elements."""
 
 
-def blocked_by_chromium(tab: Tab, server: Server, *, submits: bool) -> Blocked:
+TRY_EVERYTHING = """async ([submits, expected]) => {
+    const until = Date.now() + 10_000, pause = () => new Promise(resolve => setTimeout(resolve, 50));
+    const blocked = async (directive, count) => {
+        const among = () => window.violations.filter(each => !directive || each[0] === directive);
+        while (among().length < count && Date.now() < until) await pause();
+    };
+    document.querySelectorAll('template').forEach(each => document.body.append(each.content.cloneNode(true)));
+    document.querySelectorAll('noscript').forEach(each => each.insertAdjacentHTML('afterend', each.innerText));
+    document.querySelector('a.script')?.click();
+    for (const [index, form] of document.querySelectorAll(submits ? 'form' : 'form.pay').entries()) {
+        form.submit();  // which the next one would stop
+        await blocked('form-action', index + 1);
+    }
+    await blocked('', expected);
+    await pause();
+}"""
+
+
+def blocked_by_chromium(tab: Tab, server: Server, *, submits: bool, expected: int) -> Blocked:
     """Return what Chromium blocks once everything on the page was tried.
 
     :param submits: whether to submit the form that posts to the site itself: if that is allowed, the page is left.
+    :param expected: how many violations to wait for, a while.
     """
     tab.before_scripts(WATCH)
     tab.goto(server.url("/", "shop.test"))
     tab.load_manifest()
-    tab.evaluate(
-        """async submits => {
-            document.querySelectorAll('template').forEach(each => document.body.append(each.content.cloneNode(true)));
-            document.querySelectorAll('noscript').forEach(each => each.insertAdjacentHTML('afterend', each.innerText));
-            for (const form of document.querySelectorAll(submits ? 'form' : 'form.pay')) {
-                form.submit();
-                await new Promise(resolve => setTimeout(resolve, 100));
-            }
-            document.querySelector('a.script')?.click();
-            await new Promise(resolve => setTimeout(resolve, 100));
-        }""",
-        submits,
-    )
+    tab.evaluate(TRY_EVERYTHING, [submits, expected])
     violations = tab.evaluate("window.violations")
     loaded = {
         (directive, _site(uri, server.origin("shop.test"))) for directive, uri, _ in violations if uri != "inline"
@@ -113,7 +120,10 @@ def test_scan_says_what_chromium_blocks(tab: Tab, serve: Serve, page: str, polic
     (loaded, inline, lines), perhaps = found_by_scan(app, page)
 
     loaded_there, inline_there, lines_there = blocked_by_chromium(
-        tab, serve(app, tls=True), submits=("form-action", "self") in loaded
+        tab,
+        serve(app, tls=True),
+        submits=("form-action", "self") in loaded,
+        expected=len(loaded) + inline.total(),
     )
 
     assert loaded <= loaded_there <= loaded | perhaps

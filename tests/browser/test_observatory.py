@@ -22,7 +22,9 @@ SCRIPT = Path(__file__).parent / "observatory.mjs"
 HIGH, MEDIUM = 10, 30
 """Severities of csp_evaluator: the lower, the worse."""
 
-pytestmark = pytest.mark.skipif(not MODULES, reason="FLASK_GUARD_NODE_MODULES is not set")
+pytestmark = pytest.mark.skipif(
+    not MODULES, reason="FLASK_GUARD_NODE_MODULES does not say where @mdn/mdn-http-observatory and csp_evaluator are"
+)
 
 
 def site(preset: Any) -> Flask:
