@@ -36,11 +36,11 @@ class AppState:
 
     It exists from the first policy or Guard that meets the app. ``guard`` is None until a Guard is installed.
 
-    :ivar at_start: called before the first request.
+    :ivar at_start: called once before the first request is served, and before the plans are made.
     :ivar unknown_kinds: what ``GUARD_MODES`` names that is not a built-in kind of policy.
     :ivar credentials: the header fields (in lower case) and query parameters from which the policies of any plan read
         credentials. Complete once the app serves.
-    :ivar at_start: called once before the first request is served, when everything is registered.
+    :ivar once_planned: called once before the first request is served, when the plans are made.
     :ivar answer_options: each tells whether a decorator around a view answers OPTIONS in its place.
     :ivar error: why the app serves nothing: a mistake that was found before the first request.
     """
@@ -50,7 +50,7 @@ class AppState:
     config: GuardConfig = field(default_factory=GuardConfig)
     at_start: tuple[Callable[[AppState], None], ...] = ()
     unknown_kinds: frozenset[str] = frozenset()
-    at_start: list[Callable[[], None]] = field(default_factory=list)
+    once_planned: list[Callable[[], None]] = field(default_factory=list)
     answer_options: tuple[Callable[[AppState, ViewFunction], bool], ...] = ()
     serving: bool = False
     error: ConfigError | None = None

@@ -73,8 +73,8 @@ def start_serving(state: AppState) -> None:
             check_app(state)
             _make_plans(state)
             _report_rules_on_both_sides(state)
-            for start in state.at_start:
-                start()
+            for act in state.once_planned:
+                act()
             _look_for_unreached_marks(state)
         except ConfigError as error:
             state.error = error

@@ -125,7 +125,7 @@ class OtherHooks:
     def __init__(self, state: AppState) -> None:
         self._app = state.app
         self._some_follow = False
-        state.at_start.append(self._arrange)
+        state.once_planned.append(self._arrange)
 
     def step(self, engine: Engine, place: Scope) -> Leave:
         """Return the step that writes the headers of ordinary responses.

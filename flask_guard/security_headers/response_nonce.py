@@ -74,7 +74,7 @@ class Templates:
         self._app = state.app
         made: Any = type("Globals", (state.app.app_ctx_globals_class,), {"csp_nonce": _LazyNonce()})
         state.app.app_ctx_globals_class = made
-        state.at_start.append(self._offer)
+        state.once_planned.append(self._offer)
 
     def _offer(self) -> None:
         self._app.jinja_env.globals["csp_nonce"] = csp_nonce
