@@ -9,7 +9,7 @@ from datetime import datetime, time, timedelta, timezone
 from typing import Any
 
 from ..errors import ConfigError
-from ..rate_limits.storage import parse_rates
+from ..rate_limits.rates import parse_rates
 from ..support.addresses import networks
 from ..support.durations import parse_span, units
 from .model import ApiKey, KeyStore, scope_tokens, timestamp

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import ConfigError, GuardError
-from ..rate_limits.storage import parse_rates
+from ..rate_limits.rates import parse_rates
 from ..support.addresses import Network, lies_in, networks
 
 Timestamp: TypeAlias = "datetime | date | str | float | None"

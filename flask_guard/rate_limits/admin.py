@@ -1,4 +1,4 @@
-"""What tools that administer limits need: what is held for a client, as plain values, and how to forget it."""
+"""The facts for tools that administer limits: what is held for a client, as plain values, and how to forget it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
-from urllib.parse import unquote
 
 from ..errors import ConfigError
 from ..support.addresses import client_network
 from ..support.text import without_credentials
+from .charge import kind_of
 from .identity import short
-from .storage import Backend, Charge, Counter, StoreDown
-from .storage.algorithms import BANS, LEASES
-from .storage.budgets import ALGORITHMS, Budget, Held
+from .storage import Backend, Budget, Charge, Counter, Held, StoreDown
+from .storage.algorithms import BANS
+from .storage.budgets import ALGORITHMS
 from .storage.counter import StrategyCounter
 
 LOOKED_AT_ONCE = 100
 """Budgets that one call asks for: a store serves nobody else meanwhile."""
-
-_MARKS = ("key:", "principal:", "by:")
-"""What the parts of a client's identity that are no address begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +29,7 @@ class Holding:
     :ivar identity: the client, as the store has it.
     :ivar scope: the name of the budget: of one endpoint (``view:orders``), shared (``shared:search``), or a ban's.
     :ivar remaining: what is left of the budget.
-    :ivar wait: the seconds until more is available; of a ban, until it ends.
+    :ivar wait: the seconds until more is available; of a ban, until the ban ends.
     """
 
     budget: Budget
@@ -44,13 +41,12 @@ class Holding:
     @property
     def kind(self) -> str:
         """Return the kind of policy that this is held for."""
-        algorithm = self.budget.algorithm
-        return "ban" if algorithm is BANS else "limit.concurrent" if algorithm is LEASES else "limit"
+        return kind_of(self.budget)
 
     def describe(self) -> dict[str, Any]:
         """Return it as values that JSON can hold.
 
-        ``seconds`` is the window, the lease or how long a ban lasts; ``available_in`` the seconds until there is more
+        ``seconds`` is the window, the lease or the duration of a ban; ``available_in`` the seconds until there is more
         than ``remaining``, or until a ban ends: None for places, which are free as soon as a response has been sent.
         """
         budget = self.budget
@@ -86,14 +82,14 @@ def holdings(
     unit: str | None = None,
     most: int | None = None,
 ) -> list[Holding]:
-    """Return what is held for a client, or for all, as the store has it now. It walks through all that is stored.
+    """Return what is held for a client, or for all, as the store has it now. This walks through all that is stored.
 
-    :param client: what people call the client: see :func:`identities_of`.
+    :param client: the client, as people name it: see :func:`identities_of`.
     :param scopes: only these; see :func:`is_in_scope`.
     :param unit: only this sort, such as ``ban``.
     :param most: how many to return at most, in no particular choice.
-    :raises ConfigError: if the storage cannot tell.
-    :raises StoreDown: if it cannot be asked.
+    :raises ConfigError: if the storage cannot list what it holds.
+    :raises StoreDown: if the store is unreachable.
     """
     wanted = identities_of(client) if client is not None else frozenset[str]()
     names = frozenset(scopes)
@@ -114,34 +110,34 @@ def holdings(
 def forget(backend: Backend, held: Iterable[Holding]) -> None:
     """Forget what is held: the clients have the whole of these budgets again, and are no longer banned.
 
-    :raises StoreDown: if the store cannot be asked. Some may have been forgotten then.
+    :raises StoreDown: if the store is unreachable. Some may have been forgotten then.
     """
     with _asking(backend) as store:
         for each in held:
-            store.clear(each.budget, each.identity)
+            store.forget(each.budget, each.identity)
 
 
 def lift(backend: Backend, bans: Iterable[Holding]) -> None:
     """Lift bans, and forget what led to them: else the next refusal would be one too many again.
 
-    :raises StoreDown: if the store cannot be asked. Some may have been lifted then.
+    :raises StoreDown: if the store is unreachable. Some may have been lifted then.
     """
     banned = {(each.identity, each.scope) for each in bans}
     if banned:
         with _asking(backend) as store:
             found = [each for each in store.find() if (each[1], _scope(backend, each[0])) in banned]
             for budget, identity in sorted(found, key=lambda each: each[0].algorithm is BANS):  # the ban itself last
-                store.clear(budget, identity)
+                store.forget(budget, identity)
 
 
-# Who and what is meant --------------------------------------------------------------------------------------------
+# Clients and scopes --------------------------------------------------------------------------------------------
 
 
 def identities_of(client: str) -> frozenset[str]:
-    """Return what a client may be called in a store.
+    """Return the identities that a client may have in a store.
 
-    :param client: an address, the id of an API key or of a principal, what a callable of the app's returned, or what
-        :class:`Holding` says.
+    :param client: an address, the id of an API key or of a principal, what a callable of the app's returned, or the
+        identity of a :class:`Holding`.
     """
     text = short(client)
     return frozenset(
@@ -166,21 +162,19 @@ def is_in_scope(scope: str, names: frozenset[str]) -> bool:
 @contextlib.contextmanager
 def _asking(backend: Backend) -> Iterator[Counter]:
     """Give what counts in the store itself, whose errors are a StoreDown that shows no password."""
-    known = backend.storage.base_exceptions
-    errors: tuple[type[Exception], ...] = (*known, OSError) if isinstance(known, tuple) else (known, OSError)
     try:
         yield _store(backend)
-    except errors as error:
+    except backend.errors as error:
         raise StoreDown(f"{type(error).__name__}: {without_credentials(str(error))}") from error
 
 
 def _store(backend: Backend) -> Counter:
-    """Return what counts in the store itself: what this process counts while the store is down is no answer here.
+    """Return what counts in the store itself, without what this process counts while the store is down.
 
     :raises ConfigError: if the storage cannot list what it holds.
     """
     if isinstance(backend.store, StrategyCounter):
-        raise ConfigError("this storage cannot list what it holds; SQLite and Redis can: set RATELIMIT_STORAGE_URI")
+        backend.store.find()
     return backend.store
 
 
@@ -197,8 +191,8 @@ def _look(backend: Backend, store: Counter, held: Sequence[Held]) -> list[Holdin
 
 def _scope(backend: Backend, budget: Budget) -> str | None:
     """Return the scope of a budget as this app calls it; None if it is of an app with another key prefix."""
-    scope, prefix = unquote(budget.scope), backend.key_prefix
-    return scope.removeprefix(prefix) if scope.startswith(prefix) else None
+    prefix = backend.key_prefix
+    return budget.scope.removeprefix(prefix) if budget.scope.startswith(prefix) else None
 
 
 def _order(held: Holding) -> tuple[str, str, bool, int, int]:

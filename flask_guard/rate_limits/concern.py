@@ -1,4 +1,4 @@
-"""What rate limits declare: their config keys, and the checks of ``RATELIMIT_*``."""
+"""The declarations of rate limits: their config keys, and the checks of ``RATELIMIT_*``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..core.config import Setting
 from ..support.options import one_of
 
 OnStoreError: TypeAlias = Literal["local", "allow", "deny"]
-"""What becomes of requests while the store is unreachable: counted in this process, let through, or denied."""
+"""The fate of requests while the store is unreachable: counted in this process, let through, or denied."""
 
 ON_STORE_ERROR: Setting[OnStoreError] = Setting("GUARD_ON_STORE_ERROR", "local", one_of("local", "allow", "deny"))
-"""The same for limits that do not say it themselves."""
+"""The same for limits without an ``on_store_error`` of their own."""
 
 FIELDS: Setting[str] = Setting("GUARD_RATELIMIT_HEADERS", "draft", one_of("draft", "legacy", "both"))
 """The response fields: ``"draft"`` (``RateLimit``), ``"legacy"`` (``X-RateLimit-Limit`` and so on) or ``"both"``."""
@@ -23,7 +23,7 @@ def _check(state: AppState) -> None:
     from .fields import check_field_names
     from .storage import check_storage
 
-    check_storage(state.app)
+    check_storage(state)
     check_field_names(state)
 
 

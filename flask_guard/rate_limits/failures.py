@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from limits import RateLimitItem
 
 from ..core.denials import LimitExceeded
+from .rates import Rates, parse_rates
 from .storage.backend import Backend
-from .storage.budgets import Budget, parse_rates, rate_budget
+from .storage.budgets import Budget, rate_budget
 from .storage.counter import lacking_room
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
 
 
-def failure_limit(rates: str, what: str) -> str:
+def failure_limit(rates: str, what: str) -> Rates:
     """Check for the rates of ``failures=…``."""
-    parse_rates(rates, what)
-    return rates
+    return parse_rates(rates, what)
 
 
 class FailureLimit:
@@ -39,7 +39,7 @@ class FailureLimit:
         self._policy = policy
         self._credentials = credentials
         self._limited = rates is not None and self._backend.enabled
-        items = dict.fromkeys(parse_rates(rates, "failures=…")) if rates is not None and self._limited else ()
+        items = dict.fromkeys(parse_rates(rates, "failures=…").items) if rates is not None and self._limited else ()
         self._budgets = [[self._budget(item, name, times) for item in items] for name, times in budgets.items()]
 
     def _budget(self, item: RateLimitItem, name: str, times: int) -> Budget:

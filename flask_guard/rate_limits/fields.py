@@ -1,6 +1,6 @@
 """The response fields of limits: draft-ietf-httpapi-ratelimit-headers-11, and the older ``X-RateLimit-*``.
 
-The former is a draft: all that knows its syntax is here and in :attr:`flask_guard.rate_limits.storage.Budget.field`.
+The former is a draft: its syntax is known here and in :attr:`flask_guard.rate_limits.storage.Budget.policy_item` only.
 """
 
 from __future__ import annotations
@@ -88,14 +88,14 @@ def _legacy_names(state: AppState) -> tuple[str, ...]:
 
 def _draft(standings: list[Standing]) -> tuple[Pair, Pair]:
     return (
-        ("RateLimit-Policy", ", ".join([f"{each.budget.field}{_partition(each)}" for each in standings])),
+        ("RateLimit-Policy", ", ".join([f"{each.budget.policy_item}{_partition(each)}" for each in standings])),
         ("RateLimit", ", ".join([_item(each) for each in standings])),
     )
 
 
 def _item(standing: Standing) -> str:
     budget, remaining, wait, _, _ = standing
-    when = f";t={wait}" if budget.item is not None else ""  # nobody knows when one of those at work will be done
+    when = f";t={wait}" if budget.item is not None else ""  # of places, the end is unknown
     return f'"{budget.name}";r={remaining}{when}{_partition(standing)}'
 
 

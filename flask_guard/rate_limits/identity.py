@@ -1,11 +1,11 @@
-"""Who is counted: from a request to the client's identity."""
+"""The identity of a client: the text that a request is counted by."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from werkzeug.exceptions import HTTPException
 
@@ -22,13 +22,16 @@ log: logging.Logger = logging.getLogger("flask_guard")
 ByOne: TypeAlias = "Literal['address', 'api_key', 'principal'] | Callable[..., object]"
 By: TypeAlias = "ByOne | tuple[ByOne, ...]"
 
+Identify: TypeAlias = "Callable[[Run], str]"
+"""Returns the identity of the client of a request: never an empty one, as the address stands in for what is missing."""
+
 NAMES = ("address", "api_key", "principal")
 LONGEST_IDENTITY = 128
 """Characters of a client's identity beyond which its hash is stored instead."""
 
 
-def check_by(by: object, what: str) -> None:
-    """Raise ConfigError unless `by` says who is counted."""
+def check_by(by: Any, what: str) -> By:
+    """Check for the ways to identify a client."""
     several = by if isinstance(by, tuple) else (by,)
     for each in several:
         if not callable(each) and each not in NAMES:
@@ -37,15 +40,17 @@ def check_by(by: object, what: str) -> None:
             takes_request(each, what)
     if not several or len(set(several)) < len(several):
         raise ConfigError(f"{what} must name each part once, not {by!r}")
+    checked: By = by
+    return checked
 
 
 def phase_of(by: By) -> Phase:
-    """Return when it is known who a client is."""
+    """Return the phase in which the client is known."""
     return Phase.LIMIT if by in ("address", ("address",)) else Phase.QUOTA
 
 
-def identifier(by: By, what: str) -> Callable[[Run], str]:
-    """Return what identifies the client of a request. It never returns nothing: who cannot be told has an address."""
+def identifier(by: By, what: str) -> Identify:
+    """Return the function that identifies the client of a request."""
     if isinstance(by, tuple):
         parts = [identifier(each, what) for each in by]
         return lambda run: "+".join([identify(run) for identify in parts])
@@ -55,7 +60,7 @@ def identifier(by: By, what: str) -> Callable[[Run], str]:
 
 
 def address_of(run: Run) -> str:
-    """Return what stands for the client's address."""
+    """Return the identity of a client by its address."""
     return client_network(run.request.remote_addr)
 
 
@@ -69,12 +74,12 @@ def _principal(run: Run) -> str:
     return f"principal:{short(name)}" if name else address_of(run)
 
 
-def _by_callable(by: Callable[..., object], what: str) -> Callable[[Run], str]:
-    who = takes_request(by, what)
+def _by_callable(by: Callable[..., object], what: str) -> Identify:
+    call = takes_request(by, what)
 
     def identity(run: Run) -> str:
         try:
-            value = who(run.request)
+            value = call(run.request)
             name = "" if value is None else str(value)
         except HTTPException:
             raise

@@ -12,24 +12,26 @@ from ..core.app_state import AppState
 from ..core.config import ENABLED
 from ..core.denials import Denied
 from ..core.flask_versions import current_flask
+from ..core.policy import Target
 from ..core.report_mode import note_denial, note_report
 from ..core.request_run import Run, Slot, current_run
 from ..errors import NotGuarded
 from ..typing import Response
-from .charge import Lease, leases_of, release, take_leases, take_or_deny, unavailable
+from .charge import take_or_deny, unavailable, whole_cost
 from .fields import STANDINGS, field_writer
-from .limit_meter import whole_cost
-from .metered import Meter
+from .leases import Lease, leases_of, release, take_leases
 from .storage import Backend, Charge, Standing, StoreDown
 
 if TYPE_CHECKING:
-    from .concurrent import ConcurrencyLimit
-    from .limit import Limit
+    from .metered import Meter, Metered
 
 MOST_KEPT = 1000
 """Policies made inside views that are kept compiled."""
+
 _WRITES: Slot[bool] = Slot("limit.in_view")
 """Whether the response will be given the fields."""
+_BLOCKS: Slot[dict[object, list[list[Lease]]]] = Slot("limit.blocks")
+"""The places that ``with`` blocks hold, by policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class LimitStatus:
     """Where the client of a request stands with a limit.
 
     :ivar allowed: whether the request fits, or fitted.
-    :ivar remaining: how many requests are left, of the rate that has the fewest; None if none applies.
-    :ivar reset: in how many seconds more are available; if the request does not fit, in how many it may.
+    :ivar remaining: how many requests are left, of the rate that has the fewest; None if no rate applies.
+    :ivar reset: the seconds until more are available; if the request does not fit, until it may.
     :ivar rate: the rate that this is about, such as ``10 per 1 minute``.
     """
 
@@ -58,33 +60,32 @@ class InlineMeters:
         self._backend = state.service(Backend)
         self._meters: dict[Hashable, Meter] = {}
 
-    def meter(self, policy: Limit | ConcurrencyLimit, endpoint: str | None) -> Meter:
+    def meter(self, policy: Metered, endpoint: str | None) -> Meter:
         """Return what `policy` charges in the view of `endpoint`."""
         key = (policy, endpoint)
         found = self._meters.get(key)
         if found is None:
             scope = f"shared:{policy.shared}" if policy.shared else f"inline:{endpoint or ''}"
-            found = policy.meter_in(scope, self._backend)
+            found = policy.meter(scope, policy.names(), self._backend)
             if len(self._meters) >= MOST_KEPT:
                 self._meters.clear()
             self._meters[key] = found
         return found
 
 
-def hit_now(policy: Limit | ConcurrencyLimit, cost: int | None = None) -> LimitStatus:
+def hit_now(policy: Metered, cost: int | None = None) -> LimitStatus:
     """Charge the current request, and deny it if there is no room."""
     run = _run_of(policy, "hit()")
     charges, leases = _charges(run, policy)
     if cost is not None:
         cost = whole_cost(cost, "limit.hit(cost=…)")
-        charges = [(budget, who, cost, cost) for budget, who, _, _ in charges]
+        charges = [(budget, client, cost, cost) for budget, client, _, _ in charges]
     if not charges:
         return LimitStatus()
-    counter = run.state.service(Backend).counter
     _write_fields_later(run)
     try:
         take = take_leases if leases else take_or_deny
-        return _status(take(run, counter, charges), taken=True)
+        return _status(take(run, run.state.service(Backend).counter, charges), taken=True)
     except Denied as denial:
         if policy.mode_in(run.state) == "report":
             note_report(run, denial)
@@ -95,10 +96,10 @@ def hit_now(policy: Limit | ConcurrencyLimit, cost: int | None = None) -> LimitS
         _forget_earlier(run)
 
 
-def peek_now(policy: Limit | ConcurrencyLimit) -> LimitStatus:
+def peek_now(policy: Metered) -> LimitStatus:
     """Return where the client of the current request stands."""
     run = _run_of(policy, "peek()")
-    charges = [(budget, who, need, 0) for budget, who, need, _ in _charges(run, policy)[0]]
+    charges = [(budget, client, need, 0) for budget, client, need, _ in _charges(run, policy)[0]]
     if not charges:
         return LimitStatus()
     try:
@@ -108,7 +109,26 @@ def peek_now(policy: Limit | ConcurrencyLimit) -> LimitStatus:
     return _status(standings)
 
 
-def _run_of(policy: Limit | ConcurrencyLimit, what: str) -> Run:
+def enter_block(policy: Metered) -> LimitStatus:
+    """Take a place for a ``with`` block."""
+    run = _run_of(policy, "with")
+    before = len(leases_of(run))
+    status = hit_now(policy)
+    _BLOCKS.made(run, dict).setdefault(policy, []).append(leases_of(run)[before:])
+    return status
+
+
+def leave_block(policy: Metered) -> None:
+    """Give back what `enter_block` took, if it took any."""
+    run = current_run()
+    if run is not None:
+        taken = _BLOCKS.made(run, dict)[policy].pop()
+        held = leases_of(run)
+        held[:] = [each for each in held if each not in taken]
+        release(taken)
+
+
+def _run_of(policy: Metered, what: str) -> Run:
     if not has_request_context():
         raise RuntimeError(f"{policy!r}: {what} is about the current request, and there is none")
     run = current_run()
@@ -119,24 +139,27 @@ def _run_of(policy: Limit | ConcurrencyLimit, what: str) -> Run:
     return run
 
 
-def _charges(run: Run, policy: Limit | ConcurrencyLimit) -> tuple[list[Charge], bool]:
-    """Return what the request is to be charged, and whether that is leases."""
+def _charges(run: Run, policy: Metered) -> tuple[list[Charge], bool]:
+    """Return the charges of the request, and whether they are leases."""
     policy.check_inline()
     state, charges = run.state, list[Charge]()
-    backend = state.service(Backend)
-    method = run.request.method
-    if not backend.enabled or not state.config[ENABLED] or _is_off(policy, state):
+    off = state.off_here()
+    is_off = off is not None and (off.keys is None or policy.key in off.keys)
+    if is_off or not state.config[ENABLED] or not state.service(Backend).enabled:
         return [], False
-    if policy.methods is not None and policy.methods.isdisjoint((method, "GET" if method == "HEAD" else method)):
+    if not policy.counts(Target(state, run.request.endpoint, run.request.method)):
         return [], False
     meter = state.service(InlineMeters).meter(policy, run.request.endpoint)
     meter.charge(run, charges)
     return charges, meter.leases
 
 
-def _is_off(policy: Limit | ConcurrencyLimit, state: AppState) -> bool:
-    off = state.off_here()
-    return off is not None and (off.keys is None or policy.key in off.keys)
+def _status(standings: list[Standing], *, taken: bool = False) -> LimitStatus:
+    if not standings:  # the store is down, and everybody is let through then
+        return LimitStatus()
+    tightest = min(standings, key=lambda each: (each.remaining, -each.wait))
+    allowed = taken or all(each.remaining >= each.need for each in standings)
+    return LimitStatus(allowed, tightest.remaining, tightest.wait, tightest.budget.text)
 
 
 def _forget_earlier(run: Run) -> None:
@@ -145,37 +168,6 @@ def _forget_earlier(run: Run) -> None:
     if len(met) > 1:
         latest = {each.budget.key_for(each.identity): each for each in met}
         STANDINGS.put(run, list(latest.values()))
-
-
-_BLOCKS: Slot[dict[ConcurrencyLimit, list[list[Lease]]]] = Slot("limit.blocks")
-
-
-def enter_block(policy: ConcurrencyLimit) -> LimitStatus:
-    """Take a place for a ``with`` block."""
-    run = _run_of(policy, "with")
-    before = len(leases_of(run))
-    status = hit_now(policy)
-    taken: list[Lease] = leases_of(run)[before:]
-    _BLOCKS.made(run, dict).setdefault(policy, []).append(taken)
-    return status
-
-
-def leave_block(policy: ConcurrencyLimit) -> None:
-    """Give back what `enter_block` took, if it took any."""
-    run = current_run()
-    if run is not None:
-        taken = _BLOCKS.made(run, dict)[policy].pop()
-        held = leases_of(run)
-        held[:] = [each for each in held if each not in taken]
-        release(taken)
-
-
-def _status(standings: list[Standing], *, taken: bool = False) -> LimitStatus:
-    if not standings:  # the store is down, and lets everybody through then
-        return LimitStatus()
-    tightest = min(standings, key=lambda each: (each.remaining, -each.wait))
-    allowed = taken or all(each.remaining >= each.need for each in standings)
-    return LimitStatus(allowed, tightest.remaining, tightest.wait, tightest.budget.text)
 
 
 def _write_fields_later(run: Run) -> None:

@@ -1,23 +1,26 @@
-"""What limits, concurrency limits and bans have in common: they ask one storage, together, in one step."""
+"""The common part of limits, concurrency limits and bans: they ask one storage, together, in one step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, get_args
+from typing import TYPE_CHECKING, ClassVar
 
 from ..core.policy import DenyingPolicy, Phase, Placed, Scope, Step
 from ..core.request_run import Enter, Leave, Teardown
 from ..errors import ConfigError
-from ..support.callables import takes_request
-from ..support.text import did_you_mean, names
+from ..support import options as check
+from ..support.callables import of_request, takes_request
+from ..support.options import option
+from ..support.text import did_you_mean
 from ..typing import Response
-from .charge import Take, charging_once, release_now, release_when_sent, take_leases, take_or_deny
+from .charge import Take, take_added_up, take_or_deny
 from .concern import OnStoreError
 from .deployment_warnings import Cautions
 from .fields import field_names_in, field_writer
-from .identity import By, check_by, phase_of
+from .identity import By, Identify, check_by, identifier, phase_of
+from .leases import release_now, release_when_sent, take_leases
 from .storage import Backend, Charge, Counter
 
 if TYPE_CHECKING:
@@ -32,14 +35,34 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 class Meter:
     """One metered policy at one place, compiled.
 
-    :ivar charge: adds what a request is charged.
+    :ivar charge: adds the charges of a request.
     :ivar leave: acts on the response.
-    :ivar leases: whether what is charged is to be given back.
+    :ivar leases: whether the charges are leases, to be given back.
     """
 
     charge: Callable[[Run, list[Charge]], None]
     leave: Leave | None = None
     leases: bool = False
+
+
+def _name(value: object, what: str) -> str:
+    """Check for a name of a budget."""
+    if not (isinstance(value, str) and value.isascii() and value[:1].isalpha()) or not (
+        value.replace("_", "").replace("-", "").isalnum()
+    ):
+        raise ConfigError(f"{what} must be a name such as 'exports', not {value!r}")
+    return value
+
+
+def _methods(methods: str | Iterable[str], what: str) -> frozenset[str]:
+    """Check for HTTP methods."""
+    listed = check.listed(methods)
+    if not listed or not all(isinstance(method, str) and method.isalpha() for method in listed):
+        raise ConfigError(f"{what} must list HTTP methods such as ['POST'], not {methods!r}")
+    for method in listed:
+        if method.upper() not in METHODS and (hint := did_you_mean(method.upper(), METHODS)):
+            raise ConfigError(f"{what}: {method!r} is not a method{hint}")
+    return frozenset(method.upper() for method in listed)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -49,27 +72,13 @@ class Metered(DenyingPolicy, abstract=True):
     __slots__ = ()
 
     joins: ClassVar[Hashable | None] = "metered"
+    repeatable: ClassVar[bool] = True
 
-    by: By = "address"
-    shared: str | None = None
-    methods: frozenset[str] | None = None
-    when: Callable[..., object] | None = None
-    on_store_error: OnStoreError | None = None
-
-    def __post_init__(self) -> None:
-        check_by(self.by, f"{self.kind}(by=…)")
-        if self.shared is not None and not (isinstance(self.shared, str) and _is_name(self.shared)):
-            raise ConfigError(f"{self.kind}(shared=…) must be a name such as 'exports', not {self.shared!r}")
-        if self.when is not None and not callable(self.when):
-            raise ConfigError(f"{self.kind}(when=…) must be a callable, not {self.when!r}")
-        if self.when is not None:
-            takes_request(self.when, f"{self.kind}(when=…)")
-        if self.methods is not None:
-            object.__setattr__(self, "methods", _methods(self.methods, self.kind))
-        if self.on_store_error not in (None, *get_args(OnStoreError)):
-            choices = names(get_args(OnStoreError))
-            raise ConfigError(f"{self.kind}(on_store_error=…) must be one of {choices}, not {self.on_store_error!r}")
-        DenyingPolicy.__post_init__(self)
+    by: By = option("address", check_by)
+    shared: str | None = option(None, check.optional(_name))
+    methods: frozenset[str] | None = option(None, check.optional(_methods))
+    when: Callable[..., object] | None = option(None, check.optional(of_request))
+    on_store_error: OnStoreError | None = option(None, check.optional(check.one_of("local", "allow", "deny")))
 
     @property
     def phase(self) -> Phase:  # type: ignore[override]  # it depends on an option
@@ -82,39 +91,76 @@ class Metered(DenyingPolicy, abstract=True):
     def exposes(self, state: AppState) -> tuple[str, ...]:
         return field_names_in(state)
 
+    def hint(self, option: str) -> str:
+        return _HINTS.get(option, "")
+
     def applies(self, target: Target, scope: Scope) -> bool:
-        if target.preflight or target.automatic or not self._counts(target):
+        if target.preflight or target.automatic or not self.counts(target):
             return False
         return self.shared is not None or not (scope.kind == "app" and _is_flasks_static_view(target))
 
-    def _counts(self, target: Target) -> bool:
+    def counts(self, target: Target) -> bool:
+        """Return whether the method of `target` is counted."""
         return self.methods is None or not self.methods.isdisjoint((target.counted_method, target.method))
 
-    def meter(self, target: Target, placed: Placed, backend: Backend) -> Meter:
-        """Return its meter for `target`."""
+    def scope(self, target: Target, placed: Placed) -> str:
+        """Return the name of its budget for `target`: shared by all that names it, or the endpoint's own."""
+        if self.shared:
+            return f"shared:{self.shared}"
+        if target.endpoint is None:
+            own = f"404:{target.blueprint or ''}"
+        else:
+            own = f"view:{target.endpoint.replace('#', '%23')}"
+        if placed.place.kind == "method":
+            own += f":{target.counted_method}"
+        return f"{own}#{placed.ordinal}" if placed.ordinal else own
+
+    def check_inline(self) -> None:
+        """Raise ConfigError if it cannot be used inside a view."""
+
+    def names(self) -> list[str]:
+        """Return the names of its budgets in the RateLimit fields."""
+        return []
+
+    def meter(self, scope: str, names: list[str], backend: Backend) -> Meter:
+        """Return its meter.
+
+        :param scope: the name of its budget.
+        :param names: as `names`, made distinct from those of other limits in force there.
+        """
         raise NotImplementedError
+
+    def client_finder(self) -> Callable[[Run], str | None]:
+        """Return the function that identifies the client of a request, or returns None where ``when`` says so."""
+        identify: Identify = identifier(self.by, f"{self.kind}(by=…)")
+        if self.when is None:
+            return identify
+        applies = takes_request(self.when, f"{self.kind}(when=…)")
+        return lambda run: identify(run) if applies(run.request) else None
 
     def compile_joined(self, target: Target, group: tuple[Placed, ...]) -> Step:
         backend = target.state.service(Backend)
         if not backend.enabled:
             return Step()
-        metered = [(each.policy, each) for each in group if isinstance(each.policy, Metered)]
-        shared = [policy.shared for policy, _ in metered if policy.shared]
-        take = charging_once if len(set(shared)) < len(shared) else take_or_deny
-        return _step([policy.meter(target, each, backend) for policy, each in metered], backend, target.state, take)
+        meters, shared = [], []
+        for each in group:
+            policy = each.policy
+            assert isinstance(policy, Metered)  # noqa: S101  # only these join
+            meters.append(policy.meter(policy.scope(target, each), _distinct_names(policy, each), backend))
+            shared.append(policy.shared)
+        named = [name for name in shared if name]
+        return _step(meters, backend, target.state, take_added_up if len(set(named)) < len(named) else take_or_deny)
 
-    def own_scope(self, target: Target, placed: Placed) -> str:
-        """Return the name of its budget for `target`: shared by all that names it, or the endpoint's own."""
-        if self.shared:
-            return f"shared:{self.shared}"
-        own = (
-            f"view:{target.endpoint.replace('#', '%23')}"
-            if target.endpoint is not None
-            else f"404:{target.blueprint or ''}"
-        )
-        if placed.place.kind == "method":
-            own += f":{target.counted_method}"
-        return f"{own}#{placed.ordinal}" if placed.ordinal else own
+
+def _distinct_names(policy: Metered, placed: Placed) -> list[str]:
+    """Return the names of its budgets, with a number where an earlier limit has the same name."""
+    taken = [name for each in placed.earlier if isinstance(each, Metered) for name in each.names()]
+    distinct = []
+    for name in policy.names():
+        taken.append(name)
+        count = taken.count(name)
+        distinct.append(f"{name}-{count}" if count > 1 else name)
+    return distinct
 
 
 def _is_flasks_static_view(target: Target) -> bool:
@@ -125,12 +171,11 @@ def _is_flasks_static_view(target: Target) -> bool:
 
 
 def _step(meters: list[Meter], backend: Backend, state: AppState, take: Take) -> Step:
-    """Return what all meters of a group do, in one call of the storage."""
+    """Return the step of a group of meters, with one call of the storage."""
     leaves: list[Leave] = [meter.leave for meter in meters if meter.leave]
     teardown: Teardown | None = None
-    leases = any(meter.leases for meter in meters)
-    enter = _enter(meters, backend.counter, state, partial(take_leases, take=take) if leases else take)
-    if leases:
+    if any(meter.leases for meter in meters):
+        take = partial(take_leases, take=take)
         leaves.append(release_when_sent)
         teardown = release_now
     write = state.service(field_writer)
@@ -140,7 +185,7 @@ def _step(meters: list[Meter], backend: Backend, state: AppState, take: Take) ->
             act(run, response)
         write(run, response)
 
-    return Step(enter, leave if leaves else write, teardown)
+    return Step(_enter(meters, backend.counter, state, take), leave if leaves else write, teardown)
 
 
 def _enter(meters: list[Meter], counter: Counter, state: AppState, take: Take) -> Enter:
@@ -159,18 +204,18 @@ def _enter(meters: list[Meter], counter: Counter, state: AppState, take: Take) -
     return enter
 
 
-# Options ----------------------------------------------------------------------------------------------------------
-
-
-def _is_name(text: str) -> bool:
-    return text.isascii() and text[:1].isalpha() and text.replace("_", "").replace("-", "").isalnum()
-
-
-def _methods(methods: Iterable[str], kind: str) -> frozenset[str]:
-    listed = (methods,) if isinstance(methods, str) else tuple(methods)
-    if not listed or not all(isinstance(method, str) and method.isalpha() for method in listed):
-        raise ConfigError(f"{kind}(methods=…) must list HTTP methods such as ['POST'], not {methods!r}")
-    for method in listed:
-        if method.upper() not in METHODS and (hint := did_you_mean(method.upper(), METHODS)):
-            raise ConfigError(f"{kind}(methods=…): {method!r} is not a method{hint}")
-    return frozenset(method.upper() for method in listed)
+_HINTS = {
+    "key_func": ". Write by=, with a callable or 'address', 'api_key' or 'principal'",
+    "exempt_when": ". Write when=, which says the opposite: the requests that count",
+    "scope": ". Write shared=, with a name",
+    "scope_func": ". Write shared=, with a name, or by=, with a callable",
+    "per_method": ". Write a limit on each method of a MethodView, or one for each of methods=",
+    "error_message": ". Write an @app.errorhandler(429)",
+    "on_breach": ". Write an @app.errorhandler(429), or connect to the signal request_denied",
+    "override_defaults": ". Leave it out: the nearest limit replaces outer ones, but for shared= ones",
+    "strategy": ". Write algorithm=",
+    "limit_value": ". Write the rate first: limit('10/minute')",
+    "key_prefix": ". Set RATELIMIT_KEY_PREFIX in the app's configuration",
+    "storage_uri": ". Set RATELIMIT_STORAGE_URI in the app's configuration",
+}
+"""Options of Flask-Limiter, and what to write in their place."""

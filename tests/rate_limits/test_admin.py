@@ -31,7 +31,7 @@ class Broken(ExactMemoryStorage):
 
     STORAGE_SCHEME = ["broken"]  # noqa: RUF012
 
-    def find(self, identity: str | None = None, unit: str | None = None) -> Iterable[Held]:
+    def find(self, unit: str | None = None) -> Iterable[Held]:
         raise OSError("no route to redis://user:pass/w@rd@db.example:6379/0, try later")
 
 

@@ -1,9 +1,9 @@
-"""What limits are counted in: the storages of Flask-Limiter, and one more for several workers on one machine."""
+"""The storages in which limits are counted: those of ``limits``, and one for several workers on one machine."""
 
 from __future__ import annotations
 
 from .backend import Backend, check_storage
-from .budgets import Budget, Held, ban_budget, concurrency_budget, parse_rates, rate_budget, rate_name
+from .budgets import Budget, Held, ban_budget, concurrency_budget, rate_budget
 from .counter import Charge, Counter, Standing, lacking_room
 from .fallback import StoreDown
 from .sqlite import SQLiteStorage
@@ -21,7 +21,5 @@ __all__ = [
     "check_storage",
     "concurrency_budget",
     "lacking_room",
-    "parse_rates",
     "rate_budget",
-    "rate_name",
 ]

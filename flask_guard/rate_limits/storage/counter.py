@@ -17,6 +17,9 @@ from .budgets import ALGORITHMS, Budget, Held
 Charge: TypeAlias = tuple[Budget, str, int, int]
 """A budget, the client that draws on it, how much must be left of it, and how much is taken."""
 
+Changes: TypeAlias = list[tuple[int, State, float]]
+"""New states: the position of a key, its state (None to forget it), and when that may be forgotten."""
+
 
 class Standing(NamedTuple):
     """Where a client stands.
@@ -52,25 +55,24 @@ class Counter(Protocol):
         """Ban a client for as long as `budget` says, from now."""
         ...
 
-    def clear(self, budget: Budget, identity: str) -> None:
+    def forget(self, budget: Budget, identity: str) -> None:
         """Forget what is counted for a client."""
         ...
 
-    def find(self, identity: str | None = None, unit: str | None = None) -> Iterable[Held]:
-        """Return what is held for a client, or for all; of all units, or of one such as ``ban``. For people: slow.
+    def find(self, unit: str | None = None) -> Iterable[Held]:
+        """Return what is held for all clients: of all units, or of one such as ``ban``. For people: slow.
 
-        :raises ConfigError: if the storage cannot tell.
+        :raises ConfigError: if the storage cannot list what it holds.
         """
         ...
 
 
 def settle(
-    charges: Sequence[Charge], states: Sequence[State], now: float, token: str
-) -> tuple[bool, list[Standing], list[tuple[int, State, float]]]:
+    charges: Sequence[Charge], token: str, states: Sequence[State], now: float
+) -> tuple[tuple[bool, list[Standing]], Changes]:
     """Work `charges` out on the states of their clients.
 
-    :return: whether they may be made; the standings; and what must be written: by position, the new state, and when
-        that may be forgotten.
+    :return: whether they may be made, and the standings; and the changes to store.
     """
     taken = True
     new, ceil = tuple.__new__, math.ceil  # a third of what the named tuple's own constructor costs
@@ -83,26 +85,32 @@ def settle(
             taken = False
         seen.append((current, remaining, wait))
     standings: list[Standing] = []
-    changed: list[tuple[int, State, float]] = []
+    changes: Changes = []
     for index, (budget, identity, need, deduct) in enumerate(charges):
         current, remaining, wait = seen[index]
         if taken and deduct:
-            changed.append((index, *budget.algorithm.charge(current, budget.seconds, deduct, now, token)))
+            changes.append((index, *budget.algorithm.charge(current, budget.seconds, deduct, now, token)))
             remaining = max(0, remaining - deduct)
         elif current is not states[index] and current is not None:
-            changed.append((index, current, now + 2 * budget.seconds))
+            changes.append((index, current, now + 2 * budget.seconds))
         seconds = ceil(wait)
         if seconds > budget.longest_wait:  # by an instant
             seconds = budget.longest_wait
         standings.append(new(Standing, (budget, remaining, seconds, need, identity)))
-    return taken, standings, changed
+    return (taken, standings), changes
+
+
+def lacking_room(standings: Sequence[Standing]) -> tuple[list[Budget], int]:
+    """Return the budgets into which what was needed does not fit, and the seconds until it may."""
+    lacking = [each for each in standings if each.remaining < each.need] or standings
+    return [each.budget for each in lacking], max(1, *(each.wait for each in lacking))
 
 
 class StrategyCounter:
     """Counts through the strategies of ``limits``, whatever the storage: a call or two for each budget.
 
-    Two requests at the same moment may both find room for the last charge of one budget and be told no by the next:
-    the first has been charged then. No budget ever lets more through than it has.
+    Two requests at the same moment may both find room for the last charge of one budget and be refused by the next:
+    the first budget has been charged then. No budget ever lets more through than it has.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -117,14 +125,23 @@ class StrategyCounter:
             taken = all(self._hit(budget, who, deduct) for budget, who, _, deduct in charges if deduct)
         return taken, [self._standing(*charge) for charge in charges]
 
+    def strategy(self, name: str) -> RateLimiter:
+        """Return a strategy on the storage.
+
+        :raises NotImplementedError: if the storage cannot count that way.
+        """
+        if name not in self._strategies:
+            self._strategies[name] = STRATEGIES[name](self._storage)
+        return self._strategies[name]
+
     def _has_room(self, budget: Budget, identity: str, need: int, _deduct: int) -> bool:
         if budget.item is None:
             return not self._storage.get(budget.key_for(identity))
-        return self._strategy(budget).test(budget.item, budget.scope, identity, cost=need)
+        return self._strategy_of(budget).test(budget.item, budget.quoted_scope, identity, cost=need)
 
     def _hit(self, budget: Budget, identity: str, cost: int) -> bool:
-        assert budget.item is not None  # noqa: S101  # leases are refused by check(), and a ban is never deducted
-        return self._strategy(budget).hit(budget.item, budget.scope, identity, cost=cost)
+        assert budget.item is not None  # noqa: S101  # places are refused at start, and a ban is never deducted
+        return self._strategy_of(budget).hit(budget.item, budget.quoted_scope, identity, cost=cost)
 
     def _standing(self, budget: Budget, identity: str, need: int, _deduct: int) -> Standing:
         if budget.item is None:
@@ -132,17 +149,12 @@ class StrategyCounter:
             banned = bool(self._storage.get(key))
             wait = math.ceil(self._storage.get_expiry(key) - time()) if banned else 0
             return Standing(budget, 0 if banned else 1, max(0, min(wait, budget.seconds)), need, identity)
-        reset, remaining = self._strategy(budget).get_window_stats(budget.item, budget.scope, identity)
+        reset, remaining = self._strategy_of(budget).get_window_stats(budget.item, budget.quoted_scope, identity)
         wait = min(budget.longest_wait, max(0, math.ceil(reset - time())))
         return Standing(budget, max(0, remaining), wait, need, identity)
 
-    def _strategy(self, budget: Budget) -> RateLimiter:
-        code = budget.algorithm.code
-        found = self._strategies.get(code)
-        if found is None:
-            name = next(name for name, algorithm in ALGORITHMS.items() if algorithm.code == code)
-            found = self._strategies[code] = STRATEGIES[name](self._storage)
-        return found
+    def _strategy_of(self, budget: Budget) -> RateLimiter:
+        return self.strategy(next(name for name, each in ALGORITHMS.items() if each is budget.algorithm))
 
     def release(self, charges: Sequence[Charge], token: str) -> None:
         """Do nothing: no lease was taken."""
@@ -151,19 +163,13 @@ class StrategyCounter:
         """Ban a client."""
         self._storage.incr(budget.key_for(identity), budget.seconds)
 
-    def clear(self, budget: Budget, identity: str) -> None:
+    def forget(self, budget: Budget, identity: str) -> None:
         """Forget a client."""
         if budget.item is None:
             self._storage.clear(budget.key_for(identity))
         else:
-            self._strategy(budget).clear(budget.item, budget.scope, identity)
+            self._strategy_of(budget).clear(budget.item, budget.quoted_scope, identity)
 
-    def find(self, identity: str | None = None, unit: str | None = None) -> Iterable[Held]:
+    def find(self, unit: str | None = None) -> Iterable[Held]:
         """Refuse: ``limits`` has no call that lists keys."""
-        raise ConfigError("this storage cannot list what it holds; SQLite and Redis can")
-
-
-def lacking_room(standings: Sequence[Standing]) -> tuple[list[Budget], int]:
-    """Return the budgets into which what was needed does not fit, and the seconds until it may."""
-    lacking = [each for each in standings if each.remaining < each.need] or standings
-    return [each.budget for each in lacking], max(1, *(each.wait for each in lacking))
+        raise ConfigError("this storage cannot list what it holds; SQLite and Redis can: set RATELIMIT_STORAGE_URI")

@@ -75,18 +75,18 @@ class FallbackCounter:
         if budget.on_error == "local":
             self._local.ban(budget, identity)
 
-    def clear(self, budget: Budget, identity: str) -> None:
+    def forget(self, budget: Budget, identity: str) -> None:
         """Forget a client: in this process only if the store is down."""
-        self._local.clear(budget, identity)
+        self._local.forget(budget, identity)
         if self._may_ask():
             try:
-                self._store.clear(budget, identity)
+                self._store.forget(budget, identity)
             except self._errors as error:
                 self._breaker.failed(error)
 
-    def find(self, identity: str | None = None, unit: str | None = None) -> Iterable[Held]:
+    def find(self, unit: str | None = None) -> Iterable[Held]:
         """Return what the store holds. An error of the store is raised."""
-        return self._store.find(identity, unit)
+        return self._store.find(unit)
 
     def _may_ask(self) -> bool:
         if not self._breaker.open:

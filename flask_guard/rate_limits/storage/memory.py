@@ -1,8 +1,8 @@
 """Limits counted in this process: exact among threads, and with no thread of its own.
 
-It stands in for the memory storage of ``limits``, which starts a timer thread every 10 ms of use. What has expired is
-dropped a little at a time, as new clients come. Time is the monotonic clock, so that setting the computer's clock
-neither ends a window nor stretches one.
+It stands in for the memory storage of ``limits``, which starts a timer thread every 10 ms of use. Ended states are
+dropped a few at a time, as new clients come. Time is the monotonic clock, so that setting the computer's clock neither
+ends a window nor stretches one.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import TypeVar
 
 from .algorithms import State
 from .budgets import Held
-from .counter import Charge, Standing, settle
-from .table import TableStorage, cleared_with, held_in_table, matches
+from .counter import Changes
+from .table import Key, TableStorage, held_in_table
 
 T = TypeVar("T")
 SCHEME = "guard-memory"
 """The scheme of its storage URI."""
 
 DROPPED_AT_ONCE = 4
-"""States that have ended of which a new one drops as many, so that what is kept shrinks faster than it grows."""
+"""Ended states that each new one drops, so that the table shrinks faster than it grows."""
 
 
 class ExactMemoryStorage(TableStorage):
@@ -38,30 +38,27 @@ class ExactMemoryStorage(TableStorage):
         self._ends: dict[str, float] = {}  # of each key that is in a queue: once, even if it comes and goes
         self._ending: dict[int, deque[tuple[float, str]]] = {}
 
-    def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
-        """Make all charges, or none."""
-        keys = [f"{budget.head}{identity}{budget.table_tail}" for budget, identity, _, _ in charges]
+    def update(self, keys: Sequence[Key], work: Callable[[Sequence[State], float], tuple[T, Changes]]) -> T:
+        """Call `work` with the states of `keys` and the time, alone, and store what it returns."""
         with self._lock:
             now = monotonic()
             states = self._states
-            taken, standings, changed = settle(charges, [states.get(key) for key in keys], now, token)
-            for index, state, ends in changed:
-                self._set(keys[index], state, ends, now)
-        return taken, standings
+            result, changes = work([states.get(key) for key, _ in keys], now)
+            for position, state, ends in changes:
+                key = keys[position][0]
+                if state is None:
+                    states.pop(key, None)
+                else:
+                    self._set(key, state, ends, now)
+        return result
 
-    def change(self, key: str, change: Callable[[State, float], tuple[State, float, T]], *, write: bool = True) -> T:
-        """Change the state of one key."""
+    def look(self, key: Key, look: Callable[[State, float], T]) -> T:
+        """Return what `look` makes of the state of `key` and the time."""
         with self._lock:
-            now = monotonic()
-            state, ends, result = change(self._states.get(key), now)
-            if write and state is None:
-                self._states.pop(key, None)
-            elif write:
-                self._set(key, state, ends, now)
-            return result
+            return look(self._states.get(key[0]), monotonic())
 
     def _set(self, key: str, state: State, ends: float, now: float) -> None:
-        """Set a state. A key that is new lets go of some that have ended."""
+        """Set a state. A new key drops some of the ended states."""
         known = key in self._ends
         self._states[key] = state
         self._ends[key] = ends
@@ -82,14 +79,8 @@ class ExactMemoryStorage(TableStorage):
             self._states.pop(key, None)
             del self._ends[key]
 
-    def clear(self, key: str) -> None:
-        """Forget a key."""
-        with self._lock:
-            for each in cleared_with(key):
-                self._states.pop(each, None)
-
     def reset(self) -> int | None:
-        """Forget everything; return how many keys that were."""
+        """Forget everything; return the number of keys."""
         with self._lock:
             known = len(self._states)
             self._states.clear()
@@ -97,10 +88,9 @@ class ExactMemoryStorage(TableStorage):
             self._ending.clear()
             return known
 
-    def find(self, identity: str | None = None, unit: str | None = None) -> Iterable[Held]:
+    def find(self, unit: str | None = None) -> Iterable[Held]:
         """Return what is held in this process."""
         with self._lock:
             now = monotonic()
             keys = [key for key in self._states if self._ends[key] > now]
-        found = [held for key in keys if (held := held_in_table(key)) is not None]
-        return [held for held in found if matches(held, identity, unit)]
+        return [held for key in keys if (held := held_in_table(key, unit)) is not None]

@@ -19,7 +19,7 @@ from .algorithms import FIXED, LEASES, MOVING, SLIDING, Algorithm
 from .budgets import NAMESPACE, Budget, Held, held_under
 from .counter import Charge, Standing
 from .redis_connections import ReadyConnections
-from .table import matches
+from .table import Key, is_of_unit, table_key
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -84,20 +84,19 @@ class RedisCounter:
         """Ban a client."""
         self._call([(budget, identity, 0, 1)], "")
 
-    def clear(self, budget: Budget, identity: str) -> None:
+    def forget(self, budget: Budget, identity: str) -> None:
         """Forget a client."""
         for key in self._keys(budget, identity):
             self._run("DEL", key)
 
-    def find(self, identity: str | None = None, unit: str | None = None) -> Iterable[Held]:
+    def find(self, unit: str | None = None) -> Iterable[Held]:
         """Return what is held, by walking through all keys of the database without holding it up."""
-        pattern = f"*{NAMESPACE}/*/{'*' if identity is None else _escape(identity)}/*"
-        found: dict[str, Held] = {}
+        found: dict[Key, Held] = {}
         for kind, algorithm in TYPES:
-            for key in self._scan(pattern, kind):
+            for key in self._scan(f"*{NAMESPACE}/*/*/*", kind):
                 held = self._held(key, algorithm)
-                if held is not None and matches(held, identity, unit):
-                    found[held[0].key_for(held[1]) + held[0].algorithm.suffix] = held
+                if held is not None and is_of_unit(held, unit):
+                    found[table_key(*held)] = held
         return found.values()
 
     def _call(self, charges: Sequence[Charge], token: str) -> tuple[bool, list[Standing]]:
@@ -110,7 +109,7 @@ class RedisCounter:
             if code == "S":
                 keys += self._keys(budget, identity)
             else:
-                keys.append(f"{before}{budget.head}{identity}{budget.tail}{after}")
+                keys.append(f"{before}{budget.key_for(identity)}{after}")
             lines.append(f"{code} {budget.amount} {budget.seconds} {need} {deduct}")
         # few arguments, as each costs a client that is all Python a microsecond
         args: tuple[str | int, ...] = (len(keys), *keys, token, "\n".join(lines))
@@ -253,7 +252,7 @@ def _affixes(key: str) -> Affixes:
 
 
 def _wrap(affixes: Affixes, budget: Budget, identity: str) -> str:
-    return f"{affixes[0]}{budget.head}{identity}{budget.tail}{affixes[1]}"
+    return f"{affixes[0]}{budget.key_for(identity)}{affixes[1]}"
 
 
 def _escape(text: str) -> str:

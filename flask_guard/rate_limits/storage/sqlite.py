@@ -19,9 +19,9 @@ from ...errors import ConfigError
 from ...support.text import did_you_mean
 from .algorithms import Algorithm, State
 from .budgets import Held
-from .counter import Charge, Standing, settle
+from .counter import Changes
 from .sqlite_file import Execute, SQLiteFile
-from .table import TableStorage, algorithm_of, cleared_with, held_in_table, matches
+from .table import Key, TableStorage, held_in_table
 
 T = TypeVar("T")
 SCHEME = "sqlite"
@@ -104,51 +104,35 @@ class SQLiteStorage(TableStorage):
         """Return the errors of a file that cannot be used."""
         return (sqlite3.Error,)
 
-    def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
-        """Make all charges, or none.
+    def update(self, keys: Sequence[Key], work: Callable[[Sequence[State], float], tuple[T, Changes]]) -> T:
+        """Call `work` with the states of `keys` and the time, alone, and store what it returns.
 
         :raises sqlite3.Error: if the file cannot be used, or was not free in time.
         """
-        keys = [_storable(f"{budget.head}{identity}{budget.table_tail}") for budget, identity, _, _ in charges]
+        stored = [(_storable(key), algorithm) for key, algorithm in keys]
 
-        def work(execute: Execute, now: float) -> tuple[bool, list[Standing], bool]:
-            states = [_state(execute, key, charge[0].algorithm) for key, charge in zip(keys, charges, strict=True)]
-            taken, standings, changed = settle(charges, states, now, token)
-            for index, state, ends in changed:
-                execute(SET, (keys[index], charges[index][0].algorithm.pack(state), ends))
-            return taken, standings, self._is_time_to_tidy()
-
-        taken, standings, due = self._file.write(work)
-        if due:
-            self._start_tidying()
-        return taken, standings
-
-    def change(self, key: str, change: Callable[[State, float], tuple[State, float, T]], *, write: bool = True) -> T:
-        """Change the state of one key.
-
-        :raises sqlite3.Error: if the file cannot be used, or was not free in time.
-        """
-        stored, algorithm = _storable(key), algorithm_of(key)
-        if not write:
-            return self._file.read(lambda execute, now: change(_state(execute, stored, algorithm), now)[2])
-
-        def work(execute: Execute, now: float) -> tuple[T, bool]:
-            state, ends, result = change(_state(execute, stored, algorithm), now)
-            if state is None:
-                execute(DELETE, (stored,))
-            else:
-                execute(SET, (stored, algorithm.pack(state), ends))
+        def transaction(execute: Execute, now: float) -> tuple[T, bool]:
+            result, changes = work([_state(execute, *each) for each in stored], now)
+            for position, state, ends in changes:
+                key, algorithm = stored[position]
+                if state is None:
+                    execute(DELETE, (key,))
+                else:
+                    execute(SET, (key, algorithm.pack(state), ends))
             return result, self._is_time_to_tidy()
 
-        result, due = self._file.write(work)
+        result, due = self._file.write(transaction)
         if due:
             self._start_tidying()
         return result
 
-    def clear(self, key: str) -> None:
-        """Forget a key."""
-        keys = [(_storable(each),) for each in cleared_with(key)]
-        self._file.write(lambda execute, _now: [execute(DELETE, each) for each in keys])
+    def look(self, key: Key, look: Callable[[State, float], T]) -> T:
+        """Return what `look` makes of the state of `key` and the time.
+
+        :raises sqlite3.Error: if the file cannot be used, or was not free in time.
+        """
+        stored, algorithm = _storable(key[0]), key[1]
+        return self._file.read(lambda execute, now: look(_state(execute, stored, algorithm), now))
 
     def reset(self) -> int | None:
         """Forget everything; return how many keys that were."""
@@ -162,12 +146,12 @@ class SQLiteStorage(TableStorage):
             return False
         return True
 
-    def find(self, identity: str | None = None, unit: str | None = None) -> Iterable[Held]:
+    def find(self, unit: str | None = None) -> Iterable[Held]:
         """Return what is held in the file."""
         for page, now in self._pages(self._file):
             for key, ends in page:
-                held = held_in_table(key) if ends > now else None
-                if held is not None and matches(held, identity, unit):
+                held = held_in_table(key, unit) if ends > now else None
+                if held is not None:
                     yield held
 
     # Tidying up, in a thread of its own ----------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class Client:
         state = None if self._value is None else algorithm.unpack(self._value[0])
         current = algorithm.current(state, seconds, now)
         _, wait = algorithm.room(current, self.budget.amount, seconds, need, now)
-        taken, standings, changed = settle([(self.budget, "client", need, need)], [state], now, token)
+        (taken, standings), changed = settle([(self.budget, "client", need, need)], token, [state], now)
         for _, new, _ in changed:
             self._value = (algorithm.pack(new),)
         return taken, standings[0].remaining, wait

@@ -84,7 +84,7 @@ def lease(storage: ExactMemoryStorage, number: int) -> None:
 def cleared(storage: ExactMemoryStorage, number: int) -> None:
     budget = rate_budget(parse("5/day"), "scope")
     storage.take([(budget, "client", 1, 1)])
-    storage.clear_budget(budget, "client")
+    storage.forget(budget, "client")
 
 
 def denied(storage: ExactMemoryStorage, number: int) -> None:

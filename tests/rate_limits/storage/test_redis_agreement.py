@@ -47,7 +47,7 @@ class Model:
 
     def take(self, charges: list[Charge], token: str) -> tuple[bool, list[Standing]]:
         states = [self.states.get(budget) for budget, *_ in charges]
-        taken, standings, changed = settle(charges, states, self.now(), token)
+        (taken, standings), changed = settle(charges, token, states, self.now())
         for index, state, _ in changed:
             self.states[charges[index][0]] = state
         return taken, standings
@@ -211,6 +211,6 @@ def test_what_is_cleared_here_is_cleared_for_limits(
 ) -> None:
     strategy.hit(item, "scope", CLIENT, cost=10)
 
-    counter.clear(budget, CLIENT)
+    counter.forget(budget, CLIENT)
 
     assert strategy.get_window_stats(item, "scope", CLIENT).remaining == 10

@@ -79,9 +79,9 @@ def test_it_counts_releases_bans_finds_and_clears(uri: str) -> None:
     counter.release([(budgets[-1], CLIENT, 1, 1)], "token 0")
     counter.ban(ban, CLIENT)
     standings = counter.take(charges)[1]
-    found = list(counter.find(CLIENT))
+    found = list(counter.find())
     for budget, who in found:
-        counter.clear(budget, who)
+        counter.forget(budget, who)
 
     assert [each for each, _ in taken] == [True] * 3 + [False] * 2
     assert [each.remaining for each in standings] == [0, 1, 2, 2, 0]

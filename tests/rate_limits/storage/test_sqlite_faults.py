@@ -16,6 +16,8 @@ from limits import parse
 
 from flask_guard import Guard, limit
 from flask_guard.rate_limits.storage import Charge, SQLiteStorage, rate_budget
+from flask_guard.rate_limits.storage.counter import Changes
+from flask_guard.rate_limits.storage.table import table_key
 from tests.conftest import MakeApp
 
 from .hammer import hammer, in_a_child
@@ -152,11 +154,11 @@ def test_what_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
     budget = rate_budget(parse("5/day"), "scope")
     storage.take([(budget, "client", 1, 1)])
 
-    def fail(state: object, now: float) -> tuple[object, float, None]:
+    def fail(states: object, now: float) -> tuple[None, Changes]:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        storage.change(f"{budget.head}client{budget.table_tail}", fail)
+        storage.update([table_key(budget, "client")], fail)
 
     assert storage.take([(budget, "client", 1, 1)])[1][0].remaining == 3
 

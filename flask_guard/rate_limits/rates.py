@@ -1,0 +1,60 @@
+"""Rates as people write them, such as ``"2/second; 1000/day"``: parsed once, where they are written."""
+
+from __future__ import annotations
+
+import re
+
+from limits import RateLimitItem, parse_many
+
+from ..errors import ConfigError
+from ..support.text import printable
+
+MOST = 10**15 - 1
+"""The largest integer that a header field can carry (RFC 9651, section 3.3.1)."""
+
+LONGEST = 500
+"""Characters of a text of rates."""
+
+EXAMPLE = "write a rate such as '10/minute', '100 per 5 minutes' or '2/second; 1000/day'"
+_NUMBER = re.compile(r"\d+")
+
+
+class Rates(str):
+    """The text of one or more rates, parsed.
+
+    :ivar items: the rates, as ``limits`` has them.
+    """
+
+    __slots__ = ("items",)
+
+    items: tuple[RateLimitItem, ...]
+
+
+def parse_rates(text: object, what: str = "limit()") -> Rates:
+    """Return `text`, such as ``"10/minute; 100/hour"``, with the rates in it.
+
+    :raises ConfigError: if `text` is not a list of rates, or one of them lets nobody through.
+    """
+    if isinstance(text, Rates):
+        return text
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigError(f"{what}: {text!r} is not a rate; {EXAMPLE}")
+    plain = " ".join(text.split())  # the expression of limits takes cubic time for blanks
+    if len(plain) > LONGEST:
+        raise ConfigError(f"{what}: a rate of {len(plain)} characters is too long; {EXAMPLE}")
+    rates = Rates(text)
+    try:
+        rates.items = tuple(parse_many(plain))
+    except ValueError:
+        raise ConfigError(f"{what}: {printable(text)!r} is not a rate; {EXAMPLE}") from None
+    if any(int(number) == 0 for number in _NUMBER.findall(plain)):
+        raise ConfigError(f"{what}: {text!r} has a zero, which would let nobody through; {EXAMPLE}")
+    if any(item.amount > MOST or item.get_expiry() > MOST for item in rates.items):
+        raise ConfigError(f"{what}: {printable(text)!r} has a number beyond {MOST}; {EXAMPLE}")
+    return rates
+
+
+def rate_name(item: RateLimitItem) -> str:
+    """Return the name of `item` in the RateLimit fields, such as ``10-per-minute``."""
+    unit = item.GRANULARITY.name
+    return f"{item.amount}-per-{unit if item.multiples == 1 else f'{item.multiples}-{unit}s'}"
