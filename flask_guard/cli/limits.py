@@ -41,19 +41,19 @@ WINDOWS = ("client", "scope", "rate", "remaining", "available_in")
 BANS = ("client", "scope", "lasting", "ends_in")
 UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
-CLIENT = """CLIENT is an address (an IPv6 address stands for its /64), the id of an API key or of a principal, what
-    the by= of the app's own limits returned, or what these commands print. Where several of these together identify a
-    client, one is enough. What a flask_limiter.Limiter of the app's own counts is not shown.
+CLIENT = """CLIENT is an address (an IPv6 address stands for its /64), the id of an API key or of a principal, the value
+    that by= of the app's own limits returned, or a client as these commands print it. Where several of these together
+    identify a client, one is enough. The counts of a flask_limiter.Limiter of the app's own are not shown.
 
-    Run it as the user that the app runs as: an SQLite file that is not there yet would belong to somebody else.
+    Run it as the user that the app runs as: an SQLite file that is missing would be made for another user.
 """
 EXIT_CODES = """\b
     Exit codes:
       0  done
-      1  the question was answered with no
-      2  the command line cannot be meant
+      1  you answered the question with no
+      2  the command line is invalid
       3  {nothing}
-      4  the store cannot be reached
+      4  the store is unreachable
       5  limits are not counted where other processes can see them, or the storage cannot list them
 """
 limits_group: AppGroup = AppGroup(
@@ -79,7 +79,7 @@ _key_option = partial(
     "client",
     type=reading(str),
     metavar="CLIENT",
-    help="An address, the id of an API key or of a principal, or what by= returned.",
+    help="An address, the id of an API key or of a principal, or the value that by= returned.",
 )
 _scope_option = repeatable(
     "--scope", "scopes", type=reading(str), metavar="SCOPE", help="Only this, as status prints it. Repeatable."
@@ -142,7 +142,7 @@ def reset(client: str, scopes: tuple[str, ...], bans: bool, yes: bool, as_json: 
 @bans_group.command("list", **_command)
 @json_option
 def list_bans(as_json: bool) -> None:
-    """List who is banned, from what, and for how long yet."""
+    """List the bans in force, and when each ends."""
     with _failures():
         held = holdings(_backend(None), unit=BAN)
     _print_bans(held, as_json)
@@ -208,7 +208,7 @@ def _failures() -> Iterator[None]:
     except ConfigError as error:
         raise Failure(NOT_VISIBLE, str(error)) from None
     except (StoreDown, KeyStoreUnavailable) as error:
-        raise Failure(UNREACHABLE, f"the store cannot be asked: {error}") from None
+        raise Failure(UNREACHABLE, f"the store is unreachable: {error}") from None
 
 
 # Printing ---------------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def holdings(
 
 
 def forget(backend: Backend, held: Iterable[Holding]) -> None:
-    """Forget what is held: the clients have the whole of these budgets again, and are no longer banned.
+    """Forget holdings: the clients have the whole of these budgets again, and are no longer banned.
 
     :raises StoreDown: if the store is unreachable. Some may have been forgotten then.
     """
@@ -118,7 +118,7 @@ def forget(backend: Backend, held: Iterable[Holding]) -> None:
 
 
 def lift(backend: Backend, bans: Iterable[Holding]) -> None:
-    """Lift bans, and forget what led to them: else the next refusal would be one too many again.
+    """Lift bans, and forget the refusals that led to them: else the next refusal would be one too many again.
 
     :raises StoreDown: if the store is unreachable. Some may have been lifted then.
     """
@@ -161,7 +161,7 @@ def is_in_scope(scope: str, names: frozenset[str]) -> bool:
 
 @contextlib.contextmanager
 def _asking(backend: Backend) -> Iterator[Counter]:
-    """Give what counts in the store itself, whose errors are a StoreDown that shows no password."""
+    """Give the counter of the store itself. Its errors become a StoreDown that shows no password."""
     try:
         yield _store(backend)
     except backend.errors as error:
@@ -169,7 +169,7 @@ def _asking(backend: Backend) -> Iterator[Counter]:
 
 
 def _store(backend: Backend) -> Counter:
-    """Return what counts in the store itself, without what this process counts while the store is down.
+    """Return the counter of the store itself, without the counts of this process from while the store was down.
 
     :raises ConfigError: if the storage cannot list what it holds.
     """
@@ -179,7 +179,7 @@ def _store(backend: Backend) -> Counter:
 
 
 def _look(backend: Backend, store: Counter, held: Sequence[Held]) -> list[Holding]:
-    """Return where the clients stand, without those for whom nothing counts any more."""
+    """Return where the clients stand, without those that have the whole budget."""
     charges: list[Charge] = [(budget, identity, 0, 0) for budget, identity in held]
     _, standings = store.take(charges)
     return [

@@ -1,4 +1,4 @@
-"""What is worth saying once about how limits are deployed, and can only be seen on a request."""
+"""Warnings about how limits are deployed, each given once: the requests show what the configuration does not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log: logging.Logger = logging.getLogger("flask_guard")
 class Cautions:
     """Watches requests for a proxy that is not trusted, and for several workers that each count alone.
 
-    :ivar watching: whether there is still something to watch for.
+    :ivar watching: whether there is still something to look for.
     """
 
     def __init__(self, state: AppState) -> None:
@@ -34,7 +34,7 @@ class Cautions:
             if environ.get("wsgi.multiprocess") and self._state.once("limits counted by each worker"):
                 log.warning(
                     "limits are counted in memory, and this server has several worker processes: each counts alone, so"
-                    " a client gets its limit once from each. Set RATELIMIT_STORAGE_URI to 'sqlite:////path/limits.db'"
+                    " a client gets its limit from each worker. Set RATELIMIT_STORAGE_URI to 'sqlite:////path/limits.db'"
                     " (all workers of one machine) or 'redis://host:6379/0' (all machines)"
                 )
         if "werkzeug.proxy_fix.orig" in environ:
@@ -43,7 +43,7 @@ class Cautions:
             self.watching = False
             if self._state.once("proxy not trusted"):
                 log.warning(
-                    "requests arrive with X-Forwarded-For, and no proxy is trusted: limits by address see that of the"
-                    " proxy, so all its clients share one budget. If the proxy is yours, write: app.wsgi_app ="
+                    "requests arrive with X-Forwarded-For, and no proxy is trusted: limits by address see the address"
+                    " of the proxy, so all its clients share one budget. If the proxy is yours, write: app.wsgi_app ="
                     " werkzeug.middleware.proxy_fix.ProxyFix(app.wsgi_app, x_for=1)"
                 )

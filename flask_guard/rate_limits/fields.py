@@ -38,7 +38,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def check_field_names(state: AppState) -> None:
-    """Raise ConfigError if a field name in the app's configuration cannot be one."""
+    """Raise ConfigError if the app's configuration has an invalid field name."""
     for key in LEGACY:
         name = state.app.config.get(key)
         if name and not (isinstance(name, str) and _NAME.fullmatch(name)):
@@ -53,7 +53,7 @@ def field_names_in(state: AppState) -> tuple[str, ...]:
 
 
 def field_writer(state: AppState) -> Leave:
-    """Return what writes where the client stands, for all limits that a request met."""
+    """Return the function that writes where the client stands, for all limits that a request met."""
     wanted, names = state.config[FIELDS], field_names_in(state)
     write_legacy = _legacy_writer(*_legacy_names(state)) if wanted != "draft" else None
 
@@ -72,7 +72,7 @@ def field_writer(state: AppState) -> Leave:
 
 
 def _legacy_writer(limit: str, remaining: str, reset: str) -> Callable[[list[Standing]], list[Pair]]:
-    """Return what makes the older fields, which tell of the tightest budget alone."""
+    """Return the function that makes the older fields, which know of one budget: the tightest."""
 
     def legacy(standings: list[Standing]) -> list[Pair]:
         tightest = min(standings, key=lambda each: (each.remaining, -each.wait))
@@ -100,7 +100,7 @@ def _item(standing: Standing) -> str:
 
 
 def _partition(standing: Standing) -> str:
-    """Return the partition key: a hash, so that it tells clients apart and says nothing else about them."""
+    """Return the partition key: a hash, which tells clients apart and says nothing else about them."""
     if not standing.budget.partitioned:
         return ""
     digest = hashlib.sha256(standing.identity.encode("utf-8", "surrogatepass")).digest()

@@ -251,7 +251,7 @@ def _algorithms_of_shared(_state: AppState) -> dict[str, str]:
 def _fixed_charge(
     budgets: list[Budget], client_of: Callable[[Run], str | None], cost: int
 ) -> Callable[[Run, list[Charge]], None]:
-    """Return what charges `cost` to `budgets`: the usual case, in which the request only decides the client."""
+    """Return the function that charges `cost` to `budgets`: the usual case."""
 
     def charge(run: Run, charges: list[Charge]) -> None:
         client = client_of(run)
@@ -308,7 +308,7 @@ def _cost_finder(cost: int | Callable[..., int]) -> Callable[[Run], int]:
 
 
 def _deduct_later(deduct_when: Callable[[Response], object], key: object, backend: Backend) -> Leave:
-    """Return what charges a request that found room, if its response is one to charge for.
+    """Return the function that charges a request that found room, if ``deduct_when`` says so.
 
     :param key: the key of the charges of the request.
     """
@@ -320,7 +320,7 @@ def _deduct_later(deduct_when: Callable[[Response], object], key: object, backen
             return
         try:
             wanted = deduct_when(response)
-        except Exception:  # what cannot be told apart is charged: else a limit on failures would be open
+        except Exception:  # charged in case of doubt: else a limit on failures would be open
             log.exception("limit(deduct_when=…) failed: the request is charged")
             wanted = True
         if wanted:

@@ -1,7 +1,7 @@
-"""How a budget is counted, as arithmetic on plain values: it knows no storage, no client and no clock of its own.
+"""The algorithms, as arithmetic on plain values: they know no storage, no client and no clock of their own.
 
-What is counted for one client is a *state*, None at first. A storage reads states, asks the algorithm, and writes what
-it returns. Moments are seconds on the storage's clock. A clock that is set back by hours leaves states whose end lies
+The count of one client is a *state*, None at first. A storage reads states, asks the algorithm, and writes the new
+state. Timestamps are seconds on the storage's clock. A clock that is set back by hours leaves states whose end lies
 further ahead than their length: `current` shortens those, so that no client is locked out for the hours.
 """
 
@@ -13,24 +13,24 @@ from bisect import bisect_right
 from typing import Any, Protocol, TypeAlias
 
 State: TypeAlias = Any
-"""What is counted: a value of the algorithm's own. None if nothing is."""
+"""The count of a client: a value of the algorithm's own. None if nothing is counted."""
 
 INSTANT = 1e-5
-"""Seconds that count as none: forty times the least by which a clock of seconds since 1970 can go on."""
+"""Seconds that count as none: forty times the resolution of a clock of seconds since 1970."""
 
 
 class Algorithm(Protocol):
     """One way of counting.
 
     :ivar code: a letter that names it to scripts.
-    :ivar suffix: what its keys end with in a table where all algorithms count.
+    :ivar suffix: the end of its keys in a table where all algorithms count.
     """
 
     code: str
     suffix: str
 
     def current(self, state: State, seconds: int, now: float) -> State:
-        """Return what is left of `state` at `now`: the same object if nothing has changed, None if nothing is left."""
+        """Return the rest of `state` at `now`: the same object if nothing has changed, None if nothing is left."""
         ...
 
     def room(self, state: State, amount: int, seconds: int, need: int, now: float) -> tuple[int, float]:
@@ -77,7 +77,7 @@ class FixedWindow:
 
 
 class MovingWindow:
-    """Counts the requests of the last so many seconds. The state lists their moments, the newest last."""
+    """Counts the requests of the last so many seconds. The state lists their timestamps, the newest last."""
 
     code = "M"
     suffix = "|moving"
@@ -87,7 +87,7 @@ class MovingWindow:
             return None
         if state[-1] > now:
             back = state[-1] - now
-            state = [moment - back for moment in state]
+            state = [each - back for each in state]
         if state[0] > now - seconds:
             return state
         return state[bisect_right(state, now - seconds) :] or None
@@ -155,7 +155,7 @@ class SlidingWindowCounter:
 
 
 class Leases:
-    """Counts what is going on at once. The state maps the token of each to when its lease ends."""
+    """Counts requests at work. The state maps the token of each to the end of its lease."""
 
     code = "C"
     suffix = ""
@@ -188,7 +188,7 @@ class Leases:
 
 
 class Bans:
-    """Lets nothing through until a ban ends. The state is that end; to charge it is to ban."""
+    """Lets nothing through until a ban ends. The state is the end; to charge is to ban."""
 
     code = "B"
     suffix = ""

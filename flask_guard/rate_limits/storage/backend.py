@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from limits.errors import ConfigurationError
-from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.storage import MemoryStorage, RedisStorage, Storage, storage_from_string
 from limits.strategies import STRATEGIES
 
 from ...errors import ConfigError
@@ -15,7 +15,8 @@ from ..concern import ON_STORE_ERROR, OnStoreError
 from .counter import Counter, StrategyCounter
 from .fallback import FallbackCounter
 from .memory import SCHEME, ExactMemoryStorage
-from .redis import RedisCounter, counts_in_redis, default_options
+from .redis import RedisCounter
+from .redis_connections import default_options
 from .table import TableStorage
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _store_counter(storage: Storage) -> Counter:
     """Return the best way to count in `storage`."""
     if isinstance(storage, TableStorage):
         return storage
-    return RedisCounter(storage) if counts_in_redis(storage) else StrategyCounter(storage)
+    return RedisCounter(storage) if isinstance(storage, RedisStorage) else StrategyCounter(storage)
 
 
 def _adopted(app: Flask) -> Limiter | None:

@@ -1,10 +1,10 @@
-"""Counting that outlives its store: what becomes of requests is up to their budgets while it is down."""
+"""Counting that outlives its store: while the store is down, the budgets say what becomes of requests."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from limits import RateLimitItemPerSecond
 
@@ -17,19 +17,24 @@ from .counter import Charge, Counter, Standing
 if TYPE_CHECKING:
     from flask import Flask
 
+T = TypeVar("T")
 log: logging.Logger = logging.getLogger("flask_guard")
 
 
 class StoreDown(Exception):
-    """The store cannot be asked, and a budget says to deny then."""
+    """The store is unreachable, and a budget denies then."""
+
+
+def _do_nothing() -> None:
+    """Do nothing."""
 
 
 class FallbackCounter:
-    """Counts in a store, and while that is down as each budget's ``on_error`` says.
+    """Counts in a store, and while the store is down as each budget's ``on_error`` says.
 
-    :param store: what counts in the store.
-    :param local: what counts in this process.
-    :param errors: what `store` raises while it is down.
+    :param store: counts in the store.
+    :param local: counts in this process.
+    :param errors: the errors of `store` while it is down.
     :param app: the sender of the signals.
     """
 
@@ -45,54 +50,42 @@ class FallbackCounter:
 
         :raises StoreDown: if the store is down, and one of the budgets denies then.
         """
-        if self._may_ask():
-            try:
-                return self._store.take(charges, token)
-            except self._errors as error:
-                self._breaker.failed(error)
-        if any(charge[0].on_error == "deny" for charge in charges):
-            raise StoreDown
-        return self._local.take([charge for charge in charges if charge[0].on_error == "local"], token)
+        return self._ask(lambda: self._store.take(charges, token), lambda: self._take_locally(charges, token))
 
     def release(self, charges: Sequence[Charge], token: str) -> None:
-        """Give leases back, wherever they were taken. What a store that is down keeps ends by itself."""
+        """Give leases back, wherever they were taken. Those in a store that is down end by themselves."""
         self._local.release(charges, token)
-        if self._may_ask():
-            try:
-                self._store.release(charges, token)
-            except self._errors as error:
-                self._breaker.failed(error)
+        self._ask(lambda: self._store.release(charges, token), _do_nothing)
 
     def ban(self, budget: Budget, identity: str) -> None:
         """Ban a client: in this process if the store is down."""
-        if self._may_ask():
-            try:
-                self._store.ban(budget, identity)
-            except self._errors as error:
-                self._breaker.failed(error)
-            else:
-                return
-        if budget.on_error == "local":
-            self._local.ban(budget, identity)
+        local = self._local if budget.on_error == "local" else None
+        self._ask(lambda: self._store.ban(budget, identity), lambda: local.ban(budget, identity) if local else None)
 
     def forget(self, budget: Budget, identity: str) -> None:
         """Forget a client: in this process only if the store is down."""
         self._local.forget(budget, identity)
-        if self._may_ask():
-            try:
-                self._store.forget(budget, identity)
-            except self._errors as error:
-                self._breaker.failed(error)
+        self._ask(lambda: self._store.forget(budget, identity), _do_nothing)
 
     def find(self, unit: str | None = None) -> Iterable[Held]:
         """Return what the store holds. An error of the store is raised."""
         return self._store.find(unit)
 
-    def _may_ask(self) -> bool:
-        if not self._breaker.open:
-            return True
-        self._breaker.probe_if_due()
-        return False
+    def _ask(self, call: Callable[[], T], otherwise: Callable[[], T]) -> T:
+        """Return what a call of the store returns. While the store is down, do `otherwise`."""
+        if self._breaker.open:
+            self._breaker.probe_if_due()
+            return otherwise()
+        try:
+            return call()
+        except self._errors as error:
+            self._breaker.failed(error)
+        return otherwise()
+
+    def _take_locally(self, charges: Sequence[Charge], token: str) -> tuple[bool, list[Standing]]:
+        if any(charge[0].on_error == "deny" for charge in charges):
+            raise StoreDown
+        return self._local.take([charge for charge in charges if charge[0].on_error == "local"], token)
 
     def _probe(self) -> None:
         self._store.take([(rate_budget(RateLimitItemPerSecond(1), "probe"), "probe", 0, 1)])

@@ -3,15 +3,16 @@
 -- KEYS: the key of each charge; of a sliding window two, this one's and the previous one's.
 -- ARGV: the token of the request's leases; and for each charge a line: a code, the amount and the seconds of its
 --       budget, what must be left of it, and what is taken.
--- Returns, in one line, 1 if the charges were made, else 0; then for each what remains, and the milliseconds to wait.
+-- Returns, in one line, 1 if the charges were made, else 0; then for each the remaining units, and the milliseconds to
+-- wait.
 --
--- Each code has a `look`, which returns what remains and how long to wait, and a `charge`. They count as
--- algorithms.py does, in the keys of limits. A look writes nothing, unless the clock was set back: then what would
--- last for longer than it may is made to end in time, so that nobody is locked out until the clock has caught up.
+-- Each code has a `look`, which returns the remaining units and the time to wait, and a `charge`. They count as
+-- algorithms.py does, in the keys of limits. A look writes nothing, unless the clock was set back: then a key that
+-- would last for too long is made to end in time, so that nobody is locked out until the clock has caught up.
 
 local call = redis.call
 local time, now, now_ms
-if ARGV[2]:find('[MCB]') then -- a counter that expires asks no clock
+if ARGV[2]:find('[MCB]') then -- a counter that expires needs no clock
   time = call('TIME')
   now = time[1] + time[2] / 1e6
   now_ms = math.floor(now * 1000)

@@ -6,41 +6,24 @@ on the same storage, or a worker that still runs an older version, counts the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from importlib.resources import files
-from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
-from limits.storage import RedisClusterStorage, RedisSentinelStorage, RedisStorage, Storage
+from limits.storage import RedisStorage
 
 from .algorithms import FIXED, LEASES, MOVING, SLIDING, Algorithm
 from .budgets import NAMESPACE, Budget, Held, held_under
 from .counter import Charge, Standing
-from .redis_connections import ReadyConnections
+from .redis_connections import command_runner
 from .table import Key, is_of_unit, table_key
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeIs
-
-TIMEOUT = 0.25
-"""Seconds that a connection may take to be made, and the server to answer."""
-
-MOST_CONNECTIONS = 2**31
-"""Connections of a process: as many as it has threads or greenlets that ask at once. redis-py 8 would stop at 100."""
-
-READ_SIZE = 4096
-"""Bytes that a connection makes room for: answers are short, and the 64 KiB of the client libraries cost time."""
 
 TYPES: tuple[tuple[str, Algorithm], ...] = (("string", FIXED), ("list", MOVING), ("zset", LEASES))
 """The types of Redis keys in which something is counted."""
 
-RETRIES = frozenset({"retry", "retry_on_timeout", "retry_on_error"})
-"""The options by which a connection tries again."""
-
 Affixes: TypeAlias = tuple[str, str]
-"""What stands before and after a storage key in a Redis key."""
+"""The parts of a Redis key before and after a storage key."""
 
 
 class RedisCounter:
@@ -57,8 +40,9 @@ class RedisCounter:
 
     def __init__(self, storage: RedisStorage) -> None:
         self._redis = cast("Any", storage.get_connection())
-        self._execute = _command_runner(self._redis)
+        self._execute = command_runner(self._redis)
         self._plain = _affixes(storage.prefixed_key("\0"))
+        # private names of limits, which a Limiter on the same storage counts a sliding window under
         self._current = _affixes(storage.prefixed_key(storage._current_window_key("\0")))
         self._previous = _affixes(storage.prefixed_key(storage._previous_window_key("\0")))
         self._slot_of: Any = getattr(self._redis, "keyslot", None)
@@ -153,7 +137,7 @@ class RedisCounter:
     def _run(self, *command: str | int) -> Any:
         try:
             return self._execute(*command)
-        except self._cluster_error as error:  # which is none of the errors that its client library says it raises
+        except self._cluster_error as error:  # which the client library does not list among its errors
             raise ConnectionError(str(error)) from error
 
     def _scan(self, pattern: str, kind: str) -> Iterator[str]:
@@ -179,71 +163,6 @@ class RedisCounter:
         if budget.algorithm is SLIDING:
             return _wrap(self._current, budget, identity), _wrap(self._previous, budget, identity)
         return (_wrap(self._plain, budget, identity),)
-
-
-def counts_in_redis(storage: Storage) -> TypeIs[RedisStorage]:
-    """Return whether `storage` is one in Redis or Valkey: a single server, a sentinel's or a cluster."""
-    return isinstance(storage, RedisStorage)
-
-
-def default_options(uri: str) -> dict[str, Any]:
-    """Return the options of the storage at `uri` that apply unless ``RATELIMIT_STORAGE_OPTIONS`` has others.
-
-    A server that hangs costs a request `TIMEOUT`, once: timeouts are short, and nothing is tried again. Redis and
-    Valkey take what the query of the URI says before these; ``limits`` reads none for a sentinel or a cluster.
-    """
-    scheme = uri.partition("://")[0]
-    timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
-    if scheme in RedisStorage.STORAGE_SCHEME:
-        return {**timeouts, "socket_read_size": READ_SIZE, "max_connections": MOST_CONNECTIONS}
-    if scheme in RedisSentinelStorage.STORAGE_SCHEME:
-        return {**timeouts, "sentinel_kwargs": {**timeouts, **_no_retry(scheme)}}
-    if scheme in RedisClusterStorage.STORAGE_SCHEME:
-        return {**timeouts, **_no_cluster_retry(scheme)}
-    return {}
-
-
-def _no_retry(scheme: str) -> dict[str, Any]:
-    """Return the option with which a client does not try again. Without a client library: none."""
-    library = scheme.partition("+")[0]
-    try:
-        retry, backoff = import_module(f"{library}.retry"), import_module(f"{library}.backoff")
-    except ImportError:
-        return {}
-    return {"retry": retry.Retry(backoff.NoBackoff(), 0)}
-
-
-def _no_cluster_retry(scheme: str) -> dict[str, Any]:
-    """Return the same for a cluster's client, whose option it was only with version 6 of redis-py."""
-    library = scheme.partition("+")[0]
-    try:
-        version = import_module(library).__version__
-    except ImportError:
-        return {}
-    if library == "redis" and int(version.partition(".")[0]) >= 6:
-        return _no_retry(scheme)
-    return {"cluster_error_retry_attempts": 0}
-
-
-def _command_runner(client: Any) -> Callable[..., Any]:
-    """Return what runs a command: on connections kept ready, if `client` has a plain pool and tries nothing again.
-
-    Of a pool that was told to have few connections, others would lack those that are kept ready.
-    """
-    pool: Any = getattr(client, "connection_pool", None)
-    if (
-        type(pool).__name__ != "ConnectionPool"
-        or client.connection is not None
-        or pool.max_connections < type(pool)().max_connections
-        or RETRIES & {key for key, on in pool.connection_kwargs.items() if on}
-    ):
-        return cast("Callable[..., Any]", client.execute_command)
-    connect = pool.get_connection
-    if signature(connect).parameters["command_name"].default is Parameter.empty:  # Valkey, and redis-py before 5.3
-        connect = partial(connect, "EVALSHA")
-    library = type(client).__module__.partition(".")[0]
-    errors = import_module(f"{library}.exceptions")
-    return ReadyConnections(pool, connect, errors.NoScriptError, errors.ConnectionError).run
 
 
 def _affixes(key: str) -> Affixes:

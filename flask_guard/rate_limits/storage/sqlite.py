@@ -16,7 +16,6 @@ from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from ...errors import ConfigError
-from ...support.text import did_you_mean
 from .algorithms import Algorithm, State
 from .budgets import Held
 from .counter import Changes
@@ -28,13 +27,13 @@ SCHEME = "sqlite"
 EXAMPLE = "sqlite:////var/lib/shop/limits.db, or sqlite:///limits.db in the working directory"
 
 TIMEOUT = 2.0
-"""Seconds that a request waits for the file by default: several times what 64 busy threads on two cores make of it."""
+"""Seconds that a request waits for the file by default: several times the wait among 64 busy threads on two cores."""
 
 LONGEST_TIMEOUT = 60.0
 
 TIDY_EVERY = 60.0
 TIDY_AFTER = 1000
-"""Seconds of use, and charges, after which a process tidies up."""
+"""Seconds, and charges, after which a process tidies up."""
 
 BATCH = 200
 """Rows looked at in one step of tidying up."""
@@ -63,22 +62,22 @@ DELETE_ALL = "DELETE FROM guard_limits_1 WHERE key != ''"
 PAGE = "SELECT key, ends FROM guard_limits_1 WHERE key > ? ORDER BY key LIMIT ?"
 ENDS = "SELECT ends FROM guard_limits_1 WHERE key = ?"
 TURN = ""
-"""The key whose end is when the rows are next swept, by whichever process comes first."""
+"""The key of a row that ends when the rows are due to be swept, by whichever process comes first."""
 
 
 class SQLiteStorage(TableStorage):
     """A storage of ``limits`` that counts in an SQLite file of its own.
 
-    Exact among all threads and processes of one machine; not for a network file system. Counts survive a restart; a
-    power cut may lose those of the last moments. The files (there are two beside it, ``-wal`` and ``-shm``) are made
-    readable to their owner only. Delete all three to begin anew, as when one is corrupt: workers notice within a
-    second. The moving window stores 8 bytes for each request in it, and writes them again with each.
+    Exact among all threads and processes of one machine; not for a network file system. Counts survive a restart. A
+    power cut may lose those of the last moments. The file, and two beside it (``-wal`` and ``-shm``), are readable to
+    their owner only. Delete all three to begin anew, as when one is corrupt: workers notice within a second. A moving
+    window stores 8 bytes for each of its requests, and writes them again with each.
 
     :param uri: ``sqlite:///`` and a path, relative to the working directory unless it begins with another slash.
         ``?timeout=0.5`` may follow.
-    :param options: ``timeout``, the seconds that a request waits while others write, by default 2; then the storage
-        counts as down.
-    :ivar path: where the file is.
+    :param options: ``timeout``, the seconds that a request waits while others write, by default 2. After that the
+        storage counts as down.
+    :ivar path: the path of the file.
     :raises ConfigError: for a database in memory, where each worker would count alone, and for unknown options.
     """
 
@@ -92,7 +91,7 @@ class SQLiteStorage(TableStorage):
         seconds = _seconds(options.pop("timeout"))
         if options:
             name = min(options)
-            raise ConfigError(f"{name!r} is no option of SQLite limits{did_you_mean(name, ['timeout'])}")
+            raise ConfigError(f"SQLite limits have no option {name!r}; write 'timeout'")
         self._file = SQLiteFile(self.path, seconds, SETUP)
         self._tidier_file = SQLiteFile(self.path, seconds, SETUP)
         self._tidier: threading.Thread | None = None
@@ -135,7 +134,7 @@ class SQLiteStorage(TableStorage):
         return self._file.read(lambda execute, now: look(_state(execute, stored, algorithm), now))
 
     def reset(self) -> int | None:
-        """Forget everything; return how many keys that were."""
+        """Forget everything; return the number of keys."""
         return self._file.write(lambda execute, _now: execute(DELETE_ALL).rowcount)
 
     def check(self) -> bool:
@@ -157,9 +156,9 @@ class SQLiteStorage(TableStorage):
     # Tidying up, in a thread of its own ----------------------------------------------------------------------------
 
     def sweep(self) -> int:
-        """Drop what has ended, a little at a time; return how many rows that were.
+        """Drop ended rows, a few at a time; return their number.
 
-        Processes do this themselves, in the background, one of them every minute.
+        One of the processes does this every minute, in the background.
         """
         dropped = 0
         for page, now in self._pages(self._tidier_file):
@@ -170,7 +169,7 @@ class SQLiteStorage(TableStorage):
         return dropped
 
     def _pages(self, file: SQLiteFile) -> Iterator[tuple[list[tuple[str, float]], float]]:
-        """Walk through the keys and their ends, and what the time is."""
+        """Walk through the keys and their ends, with the time."""
         last = TURN
         while True:
             page, now = file.read(partial(_page, last))
@@ -191,11 +190,11 @@ class SQLiteStorage(TableStorage):
 
     def _start_tidying(self) -> None:
         self._tidier = threading.Thread(target=self._tidy, name="flask-guard-sqlite", daemon=True)
-        with contextlib.suppress(RuntimeError):  # no thread can be started: as the interpreter ends, for one
+        with contextlib.suppress(RuntimeError):  # no thread can be started, as when the interpreter ends
             self._tidier.start()
 
     def _tidy(self) -> None:
-        with contextlib.suppress(sqlite3.Error):  # a request that meets the same will say so
+        with contextlib.suppress(sqlite3.Error):  # a request that meets the same error reports it
             if self._tidier_file.write(_takes_turn):
                 self.sweep()
             self._tidier_file.read(_copy_log)
@@ -203,7 +202,7 @@ class SQLiteStorage(TableStorage):
 
 
 def _state(execute: Execute, key: str, algorithm: Algorithm) -> State:
-    """Return the state of `key`. A value that is not of the algorithm's writing counts as none."""
+    """Return the state of `key`. A value that the algorithm did not write counts as none."""
     row = execute(SELECT, (key,)).fetchall()
     try:
         return algorithm.unpack(row[0][0]) if row else None
@@ -220,7 +219,7 @@ def _delete_ended(ended: list[tuple[str, float]], execute: Execute, _now: float)
 
 
 def _takes_turn(execute: Execute, now: float) -> bool:
-    """Return whether no process has swept for long enough, and say that this one does."""
+    """Return whether no process has swept for long enough, and note that this one does."""
     row = execute(ENDS, (TURN,)).fetchall()
     if row and now < row[0][0] <= now + TIDY_EVERY:
         return False
@@ -229,7 +228,7 @@ def _takes_turn(execute: Execute, now: float) -> bool:
 
 
 def _copy_log(execute: Execute, _now: float) -> None:
-    """Copy the write-ahead log into the database, so that it begins anew; hold writers up only for its last part."""
+    """Copy the write-ahead log into the database, so that the log begins anew. Only its last part holds writers up."""
     execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
     for _ in range(ATTEMPTS):
         busy, _, _ = execute("PRAGMA wal_checkpoint(RESTART)").fetchall()[0]
@@ -239,14 +238,14 @@ def _copy_log(execute: Execute, _now: float) -> None:
 
 
 def _storable(key: str) -> str:
-    """Return `key` as text that has a UTF-8 form, which lone surrogates have not."""
+    """Return `key` as text in UTF-8, which has no lone surrogates."""
     return key if key.isascii() else key.encode("utf-8", "backslashreplace").decode()
 
 
 def _parsed(uri: str) -> tuple[str, dict[str, str]]:
     """Return the absolute path of the file that a URI names, and its options.
 
-    :raises ConfigError: if it names none.
+    :raises ConfigError: if the URI names no file.
     """
     location, _, query = uri.removeprefix(f"{SCHEME}://").partition("?")
     if not location.startswith("/"):

@@ -32,9 +32,9 @@ class SQLiteFile:
     """One connection to a file, opened when it is first needed, for all threads of this process in turn.
 
     The connection is closed before a fork, as SQLite demands: a child that inherits one loses locks, and damages the
-    file. It is also closed after any error, and when the file is no longer there, so that the next use begins anew.
+    file. It is also closed after any error, and when the file has been deleted, so that the next use begins anew.
 
-    :param path: where the file is, or is to be made, for its owner's eyes only.
+    :param path: the path of the file. A missing file is made, readable to its owner only.
     :param timeout: the seconds that a use may wait for other threads and processes.
     :param setup: statements to execute on a new connection.
     """
@@ -54,7 +54,7 @@ class SQLiteFile:
         self._hooked = False
 
     def write(self, work: Callable[[Execute, float], T]) -> T:
-        """Call `work` with what executes statements and the time, alone among all threads and processes.
+        """Call `work` with an `Execute` and the time, alone among all threads and processes.
 
         :raises sqlite3.Error: if the file cannot be used, or was not free in time. Nothing has been written then.
         """
@@ -68,7 +68,7 @@ class SQLiteFile:
         return self._use(transaction)
 
     def read(self, work: Callable[[Execute, float], T]) -> T:
-        """Call `work` with what executes statements and the time, for one statement, of which it fetches all.
+        """Call `work` with an `Execute` and the time, for one statement, of which it fetches all.
 
         :raises sqlite3.Error: if the file cannot be used, or was not free in time.
         """
@@ -99,7 +99,7 @@ class SQLiteFile:
 
     def _ensure_open(self, now: float) -> None:
         if self._process != os.getpid() and self._connection is not None:
-            self._inherited.append(self._connection)  # by a fork that Python did not see: not even to be closed here
+            self._inherited.append(self._connection)  # by a fork that Python did not see: it must not be closed here
             self._connection = self._cursor = None
         if self._connection is not None and self._identity != _identity(self._path):
             self._close()
@@ -115,7 +115,7 @@ class SQLiteFile:
         self._process = os.getpid()
         try:
             self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
-        except sqlite3.OperationalError as error:  # which does not name the file
+        except sqlite3.OperationalError as error:  # its message does not name the file
             raise sqlite3.OperationalError(f"{error} {self._path!r}") from error
         cursor = self._connection.cursor()
         for statement in self._setup:
@@ -156,16 +156,17 @@ def _patiently(attempt: Callable[[], T], deadline: float) -> T:
         except sqlite3.OperationalError as error:
             if "lock" not in str(error) or monotonic() >= deadline:
                 raise
-        sleep(pause * random.random())  # noqa: S311  # so that those who wait do not march in step
+        sleep(pause * random.random())  # noqa: S311  # so that waiting processes do not march in step
         pause = min(2 * pause, LONGEST_SLEEP)
 
 
 def _create(path: str) -> None:
     """Make an empty file that only its owner may read. SQLite gives the files beside it the same mode.
 
-    Those of an older file, which was deleted without them, would be taken for the new one's: they are deleted first.
+    The files beside an older file, which was deleted without them, would be taken for the new one's: they are deleted
+    first.
     """
-    with contextlib.suppress(OSError):  # SQLite will say what fails
+    with contextlib.suppress(OSError):  # SQLite reports the error
         if not os.path.exists(path):  # noqa: PTH110  # on the path of a request
             with _alone_in(os.path.dirname(path)):  # noqa: PTH120
                 _create_alone(path)

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from limits.storage import RedisStorage, storage_from_string
 
-from flask_guard.rate_limits.storage.redis import counts_in_redis, default_options
+from flask_guard.rate_limits.storage.redis_connections import default_options
 from tests.conftest import free_port, is_listening, required_program, stop, wait_for
 
 RunServer = Callable[..., "subprocess.Popen[bytes]"]
@@ -75,5 +75,5 @@ def valkey(uri: str) -> str:
 def storage_at(uri: str, **options: Any) -> RedisStorage:
     """Return the storage at `uri` in which nothing is counted yet, with the options that an app gets."""
     storage: Any = storage_from_string(uri, **{"key_prefix": uuid4().hex, **default_options(uri), **options})
-    assert counts_in_redis(storage)
+    assert isinstance(storage, RedisStorage)
     return storage

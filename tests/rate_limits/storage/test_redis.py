@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from flask import Flask
 from limits import parse
-from limits.storage import MemoryStorage, RedisStorage, storage_from_string
+from limits.storage import RedisStorage
 
 from flask_guard import Guard, limit
 from flask_guard.rate_limits.storage import Budget, ban_budget, concurrency_budget, rate_budget
-from flask_guard.rate_limits.storage.redis import RedisCounter, counts_in_redis, default_options
+from flask_guard.rate_limits.storage.redis import RedisCounter
+from flask_guard.rate_limits.storage.redis_connections import default_options
 from tests.conftest import MakeApp
 from tests.ids import shown
 
@@ -178,15 +179,6 @@ def test_eight_threads_never_hold_more_leases_than_there_are(counter: RedisCount
         assert sum(pool.map(worker, range(8))) > 0
     assert 0 < most[0] <= 3
     assert counter.take([(budget, CLIENT, 3, 0)])[0]
-
-
-# Which storages ----------------------------------------------------------------------------------------------------
-
-
-def test_it_counts_in_redis_and_in_nothing_else(storage: RedisStorage) -> None:
-    assert counts_in_redis(storage)
-    assert not counts_in_redis(MemoryStorage())
-    assert not counts_in_redis(cast("Any", storage_from_string("guard-memory://")))
 
 
 def test_a_client_that_decodes_answers_is_fine(redis_url: str) -> None:

@@ -15,7 +15,8 @@ from limits.strategies import STRATEGIES, RateLimiter
 from flask_guard.rate_limits.storage import Budget, Charge, Standing, ban_budget, concurrency_budget, rate_budget
 from flask_guard.rate_limits.storage.algorithms import LEASES, State
 from flask_guard.rate_limits.storage.counter import settle
-from flask_guard.rate_limits.storage.redis import RedisCounter, default_options
+from flask_guard.rate_limits.storage.redis import RedisCounter
+from flask_guard.rate_limits.storage.redis_connections import default_options
 
 STRATEGY_NAMES = ["fixed-window", "moving-window", "sliding-window-counter"]
 CLIENT = "127.0.0.1"

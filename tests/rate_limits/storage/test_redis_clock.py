@@ -10,7 +10,8 @@ from limits import parse
 from limits.storage import RedisStorage
 
 from flask_guard.rate_limits.storage import Budget, Charge, ban_budget, concurrency_budget, rate_budget
-from flask_guard.rate_limits.storage.redis import RedisCounter, default_options
+from flask_guard.rate_limits.storage.redis import RedisCounter
+from flask_guard.rate_limits.storage.redis_connections import default_options
 
 HOUR = 3600
 CLIENT = "127.0.0.1"

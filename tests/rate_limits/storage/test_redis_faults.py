@@ -15,7 +15,8 @@ from limits import parse
 from limits.storage import RedisStorage
 
 from flask_guard.rate_limits.storage import Charge, rate_budget
-from flask_guard.rate_limits.storage.redis import RedisCounter, default_options
+from flask_guard.rate_limits.storage.redis import RedisCounter
+from flask_guard.rate_limits.storage.redis_connections import default_options
 from tests.conftest import free_port, stop
 from tests.rate_limits.storage.redis_servers import (
     RunServer,
@@ -156,7 +157,7 @@ def test_what_is_said_about_trying_again_is_done(run_server: RunServer, where: s
 def test_without_the_client_library_it_is_up_to_limits_to_say_so(scheme: str) -> None:
     code = (
         "import sys; sys.modules.update(redis=None, valkey=None)\n"
-        "from flask_guard.rate_limits.storage.redis import default_options\n"
+        "from flask_guard.rate_limits.storage.redis_connections import default_options\n"
         f"assert default_options({scheme!r} + '://127.0.0.1:1')['socket_timeout'] == 0.25"
     )
 

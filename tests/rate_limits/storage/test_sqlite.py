@@ -80,7 +80,7 @@ REFUSED = {
     "sqlite:///:memory:": "alone",
     "sqlite:///file::memory:?cache=shared": "path of a file",
     "sqlite:///x.db?mode=memory": "'mode'",
-    "sqlite:///x.db?timeuot=1": "did you mean 'timeout'",
+    "sqlite:///x.db?timeuot=1": "write 'timeout'",
     "sqlite:///x.db?timeout=0": "timeout",
     "sqlite:///x.db?timeout=nan": "timeout",
     "sqlite:///x.db?timeout=soon": "timeout",
