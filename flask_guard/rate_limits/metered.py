@@ -215,6 +215,7 @@ _HINTS = {
     "override_defaults": ". Leave it out: the nearest limit replaces outer ones, but for shared= ones",
     "strategy": ". Write algorithm=",
     "limit_value": ". Write the rate first: limit('10/minute')",
+    "meta_limits": ". Write a ban, which denies everything for a while: @ban(after='3/hour', on=429)",
     "key_prefix": ". Set RATELIMIT_KEY_PREFIX in the app's configuration",
     "storage_uri": ". Set RATELIMIT_STORAGE_URI in the app's configuration",
 }

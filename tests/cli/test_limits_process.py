@@ -12,6 +12,8 @@ from ..conftest import MakeApp
 from .conftest import ask, held, limited_app
 from .process import guard_of, on_terminal, run
 
+on_sqlite = pytest.mark.parametrize("storage_uri", ["sqlite"], indirect=True)
+
 APP = """
 from flask import Flask
 from flask_guard import Guard
@@ -34,6 +36,7 @@ def command(app: Flask, tmp_path: Path) -> list[str]:
     return guard_of(APP.format(uri=app.config["RATELIMIT_STORAGE_URI"]), tmp_path)
 
 
+@pytest.mark.slow
 def test_support_sees_and_clears_what_another_process_counts(app: Flask, command: list[str], tmp_path: Path) -> None:
     ask(app, "/search", times=8)
     ask(app, "/banned?bad", times=2)
@@ -62,6 +65,7 @@ def test_a_process_ends_with_the_exit_code_and_one_line(command: list[str], tmp_
     assert len(result.stderr.splitlines()) == 1
 
 
+@on_sqlite
 @pytest.mark.parametrize(("answer", "exit_code", "left"), [("y", 0, 0), ("n", 1, 1), ("", 1, 1)])
 def test_reset_shows_what_it_is_about_and_asks_on_a_terminal(
     app: Flask, command: list[str], tmp_path: Path, answer: str, exit_code: int, left: int
@@ -77,6 +81,7 @@ def test_reset_shows_what_it_is_about_and_asks_on_a_terminal(
     assert [each["scope"] for each in json.loads(output or "[]")] == ["shared:search"] * (1 - left)
 
 
+@on_sqlite
 @pytest.mark.parametrize(("answer", "exit_code", "status"), [("y", 0, 200), ("n", 1, 429)])
 def test_lift_asks_on_a_terminal(
     app: Flask, command: list[str], tmp_path: Path, answer: str, exit_code: int, status: int

@@ -29,6 +29,7 @@ ROOMY = 10_000
 ALGORITHMS = ("fixed-window", "moving-window", "sliding-window-counter")
 CONNECTIONS = 64
 CLIENT = "X-Client"
+APP = "tests.rate_limits.exactness:create_app()"
 
 
 def who() -> str:
@@ -65,7 +66,7 @@ class Outcome:
 
 
 class Server:
-    """A gunicorn with several workers."""
+    """A gunicorn with several workers, which are forked from a process that has made the app."""
 
     def __init__(self, folder: Path, uri: str, workers: int) -> None:
         self.log = folder / "gunicorn.log"
@@ -76,8 +77,8 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until all its workers serve."""
-        options = ["--workers", str(self._workers), "--threads", "16", "--bind", f"127.0.0.1:{self._port}"]
-        command = [sys.executable, "-m", "gunicorn", *options, "tests.rate_limits.exactness:create_app()"]
+        options = ["--preload", "--workers", str(self._workers), "--threads", "16"]
+        command = [sys.executable, "-m", "gunicorn", *options, "--bind", f"127.0.0.1:{self._port}", APP]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, "FLASK_RATELIMIT_STORAGE_URI": self._uri}
@@ -85,7 +86,7 @@ class Server:
         self.wait_for_workers(set())
 
     def reload(self) -> None:
-        """Replace all workers, as after a change of the code."""
+        """Replace all workers."""
         before = self.workers()
         self.process.send_signal(signal.SIGHUP)
         self.wait_for_workers(before)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from flask.testing import FlaskClient
 from flask_guard import Banned, Guard, Policy, ban, client_banned, limit, protect, request_denied, require_api_key
 
 from ..conftest import MakeApp, free_port
+from ..storage_clock import Clock
 from .structured_fields import fields, is_jittered
 
 HOME, WORK = "203.0.113.1", "203.0.113.2"
@@ -91,18 +91,28 @@ def test_an_unhandled_exception_counts_as_the_500_that_it_is(app: Flask) -> None
     assert statuses(client, "/broken", "/broken", "/broken") == [500, 500, 429]
 
 
-def test_it_ends_when_it_has_lasted_and_what_it_denies_neither_extends_nor_repeats_it(app: Flask) -> None:
-    client = guarded(app, ban(after="2/second", on=[401, 429], lasting=2))
+def test_it_ends_when_it_has_lasted_and_what_it_denies_neither_extends_nor_repeats_it(app: Flask, clock: Clock) -> None:
+    client = guarded(app, ban(after="2/minute", on=[401, 429], lasting="2m"))
 
     with bans_told(app) as told:
         banned = statuses(client, "/?status=401", "/?status=401", "/", "/", "/")
-        time.sleep(1.2)
+        clock.advance(72)
         still = statuses(client, "/", "/", "/")
-        time.sleep(0.9)
+        clock.advance(50)
 
     assert (banned, still) == ([401, 401, 429, 429, 429], [429] * 3)
     assert len(told) == 1
     assert statuses(client, "/", "/?status=401", "/") == [200, 401, 200]
+
+
+def test_what_led_to_it_is_forgotten_once_it_is_in_force(app: Flask, clock: Clock) -> None:
+    client = guarded(app, ban(after="3/day; 2/hour", on=401, lasting="1m"))
+    banned = statuses(client, "/?status=401", "/?status=401", "/")
+
+    clock.advance(61)
+
+    assert banned == [401, 401, 429]
+    assert statuses(client, "/?status=401", "/", "/?status=401", "/") == [401, 200, 401, 429]
 
 
 @pytest.mark.parametrize(

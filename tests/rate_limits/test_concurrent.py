@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response, abort, request, send_file, stream_with_context
+from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask.testing import FlaskClient
 
 from flask_guard import Guard, Policy, limit, log_timing, middleware, protect, require_api_key
 
 from ..conftest import MakeApp
+from ..storage_clock import Clock
 from .structured_fields import fields
 
 
@@ -218,6 +220,30 @@ def test_a_hook_that_raises_on_a_streamed_response_gives_the_place_back(app: Fla
     assert statuses(guarded(app, limit.concurrent(1), view=streamed)) == [500] * 3
 
 
+class BrokenSessions(SecureCookieSessionInterface):
+    """Sessions that cannot be saved on what is served."""
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        if response.status_code == 200:
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("propagates", [False, True])
+def test_a_streamed_response_whose_session_fails_to_save_gives_the_place_back(
+    make_app: MakeApp, propagates: bool
+) -> None:
+    app = make_app(TESTING=propagates)
+    app.session_interface = BrokenSessions()
+    client = guarded(app, limit.concurrent(1), view=streamed)
+
+    for _ in range(3):
+        if propagates:
+            with pytest.raises(ZeroDivisionError):
+                client.get("/")
+        else:
+            assert client.get("/").status_code == 500
+
+
 LATER: dict[str, tuple[list[Policy], int]] = {
     "a key": ([require_api_key], 401),
     "a limit by key": ([require_api_key(optional=True), limit("1/day", by="api_key")], 429),
@@ -248,12 +274,12 @@ def test_what_a_neighbour_refuses_takes_no_place_and_the_other_way_round(app: Fl
     assert statuses(client, 3, "/slow") == [200, 429, 429]
 
 
-def test_a_lease_ends_by_itself_if_nobody_gives_the_place_back(app: Flask) -> None:
-    client = guarded(app, limit.concurrent(1, lease=1), view=ENDS["plain generator"])
+def test_a_lease_ends_by_itself_if_nobody_gives_the_place_back(app: Flask, clock: Clock) -> None:
+    client = guarded(app, limit.concurrent(1, lease=60), view=ENDS["plain generator"])
     abandoned = client.get("/")
 
     before = statuses(client, 1)
-    time.sleep(1.05)
+    clock.advance(61)
     after = client.get("/")
     abandoned.close()  # it gives back its own place, which it has lost, and not that of another
 

@@ -9,8 +9,9 @@ import pytest
 
 from .exactness import ALGORITHMS, LIMIT, ROOMY, Server, remaining, serving
 
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
+
 WORKERS = 4
-REPETITIONS = 5
 REQUESTS = 10 * LIMIT
 
 by_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -18,7 +19,7 @@ by_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
 
 @pytest.fixture(scope="module", params=["sqlite", "redis"])
 def uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the URI of a storage for several workers, which is patient: how fast it is, is not what is tested."""
+    """Return the URI of a storage for several workers, which is patient: how fast it is, is not tested."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path_factory.mktemp('limits')}/limits.db?timeout=10"
     redis_url: str = request.getfixturevalue("redis_url")
@@ -35,11 +36,13 @@ def server(uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
 def test_of_ten_times_as_many_requests_at_once_exactly_the_limit_passes(server: Server, algorithm: str) -> None:
     served_by = Counter[int]()
 
-    for repetition in range(REPETITIONS):
+    for repetition in range(10):  # until all workers have served, which they mostly have at once
         outcome = server.drive(f"/{algorithm}", f"client {repetition}", REQUESTS)
         assert outcome.statuses == {200: LIMIT, 429: REQUESTS - LIMIT}
         assert remaining(outcome.refusal) == [0]
         served_by += outcome.by_worker
+        if repetition and len(served_by) == WORKERS:
+            break
 
     assert len(served_by) == WORKERS
     assert "the limit store" not in server.log.read_text()
@@ -47,16 +50,15 @@ def test_of_ten_times_as_many_requests_at_once_exactly_the_limit_passes(server: 
 
 @by_algorithm
 def test_where_the_second_limit_is_used_up_the_first_is_not_charged(server: Server, algorithm: str) -> None:
-    outcome = server.drive(f"/{algorithm}/two", "client", REQUESTS)
+    outcome = server.drive(f"/{algorithm}/two", "client", 4 * LIMIT)
 
     status, _, standing = server.get(f"/{algorithm}/two", "client")
 
-    assert outcome.statuses == {200: LIMIT, 429: REQUESTS - LIMIT}
+    assert outcome.statuses == {200: LIMIT, 429: 3 * LIMIT}
     assert (status, remaining(standing)) == (429, [ROOMY - LIMIT, 0])
 
 
-@by_algorithm
-def test_clients_that_come_at_once_do_not_charge_each_other(server: Server, algorithm: str) -> None:
-    server.drive(f"/{algorithm}", "greedy", REQUESTS)
+def test_clients_that_come_at_once_do_not_charge_each_other(server: Server) -> None:
+    server.drive(f"/{ALGORITHMS[0]}", "greedy", 2 * LIMIT)
 
-    assert server.drive(f"/{algorithm}", "modest", LIMIT - 1).statuses == {200: LIMIT - 1}
+    assert server.drive(f"/{ALGORITHMS[0]}", "modest", LIMIT - 1).statuses == {200: LIMIT - 1}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from flask_guard import Guard, Limit, cors, current_api_key, limit, protect, req
 from tests.ids import shown
 
 from ..conftest import MakeApp
+from ..storage_clock import Clock
 
 KEYS = {"one": "secret-one", "two": "secret-two"}
 
@@ -78,10 +78,10 @@ def test_a_request_that_one_rate_refuses_is_charged_to_no_other(app: Flask, poli
     assert set(re.findall(r'"5-per-minute[^"]*";r=(\d)', refused.headers["RateLimit"])) <= {"3"}
 
 
-def test_a_budget_is_there_again_when_its_window_is_over(app: Flask) -> None:
-    client = limited(app, limit("1/second"))
+def test_a_budget_is_there_again_when_its_window_is_over(app: Flask, clock: Clock) -> None:
+    client = limited(app, limit("1/minute"))
     before = statuses(client, 2)
-    time.sleep(1.05)
+    clock.advance(60)
 
     assert before == [200, 429]
     assert statuses(client, 1) == [200]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask, Response, abort, request
 from flask.testing import FlaskClient
 
-from flask_guard import ConfigError, Guard, Policy, ban, limit, protect, require_api_key
+from flask_guard import ConfigError, Guard, Policy, ban, limit, protect, require_api_key, store_available
 
 from ..conftest import MakeApp
 from .structured_fields import fields, whole
@@ -135,6 +138,34 @@ def test_what_would_not_fit_is_not_charged_in_shadow_either(app: Flask) -> None:
 
     assert [each.status_code for each in answers] == [401] * 3
     assert [whole(fields(each)[1][0], "r") for each in answers] == [2, 2, 2]
+
+
+def test_what_could_not_be_counted_in_report_mode_is_not_charged_once_the_store_is_back(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    folder, back = tmp_path / "folder", threading.Event()
+    app = make_app(RATELIMIT_STORAGE_URI=f"sqlite:///{folder}/limits.db")
+    Guard(app)
+
+    @app.get("/")
+    @limit("5/day", deduct_when=failed, mode="report", on_store_error="deny")
+    def view() -> str:
+        folder.mkdir(exist_ok=True)
+        deadline = time.monotonic() + 10
+        while not back.is_set():  # requests ask whether the store is back
+            assert time.monotonic() < deadline
+            limit("1/day", shared="others", on_store_error="allow").peek()
+            time.sleep(0.01)
+        abort(401)
+
+    def listen(_sender: object) -> None:
+        back.set()
+
+    with store_available.connected_to(listen, app):
+        answers = [app.test_client().get("/") for _ in range(2)]
+
+    assert [each.status_code for each in answers] == [401, 401]
+    assert [whole(each, "r") for each in fields(answers[1])[1]] == [4]
 
 
 def test_what_authentication_refuses_may_be_charged(make_app: MakeApp) -> None:

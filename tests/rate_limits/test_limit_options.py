@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import time
+import re
 from collections.abc import Callable
+from dataclasses import fields
+from inspect import signature
+from time import process_time
 from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, request
 from flask.testing import FlaskClient
+from flask_limiter import Limiter
+from limits import RateLimitItem, parse_many
 
 from flask_guard import ConfigError, Denied, Guard, Limit, limit, protect, request_would_be_denied
+from flask_guard.rate_limits import rates
 from tests.ids import shown
 
 from ..conftest import MakeApp
+from ..storage_clock import Clock
 
 ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
 
@@ -108,14 +115,14 @@ def test_every_algorithm_lets_through_what_the_rate_says(app: Flask, algorithm: 
 
 @pytest.mark.parametrize(("config", "option"), [({"RATELIMIT_STRATEGY": "moving-window"}, None), ({}, "moving-window")])
 def test_a_moving_window_frees_a_place_when_its_own_request_is_a_window_old(
-    make_app: MakeApp, config: dict[str, Any], option: Any
+    make_app: MakeApp, clock: Clock, config: dict[str, Any], option: Any
 ) -> None:
-    client = limited(make_app(**config), limit("2/second", algorithm=option))
+    client = limited(make_app(**config), limit("2/minute", algorithm=option))
 
     first = statuses(client, "/")
-    time.sleep(0.6)
+    clock.advance(40)
     second = statuses(client, "/", "/")
-    time.sleep(0.5)  # a fixed window would have begun anew, with two places
+    clock.advance(21)  # a fixed window would have begun anew, with two places
 
     assert (first, second) == ([200], [200, 429])
     assert statuses(client, "/", "/") == [200, 429]
@@ -212,6 +219,67 @@ def test_an_option_that_cannot_be_meant_is_refused_by_name(options: dict[str, An
     for policy in (limit, limit("10/day")):
         with pytest.raises(error, match=rf"^limit\({option}=|^limit\(\) has no option '{option}'"):
             policy("10/day", **options)
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("key_func", "Write by="),
+        ("exempt_when", "Write when=, which says the opposite"),
+        ("per_method", "on each method of a MethodView"),
+        ("error_message", "errorhandler(429)"),
+        ("on_breach", "errorhandler(429)"),
+        ("scope", "Write shared="),
+        ("scope_func", "Write shared="),
+        ("override_defaults", "the nearest limit replaces outer ones"),
+        ("strategy", "Write algorithm="),
+        ("limit_value", "limit('10/minute')"),
+        ("key_prefix", "RATELIMIT_KEY_PREFIX"),
+        ("storage_uri", "RATELIMIT_STORAGE_URI"),
+        ("algoritm", "did you mean 'algorithm'?"),
+    ],
+)
+def test_an_option_that_flask_limiter_has_gets_a_hint(option: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=rf"no option '{option}'.*{re.escape(hint)}"):
+        limit("10/day", **{option: "x"})  # type: ignore[call-overload]
+
+
+def test_every_option_of_flask_limiter_is_known_or_hinted_at() -> None:
+    theirs = {*signature(Limiter.limit).parameters, *signature(Limiter.shared_limit).parameters} - {"self"}
+    ours = {each.name for each in fields(limit)}
+
+    assert {name for name in theirs - ours if not limit.hint(name)} == set()
+
+
+def test_a_rate_is_parsed_once_where_it_is_written(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+
+    def noting(text: str) -> list[RateLimitItem]:
+        parsed.append(text)
+        return parse_many(text)
+
+    monkeypatch.setattr(rates, "parse_many", noting)
+    policy = limit("2/second; 10/day")(by="api_key")
+    client = limited(app, policy(headers=False))
+
+    assert statuses(client, "/", "/") == [200, 200]
+    assert parsed == ["2/second; 10/day"]
+
+
+@pytest.mark.parametrize(
+    "rate", ["1/minute" + " " * 800 + "!", "1 per" + " " * 5000 + "x", "9" * 5000 + "/day", "1/day;" * 500 + "1/day"]
+)
+def test_a_long_rate_is_refused_at_once(rate: str) -> None:
+    before = process_time()
+
+    with pytest.raises(ConfigError, match="rate"):
+        limit(rate)
+
+    assert process_time() - before < 0.5  # of the processor's time: it took seconds
+
+
+def test_blanks_in_a_rate_do_not_matter() -> None:
+    assert limit("  10   per  2 \t minutes ;  5/hour ").items() == limit("10 per 2 minutes; 5/hour").items()
 
 
 @pytest.mark.parametrize("policy", [limit, limit(), limit(by="api_key")], ids=["bare", "called", "with options"])

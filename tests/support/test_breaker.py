@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from flask_guard.support import breaker
 from flask_guard.support.breaker import FIRST_WAIT, LONGEST_WAIT, Breaker
+
+STEP = 0.01
+"""Seconds between two requests."""
 
 
 class Store:
-    """A store that is down until it is up, and notes when it was asked, and by which thread."""
+    """A store that is down until it is up, with a clock of its own, and notes of its probes."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(breaker, "monotonic", lambda: self.now)
         self.up = False
         self.error: Exception = ConnectionError("refused")
         self.probes: list[float] = []
@@ -32,25 +36,25 @@ class Store:
         )
 
     def probe(self) -> None:
-        self.probes.append(time.monotonic())
+        self.probes.append(self.now)
         self.threads.add(threading.current_thread())
-        assert self.answer.wait(3)
+        assert self.answer.wait(10)
         if not self.up:
             raise self.error
 
+    def requests_for(self, seconds: float) -> None:
+        """Have requests come for so long, each of which lets a probe that it starts come to its end."""
+        for _ in range(round(seconds / STEP)):
+            self.now += STEP
+            self.breaker.probe_if_due()
+            for thread in threading.enumerate():
+                if thread.name == "flask-guard-probe":
+                    thread.join(10)
+
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-def ask_until(store: Store, done: Callable[[], bool], seconds: float = 10) -> None:
-    """Have requests come every millisecond until `done`."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        store.breaker.probe_if_due()
-        time.sleep(0.001)
+def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+    return Store(monkeypatch)
 
 
 def test_it_is_closed_at_first_and_one_failure_opens_it(store: Store) -> None:
@@ -75,63 +79,65 @@ def test_however_many_requests_fail_at_once_it_opens_once(store: Store) -> None:
 
 
 def test_while_it_is_closed_nothing_is_probed(store: Store) -> None:
-    for _ in range(100):
-        store.breaker.probe_if_due()
+    store.requests_for(10)
 
     assert store.probes == []
 
 
 def test_the_first_probe_waits_a_little_and_the_next_ones_longer_up_to_a_limit(store: Store) -> None:
-    begin = time.monotonic()
+    begin = store.now
     store.breaker.failed(ConnectionError("refused"))
 
-    ask_until(store, lambda: len(store.probes) == 4)
+    store.requests_for(10)
 
     waits = [after - before for before, after in zip([begin, *store.probes], store.probes, strict=False)]
-    assert FIRST_WAIT <= waits[0] <= FIRST_WAIT + 0.5
-    for wait, nominal in zip(waits[1:], (2 * FIRST_WAIT, 4 * FIRST_WAIT, 8 * FIRST_WAIT), strict=True):
-        assert 0.75 * nominal <= wait <= 1.25 * min(nominal, LONGEST_WAIT) + 0.5
+    assert FIRST_WAIT <= waits[0] <= FIRST_WAIT + 2 * STEP
+    nominal = [2 * FIRST_WAIT, 4 * FIRST_WAIT, 8 * FIRST_WAIT, LONGEST_WAIT]
+    for wait, expected in zip(waits[1:5], nominal, strict=True):
+        assert 0.75 * expected <= wait <= 1.25 * expected + 2 * STEP
     assert store.breaker.open
 
 
 def test_a_probe_that_gets_through_closes_it_and_it_can_open_again(store: Store) -> None:
     store.breaker.failed(ConnectionError("first"))
-    ask_until(store, lambda: len(store.probes) == 1)
+    store.requests_for(1.5 * FIRST_WAIT)
     store.up = True
 
-    ask_until(store, lambda: not store.breaker.open)
-    store.up = False
+    store.requests_for(3 * FIRST_WAIT)
+    was_open, store.up = store.breaker.open, False
     store.breaker.failed(ConnectionError("second"))
 
     assert store.told == ["open: first", "closed", "open: second"]
-    assert store.breaker.open
+    assert (was_open, store.breaker.open) == (False, True)
 
 
 def test_after_it_has_closed_the_first_wait_is_short_again(store: Store) -> None:
     store.breaker.failed(ConnectionError("first"))
-    ask_until(store, lambda: len(store.probes) == 2)
+    store.requests_for(5)
     store.up = True
-    ask_until(store, lambda: not store.breaker.open)
-    probes, begin = len(store.probes), time.monotonic()
+    store.requests_for(3)
+    probes, begin = len(store.probes), store.now
 
     store.breaker.failed(ConnectionError("second"))
-    ask_until(store, lambda: len(store.probes) > probes)
+    store.requests_for(2 * FIRST_WAIT)
 
-    assert time.monotonic() - begin <= FIRST_WAIT + 0.5
+    assert FIRST_WAIT <= store.probes[probes] - begin <= FIRST_WAIT + 2 * STEP
 
 
 def test_no_request_waits_for_a_probe_and_there_is_one_at_a_time(store: Store) -> None:
     store.answer.clear()
     store.breaker.failed(ConnectionError("refused"))
-    ask_until(store, lambda: len(store.probes) == 1)
+    store.now += FIRST_WAIT
 
-    begin = time.perf_counter()
-    for _ in range(10_000):
+    for _ in range(100):  # if one waited, it would for ten seconds, and fail
         store.breaker.probe_if_due()
-        assert time.perf_counter() - begin < 1
+        store.now += STEP
+    unanswered = [each for each in threading.enumerate() if each.name == "flask-guard-probe"]
     store.answer.set()
+    for thread in unanswered:
+        thread.join(10)
 
-    assert len(store.probes) == 1
+    assert (len(unanswered), len(store.probes)) == (1, 1)
     assert threading.current_thread() not in store.threads
     assert all(thread.daemon for thread in store.threads)
 
@@ -142,7 +148,7 @@ def test_a_probe_that_fails_in_another_way_is_logged_and_leaves_it_open(
     store.error = LookupError("a bug")
     store.breaker.failed(ConnectionError("refused"))
 
-    ask_until(store, lambda: bool(caplog.records))
+    store.requests_for(2 * FIRST_WAIT)
 
     assert store.breaker.open
     (record,) = caplog.records

@@ -1,7 +1,7 @@
 """Processes for tests of a storage that many share.
 
-``python -m tests.rate_limits.storage.hammer URI ALGORITHM AMOUNT THREADS EACH`` says "ready", waits for a line, lets
-each of its threads ask so many times, and prints how many were let through, and the seconds that each took.
+``python -m tests.rate_limits.storage.hammer`` says "ready". For each job, a line of JSON, each of its threads asks so
+many times, and it prints how many were let through, and how many asked.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from limits import parse
@@ -28,53 +28,63 @@ def budget_of(algorithm: str, amount: int) -> Budget:
     return rate_budget(parse(f"{amount}/day"), "hammered", algorithm)
 
 
-def main(uri: str, algorithm: str, amount: str, threads: str, each: str) -> None:
-    """Be one of the processes that hammer."""
+def work(uri: str, algorithm: str, amount: int, threads: int, each: int) -> tuple[int, int]:
+    """Ask from several threads at once; return how many passed, and how many asked."""
     storage: Any = storage_from_string(uri)
     assert isinstance(storage, SQLiteStorage)
-    budget = budget_of(algorithm, int(amount))
-    together = threading.Barrier(int(threads))
-    seconds: list[float] = []
+    budget = budget_of(algorithm, amount)
+    together = threading.Barrier(threads)
 
     def ask(_number: int) -> int:
         together.wait()
-        passed = 0
-        for _ in range(int(each)):
-            started = time.perf_counter()
-            passed += storage.take([(budget, "client", 1, 1)])[0]
-            seconds.append(time.perf_counter() - started)
-        return passed
+        return sum(storage.take([(budget, "client", 1, 1)])[0] for _ in range(each))
 
-    print("ready", flush=True)
-    sys.stdin.readline()
-    with ThreadPoolExecutor(int(threads)) as pool:
-        passed = sum(pool.map(ask, range(int(threads))))
-    print(json.dumps([passed, seconds]))
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(ask, range(threads))), threads * each
 
 
-def hammer(
-    uri: str, algorithm: str, amount: int, *, processes: int, threads: int, each: int
-) -> tuple[int, list[float]]:
-    """Let processes hammer one storage at the same time; return how many passed, and how long each took."""
-    arguments = [uri, algorithm, str(amount), str(threads), str(each)]
-    command = [sys.executable, "-m", "tests.rate_limits.storage.hammer", *arguments]
-    workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
-    ]
-    try:
-        for worker in workers:
-            assert worker.stdout is not None
-            assert worker.stdout.readline() == "ready\n"
-        for worker in workers:
-            assert worker.stdin is not None
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
-        answers = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
-    finally:
-        for worker in workers:
+class Hammers:
+    """Processes that hammer a storage together."""
+
+    def __init__(self, processes: int) -> None:
+        command = [sys.executable, "-m", "tests.rate_limits.storage.hammer"]
+        self._workers = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(processes)
+        ]
+
+    def __call__(self, uri: str, algorithm: str, amount: int, *, threads: int, each: int) -> tuple[int, int]:
+        """Let all processes hammer a storage at the same time; return how many passed, and how many asked."""
+        job = json.dumps([uri, algorithm, amount, threads, each])
+        for worker in self._workers:
+            print(job, file=worker.stdin, flush=True)
+        answers = [json.loads(self._read(worker)) for worker in self._workers]
+        return sum(passed for passed, _ in answers), sum(asked for _, asked in answers)
+
+    def wait(self) -> None:
+        """Wait until all are ready."""
+        assert {self._read(worker) for worker in self._workers} == {"ready\n"}
+
+    def stop(self) -> None:
+        """End them."""
+        for worker in self._workers:
             worker.kill()
             worker.communicate()
-    return sum(passed for passed, _ in answers), sorted(each for _, seconds in answers for each in seconds)
+
+    def _read(self, worker: subprocess.Popen[str]) -> str:
+        assert worker.stdout is not None
+        return worker.stdout.readline()
+
+
+@contextmanager
+def hammers(processes: int) -> Iterator[Hammers]:
+    """Run processes for a ``with`` block."""
+    made = Hammers(processes)
+    try:
+        made.wait()
+        yield made
+    finally:
+        made.stop()
 
 
 def in_a_child(work: Callable[[], bool]) -> bool:
@@ -90,4 +100,6 @@ def in_a_child(work: Callable[[], bool]) -> bool:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(work(*json.loads(line))), flush=True)

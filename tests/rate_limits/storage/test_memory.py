@@ -17,6 +17,7 @@ from flask_guard import Guard, limit
 from flask_guard.rate_limits.storage import concurrency_budget, rate_budget
 from flask_guard.rate_limits.storage.memory import ExactMemoryStorage
 from tests.conftest import MakeApp
+from tests.storage_clock import Clock
 
 
 @pytest.fixture
@@ -49,11 +50,13 @@ def bytes_kept(storage: ExactMemoryStorage) -> int:
     return size(vars(storage))
 
 
-def test_what_has_ended_is_dropped_as_new_windows_begin(strategy: RateLimiter, storage: ExactMemoryStorage) -> None:
-    item = parse("5/second")
+def test_what_has_ended_is_dropped_as_new_windows_begin(
+    strategy: RateLimiter, storage: ExactMemoryStorage, clock: Clock
+) -> None:
+    item = parse("5/minute")
     for number in range(300):
         strategy.hit(item, f"early {number}")
-    time.sleep(1.01 if strategy.__class__ is not STRATEGIES["sliding-window-counter"] else 2.01)
+    clock.advance(120 if isinstance(strategy, STRATEGIES["sliding-window-counter"]) else 60)
 
     for number in range(150):
         strategy.hit(item, f"late {number}")
@@ -62,12 +65,12 @@ def test_what_has_ended_is_dropped_as_new_windows_begin(strategy: RateLimiter, s
 
 
 def test_windows_of_one_length_that_have_ended_are_dropped_as_those_of_another_begin(
-    storage: ExactMemoryStorage,
+    storage: ExactMemoryStorage, clock: Clock
 ) -> None:
-    short, long = (rate_budget(parse(rate), "scope") for rate in ("5/second", "5/day"))
+    short, long = (rate_budget(parse(rate), "scope") for rate in ("5/minute", "5/day"))
     for number in range(300):
         storage.take([(short, f"early {number}", 1, 1)])
-    time.sleep(1.01)
+    clock.advance(60)
 
     for number in range(150):
         storage.take([(long, f"late {number}", 1, 1)])

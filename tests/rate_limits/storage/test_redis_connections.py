@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,16 +20,9 @@ from flask_guard.rate_limits.storage import Charge, rate_budget
 from flask_guard.rate_limits.storage.redis import RedisCounter
 from tests.conftest import free_port
 from tests.rate_limits.storage.hammer import in_a_child
-from tests.rate_limits.storage.redis_servers import RunServer, running, storage_at, valkey
+from tests.rate_limits.storage.redis_servers import RunServer, storage_at, valkey
 
 CHARGES: list[Charge] = [(rate_budget(parse("9999/minute"), "scope"), "127.0.0.1", 1, 1)]
-
-
-@pytest.fixture
-def run_server(tmp_path: Path) -> Iterator[RunServer]:
-    """Return what runs servers until the end of the test."""
-    with ExitStack() as stack:
-        yield lambda port, *options: stack.enter_context(running(port, tmp_path, *options))
 
 
 @pytest.fixture

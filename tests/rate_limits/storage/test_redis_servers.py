@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 from uuid import uuid4
 
@@ -15,24 +14,17 @@ from limits.storage import RedisStorage
 from flask_guard.rate_limits.storage import Budget, Charge, ban_budget, concurrency_budget, rate_budget
 from flask_guard.rate_limits.storage.redis import RedisCounter
 from tests.conftest import free_port
-from tests.rate_limits.storage.redis_servers import RunServer, cluster, running, sentinel_for, storage_at, valkey
+from tests.rate_limits.storage.redis_servers import RunServer, sentinel_for, storage_at, valkey
 
+IN_CLUSTER = pytest.param("cluster", marks=(pytest.mark.slow, pytest.mark.xdist_group("cluster")))
 ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
 CLIENT = "127.0.0.1"
 
 
 @pytest.fixture
-def run_server(tmp_path: Path) -> Iterator[RunServer]:
-    """Return what runs servers until the end of the test."""
-    with ExitStack() as stack:
-        yield lambda port, *options: stack.enter_context(running(port, tmp_path, *options))
-
-
-@pytest.fixture(scope="module")
-def cluster_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def cluster_uri(redis_cluster: tuple[str, Popen[bytes]]) -> str:
     """Return the URI of a cluster."""
-    with cluster(tmp_path_factory.mktemp("cluster")) as (uri, _):
-        yield uri
+    return redis_cluster[0]
 
 
 @pytest.fixture
@@ -51,7 +43,7 @@ def unix_uri(run_server: RunServer, tmp_path: Path) -> str:
     return f"redis+unix://{path}"
 
 
-@pytest.fixture(params=["redis", "unix", "sentinel", "cluster"])
+@pytest.fixture(params=["redis", "unix", "sentinel", IN_CLUSTER])
 def redis_uri(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("redis_url" if request.param == "redis" else f"{request.param}_uri"))
 
@@ -111,6 +103,8 @@ def script_calls(counter: RedisCounter, charges: list[Charge], storage: RedisSto
     return taken, int(client.info("commandstats")["cmdstat_evalsha"]["calls"])
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
 def test_keys_that_share_a_slot_cost_one_call(cluster_uri: str) -> None:
     storage = storage_at(cluster_uri, key_prefix=f"{{{uuid4().hex}}}")
     charges: list[Charge] = [(budget, CLIENT, 1, 1) for budget in all_kinds()]
@@ -118,6 +112,8 @@ def test_keys_that_share_a_slot_cost_one_call(cluster_uri: str) -> None:
     assert script_calls(RedisCounter(storage), charges, storage) == (True, 1)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
 def test_keys_in_several_slots_are_tested_and_then_charged(cluster_uri: str) -> None:
     storage = storage_at(cluster_uri)
     counter = RedisCounter(storage)
@@ -130,6 +126,8 @@ def test_keys_in_several_slots_are_tested_and_then_charged(cluster_uri: str) -> 
     assert [each.remaining for each in counter.take(charges)[1]] == [98, 0]
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
 def test_the_clients_of_a_cluster_try_once(cluster_uri: str) -> None:
     client: Any = storage_at(cluster_uri).get_connection()
     of_valkey: Any = storage_at(valkey(cluster_uri)).get_connection()

@@ -17,6 +17,7 @@ from limits.storage import storage_from_string
 from flask_guard import ConfigError, Guard, limit
 from flask_guard.rate_limits.storage import Budget, Charge, SQLiteStorage, rate_budget
 from tests.conftest import MakeApp
+from tests.storage_clock import Clock
 
 
 @pytest.fixture
@@ -184,12 +185,12 @@ def test_a_clock_that_jumps_back_neither_locks_out_nor_hands_out_a_window(
 # Tidying up ------------------------------------------------------------------------------------------------------
 
 
-def test_a_sweep_drops_what_has_ended_and_nothing_else(storage: SQLiteStorage, path: Path) -> None:
+def test_a_sweep_drops_what_has_ended_and_nothing_else(storage: SQLiteStorage, path: Path, clock: Clock) -> None:
     for number in range(450):
-        storage.take(charge("5/second", f"short {number}"))
+        storage.take(charge("5/hour", f"short {number}"))
     for number in range(5):
         storage.take(charge("5/day", f"long {number}"))
-    time.sleep(1.01)
+    clock.advance(3600)
 
     assert storage.sweep() == 450
     assert rows(path) == 5
@@ -197,13 +198,12 @@ def test_a_sweep_drops_what_has_ended_and_nothing_else(storage: SQLiteStorage, p
 
 
 def test_what_has_ended_is_swept_by_itself_off_the_request_path(
-    storage: SQLiteStorage, path: Path, monkeypatch: pytest.MonkeyPatch
+    storage: SQLiteStorage, path: Path, clock: Clock
 ) -> None:
     for number in range(300):
-        storage.take(charge("5/second", f"client {number}"))
-    time.sleep(1.01)
+        storage.take(charge("5/minute", f"client {number}"))
+    clock.advance(61)
 
-    monkeypatch.setattr(storage, "_next_tidying", 0.0)
     storage.take(charge())
 
     assert eventually(lambda: rows(path) == 1)

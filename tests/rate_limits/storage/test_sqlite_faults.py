@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import resource
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -19,8 +21,9 @@ from flask_guard.rate_limits.storage import Charge, SQLiteStorage, rate_budget
 from flask_guard.rate_limits.storage.counter import Changes
 from flask_guard.rate_limits.storage.table import table_key
 from tests.conftest import MakeApp
+from tests.storage_clock import Clock
 
-from .hammer import hammer, in_a_child
+from .hammer import Hammers, in_a_child
 
 
 @pytest.fixture
@@ -133,19 +136,23 @@ def test_a_file_that_becomes_corrupt_while_in_use_is_no_500(client: FlaskClient,
     assert set(statuses(client, 6)) == {200, 429}
 
 
-def test_who_holds_the_lock_for_long_holds_up_one_request_and_not_for_long(
-    client: FlaskClient, path: Path, caplog: pytest.LogCaptureFixture
+def test_who_holds_the_lock_for_long_holds_up_one_request(
+    client: FlaskClient, path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.get("/")
-    seconds = []
-    with locked(path):
-        for _ in range(5):
-            started = time.monotonic()
-            client.get("/")
-            seconds.append(time.monotonic() - started)
-    assert 0.3 <= max(seconds) < 0.45
-    assert sum(seconds) < 0.3 + 0.3
+    asked = []
+    take = SQLiteStorage.take
 
+    def noting(storage: SQLiteStorage, *arguments: Any) -> Any:
+        asked.append(threading.current_thread().name)
+        return take(storage, *arguments)
+
+    monkeypatch.setattr(SQLiteStorage, "take", noting)
+    with locked(path):
+        statuses(client, 5)
+        waited = asked.count("MainThread")
+
+    assert waited == 1
     assert wait_until_back(client, caplog)
 
 
@@ -164,7 +171,7 @@ def test_what_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("beside", [True, False], ids=["with -wal and -shm", "alone"])
-def test_a_file_that_is_deleted_is_made_anew_within_a_second(tmp_path: Path, beside: bool) -> None:
+def test_a_file_that_is_deleted_is_made_anew_within_a_second(tmp_path: Path, clock: Clock, beside: bool) -> None:
     path = tmp_path / "limits.db"
     storages = [SQLiteStorage(f"sqlite:///{path}") for _ in range(2)]
     for storage in storages:
@@ -173,16 +180,19 @@ def test_a_file_that_is_deleted_is_made_anew_within_a_second(tmp_path: Path, bes
     for each in list(tmp_path.iterdir()):
         if beside or each == path:
             each.unlink()
-    time.sleep(1.1)
+    clock.advance(1)
 
     assert [storage.take(charge())[1][0].remaining for storage in storages] == [99, 98]
     assert path.exists()
 
 
+@pytest.mark.xdist_group("hammers")
 @pytest.mark.parametrize("beside", [True, False], ids=["with -wal and -shm", "alone"])
-def test_a_file_that_is_deleted_while_another_process_idles_is_made_anew(tmp_path: Path, beside: bool) -> None:
+def test_a_file_that_is_deleted_while_another_process_idles_is_made_anew(
+    four_processes: Hammers, tmp_path: Path, beside: bool
+) -> None:
     path = tmp_path / "limits.db"
-    uri = f"sqlite:///{path}"
+    uri = f"sqlite:///{path}?timeout=30"
     idle = SQLiteStorage(uri)
     for number in range(50):
         idle.take(charge(str(number)))
@@ -190,7 +200,7 @@ def test_a_file_that_is_deleted_while_another_process_idles_is_made_anew(tmp_pat
     for each in list(tmp_path.iterdir()):
         if beside or each == path:
             each.unlink()
-    passed, _ = hammer(uri, "fixed-window", 100, processes=2, threads=4, each=50)
+    passed, _ = four_processes(uri, "fixed-window", 100, threads=4, each=30)
 
     assert passed == 100
     assert idle.take(charge())[0]

@@ -16,6 +16,7 @@ from limits.strategies import STRATEGIES, RateLimiter
 
 from flask_guard.rate_limits.storage import Budget, Charge, ban_budget, concurrency_budget, rate_budget
 from flask_guard.rate_limits.storage.table import TableStorage
+from tests.storage_clock import Clock
 
 ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
 
@@ -111,14 +112,13 @@ def test_what_is_only_looked_at_is_not_charged(storage: TableStorage, algorithm:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_window_ends(storage: TableStorage, algorithm: str) -> None:
-    charges = charged(a_rate("2/second", algorithm))
-    while storage.take(charges)[0]:
-        pass
+def test_a_window_ends(storage: TableStorage, clock: Clock, algorithm: str) -> None:
+    charges = charged(a_rate("2/minute", algorithm))
+    used_up = [storage.take(charges)[0] for _ in range(3)]
 
-    time.sleep(1.1)
+    clock.advance(66)
 
-    assert storage.take(charges)[0]
+    assert (used_up, storage.take(charges)[0]) == ([True, True, False], True)
 
 
 @pytest.mark.parametrize("who", ["a/b c", "ключ", "x" * 10_000, "nul\0", "\udcff", "%2F", "{}", "'; --"], ids=ascii)
@@ -191,10 +191,10 @@ def test_what_is_held_can_be_found_by_client_and_by_unit(storage: TableStorage) 
     assert [left(storage, held, who=who) for held, who in storage.find("minute") if who == "other"] == [[1]]
 
 
-def test_what_has_ended_is_not_found(storage: TableStorage) -> None:
-    storage.take(charged(a_rate("2/second"), a_rate("2/hour")))
+def test_what_has_ended_is_not_found(storage: TableStorage, clock: Clock) -> None:
+    storage.take(charged(a_rate("2/minute"), a_rate("2/hour")))
 
-    time.sleep(1.1)
+    clock.advance(61)
 
     assert [held.text for held, _ in storage.find()] == ["2 per 1 hour"]
 
@@ -242,14 +242,13 @@ def test_a_strategy_tells_resets_in_wall_clock_time(strategy: RateLimiter) -> No
     assert before - 1 <= stats.reset_time - 60 <= time.time() + 1
 
 
-def test_a_strategy_ends_its_window(strategy: RateLimiter) -> None:
-    item = parse("2/second")
-    while strategy.hit(item, "client"):
-        pass
+def test_a_strategy_ends_its_window(strategy: RateLimiter, clock: Clock) -> None:
+    item = parse("2/minute")
+    used_up = [strategy.hit(item, "client") for _ in range(3)]
 
-    time.sleep(1.1)
+    clock.advance(66)
 
-    assert strategy.test(item, "client")
+    assert (used_up, strategy.test(item, "client")) == ([True, True, False], True)
 
 
 def test_a_client_that_a_strategy_clears_has_a_new_window(strategy: RateLimiter) -> None:

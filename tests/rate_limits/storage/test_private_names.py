@@ -1,0 +1,39 @@
+"""The names that other packages do not promise: each is used in one place, which says why."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+import valkey
+from limits.storage import RedisStorage
+
+NAMES: list[tuple[type, str, str]] = [
+    (RedisStorage, "_current_window_key", "RedisCounter.__init__"),
+    (RedisStorage, "_previous_window_key", "RedisCounter.__init__"),
+    *(
+        (owner, name, "redis_connections")
+        for connection in (redis.Connection, valkey.Connection)
+        for owner, name in [
+            (connection, "send_packed_command"),
+            (connection, "read_response"),
+            (connection, "disconnect"),
+        ]
+    ),
+    *(
+        (pool, name, "redis_connections")
+        for pool in (redis.ConnectionPool, valkey.ConnectionPool)
+        for name in ("get_connection", "release")
+    ),
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "used"), NAMES)
+def test_a_name_that_is_not_promised_is_there(owner: type, name: str, used: str) -> None:
+    assert hasattr(owner, name), f"{owner.__module__}.{owner.__qualname__} has no {name} any more: mend {used}"
+
+
+@pytest.mark.parametrize("library", [redis, valkey])
+def test_a_pool_has_the_attributes_that_are_not_promised(library: object) -> None:
+    pool = library.ConnectionPool()  # type: ignore[attr-defined]
+    for name in ("connection_class", "connection_kwargs", "max_connections"):
+        assert hasattr(pool, name), f"a pool of {library!r} has no {name} any more: mend redis_connections"
