@@ -24,7 +24,7 @@ from ..support.text import printable
 from ..typing import Response
 from .metered import Meter, Metered
 from .rates import Rates, parse_rates
-from .storage import Backend, Budget, Charge, StoreDown, ban_budget, rate_budget
+from .storage import Backend, Budget, Charge, StoreDown, ban_budget
 
 if TYPE_CHECKING:
     from ..core.policy import Target
@@ -125,16 +125,11 @@ class Ban(Metered):
 
     def meter(self, scope: str, names: list[str], backend: Backend) -> Meter:
         self.check_target(None)
-        scope, algorithm = backend.key_prefix + scope, backend.algorithm(None)
         on_error = self.on_store_error or backend.on_store_error
-        banned = replace(ban_budget(self.lasting, scope), on_error=on_error)
+        banned = replace(ban_budget(self.lasting, backend.key_prefix + scope), on_error=on_error)
+        counted: OnStoreError = "allow" if on_error == "allow" else "local"
         rates = dict.fromkeys(self.after.items if self.after else ())
-        strikes = [
-            replace(
-                rate_budget(item, scope, algorithm), shown=False, on_error="allow" if on_error == "allow" else "local"
-            )
-            for item in rates
-        ]
+        strikes = [replace(backend.rate_budget(item, scope), shown=False, on_error=counted) for item in rates]
         client_of = self.client_finder()
 
         def charge(run: Run, charges: list[Charge]) -> None:

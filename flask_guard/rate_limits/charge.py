@@ -81,6 +81,11 @@ def whole_cost(value: object, what: str) -> int:
     return max(0, value)
 
 
+def needed(cost: int) -> int:
+    """Return how much must be left for a request: one at least, or a cost of 0 would open a budget that is used up."""
+    return cost or 1
+
+
 # Denials ----------------------------------------------------------------------------------------------------------
 
 

@@ -7,13 +7,16 @@ from typing import Literal, TypeAlias
 from ..core.app_state import AppState
 from ..core.concern import Concern
 from ..core.config import Setting
-from ..support.options import one_of
+from ..support.options import one_of, whole_number
 
 OnStoreError: TypeAlias = Literal["local", "allow", "deny"]
 """The fate of requests while the store is unreachable: counted in this process, let through, or denied."""
 
 ON_STORE_ERROR: Setting[OnStoreError] = Setting("GUARD_ON_STORE_ERROR", "local", one_of("local", "allow", "deny"))
 """The same for limits without an ``on_store_error`` of their own."""
+
+LIMIT_CLIENTS: Setting[int] = Setting("GUARD_LIMIT_CLIENTS", 1_000_000, whole_number(1))
+"""The number of clients for whom limits are counted in memory; one that meets several limits counts as several."""
 
 FIELDS: Setting[str] = Setting("GUARD_RATELIMIT_HEADERS", "draft", one_of("draft", "legacy", "both"))
 """The response fields: ``"draft"`` (``RateLimit``), ``"legacy"`` (``X-RateLimit-Limit`` and so on) or ``"both"``."""
@@ -28,5 +31,5 @@ def _check(state: AppState) -> None:
 
 
 CONCERN: Concern = Concern(
-    settings=(ON_STORE_ERROR, FIELDS), denying=("limit", "limit.concurrent", "ban"), check=_check
+    settings=(ON_STORE_ERROR, LIMIT_CLIENTS, FIELDS), denying=("limit", "limit.concurrent", "ban"), check=_check
 )

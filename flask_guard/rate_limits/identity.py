@@ -85,7 +85,11 @@ def _by_callable(by: Callable[..., object], what: str) -> Identify:
             raise
         except Exception:  # a limit that cannot tell clients apart must neither open nor take the site down
             log.exception("%s failed: the request is counted by address", what)
-            name = ""
+            return address_of(run)
+        if " at 0x" in name:  # the place of an object in memory: each request would be another client
+            if run.state.once(f"{what} returned {type(value)}"):
+                log.error("%s returned %.200s, which has no id: requests are counted by address", what, name)
+            return address_of(run)
         return f"by:{short(name)}" if name else address_of(run)
 
     return identity
@@ -94,8 +98,9 @@ def _by_callable(by: Callable[..., object], what: str) -> Identify:
 def short(text: str) -> str:
     """Return `text` as it can stand in a storage key: a hash of it if it is long, or unprintable.
 
-    A plus is escaped, because it joins the parts of a tuple.
+    A plus is escaped, because it joins the parts of a tuple, and so is a percent sign: what begins with one that is
+    not followed by a number is a hash.
     """
     if len(text) > LONGEST_IDENTITY or not text.isprintable():
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"%sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
     return text.replace("%", "%25").replace("+", "%2B") if "+" in text or "%" in text else text

@@ -17,7 +17,7 @@ from ..core.report_mode import note_denial, note_report
 from ..core.request_run import Run, Slot, current_run
 from ..errors import NotGuarded
 from ..typing import Response
-from .charge import take_or_deny, unavailable, whole_cost
+from .charge import needed, take_or_deny, unavailable, whole_cost
 from .fields import STANDINGS, field_writer
 from .leases import Lease, leases_of, release, take_leases
 from .storage import Backend, Charge, Standing, StoreDown
@@ -79,7 +79,7 @@ def hit_now(policy: Metered, cost: int | None = None) -> LimitStatus:
     charges, leases = _charges(run, policy)
     if cost is not None:
         cost = whole_cost(cost, "limit.hit(cost=…)")
-        charges = [(budget, client, cost, cost) for budget, client, _, _ in charges]
+        charges = [(budget, client, needed(cost), cost) for budget, client, _, _ in charges]
     if not charges:
         return LimitStatus()
     _write_fields_later(run)

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
 
 from limits.strategies import STRATEGIES
 
 from ..core.marks import Applicable
 from ..core.policy import Policy
-from ..core.request_run import Leave, Slot
 from ..errors import ConfigError
 from ..support import options as check
-from ..support.callables import of_request, of_response, takes_request
+from ..support.callables import of_request, of_response
 from ..support.options import option
-from .charge import METERED, was_refused, whole_cost
 from .concurrent import ConcurrencyLimit
-from .fields import STANDINGS
 from .in_view import LimitStatus, hit_now, peek_now
+from .limit_meter import limit_meter
 from .metered import Meter, Metered
 from .rates import Rates, parse_rates, rate_name
-from .storage import Backend, Budget, Charge, StoreDown, rate_budget
+from .storage import Backend
+from .storage.budgets import check_amounts
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
     from typing_extensions import Self
 
     from ..core.app_state import AppState
-    from ..core.request_run import Run
     from ..typing import Mode, Response, TargetT
     from .concern import OnStoreError
     from .identity import By
@@ -38,12 +36,6 @@ log: logging.Logger = logging.getLogger("flask_guard")
 
 Rate: TypeAlias = "str | Callable[..., str]"
 Algorithm: TypeAlias = Literal["fixed-window", "moving-window", "sliding-window-counter"]
-
-MOST_PARSED = 1000
-"""Distinct texts of a dynamic rate that are kept parsed."""
-
-_LATER: Slot[dict[object, list[Charge]]] = Slot("limit.later")
-"""The charges that depend on the response."""
 
 
 def _rates(rates: tuple[Rate, ...], what: str) -> tuple[Rates | Callable[..., str], ...]:
@@ -136,6 +128,8 @@ class Limit(Metered):
         items = self.items()
         if len(set(items)) < len(items):
             raise ConfigError(f"limit({', '.join(map(repr, self.rates))}) has one rate twice, which would count twice")
+        if self.algorithm is not None:
+            check_amounts(items, self.algorithm)
         if not callable(self.cost) and items and self.cost > min(item.amount for item in items):
             raise ConfigError(
                 f"limit(cost={self.cost}) never fits into a limit of {min(item.amount for item in items)}"
@@ -151,15 +145,15 @@ class Limit(Metered):
             raise ConfigError("limit needs a rate: @limit('10/minute'), or @limit(callable, by='address')")
 
     def check_app(self, state: AppState) -> None:
-        if self.shared is None:
-            return
-        strategy = state.app.config.get("RATELIMIT_STRATEGY") or "fixed-window"
-        here = self.algorithm or strategy
-        elsewhere = state.resource(_algorithms_of_shared).setdefault(self.shared, here)
-        if here != elsewhere:
+        if self.algorithm is not None:
+            self.check_shared(self.algorithm, state.resource(_algorithms_of_shared))
+
+    def check_shared(self, algorithm: str, known: dict[str, str]) -> None:
+        """Raise ConfigError if its shared budget is known to be counted by another algorithm."""
+        if self.shared is not None and (elsewhere := known.setdefault(self.shared, algorithm)) != algorithm:
             raise ConfigError(
-                f"limit(shared={self.shared!r}) is counted by {here!r} here and by {elsewhere!r} elsewhere. One budget"
-                " is counted in one way: give both the same algorithm, or another name"
+                f"limit(shared={self.shared!r}) is counted by {algorithm!r} here and by {elsewhere!r} elsewhere. One"
+                " budget is counted in one way: give both the same algorithm, or another name"
             )
 
     def conflict_with(self, other: Applicable) -> str:
@@ -172,9 +166,10 @@ class Limit(Metered):
         return [item for rate in self.rates if isinstance(rate, Rates) for item in rate.items]
 
     def names(self) -> list[str]:
-        return [self._named(item) for item in self.items()]
+        return [self.named(item) for item in self.items()]
 
-    def _named(self, item: RateLimitItem) -> str:
+    def named(self, item: RateLimitItem) -> str:
+        """Return the name of a rate in the RateLimit fields."""
         return f"{self.shared}-{rate_name(item)}" if self.shared else rate_name(item)
 
     def check_inline(self) -> None:
@@ -183,38 +178,7 @@ class Limit(Metered):
             raise ConfigError("limit(deduct_when=…) is for decorators; a view that calls hit() knows whether to")
 
     def meter(self, scope: str, names: list[str], backend: Backend) -> Meter:
-        budgets = [self._budget(item, name, scope, backend) for item, name in zip(self.items(), names, strict=True)]
-        dynamic = [
-            _DynamicRate(rate, lambda item: self._budget(item, self._named(item), scope, backend))
-            for rate in self.rates
-            if callable(rate)
-        ]
-        client_of, deducted_later = self.client_finder(), self.deduct_when is not None
-        if not dynamic and not deducted_later and not callable(self.cost):
-            return Meter(_fixed_charge(budgets, client_of, self.cost))
-        cost_of = _cost_finder(self.cost)
-
-        def charge(run: Run, charges: list[Charge]) -> None:
-            client = client_of(run)
-            if client is not None:
-                cost = cost_of(run)
-                deduct = 0 if deducted_later else cost
-                due = _with_dynamic(budgets, dynamic, run) if dynamic else budgets
-                found = [(budget, client, cost, deduct) for budget in due]
-                charges.extend(found)
-                if deducted_later:
-                    _LATER.made(run, dict)[charge] = found
-
-        return Meter(charge, _deduct_later(self.deduct_when, charge, backend) if self.deduct_when else None)
-
-    def _budget(self, item: RateLimitItem, name: str, scope: str, backend: Backend) -> Budget:
-        return replace(
-            rate_budget(item, backend.key_prefix + scope, backend.algorithm(self.algorithm)),
-            name=name,
-            shown=self.headers,
-            partitioned=self.partition_key,
-            on_error=self.on_store_error or backend.on_store_error,
-        )
+        return limit_meter(self, scope, names, backend)
 
     # Inside a view ---------------------------------------------------------------------------------------------------
 
@@ -244,100 +208,8 @@ class Limit(Metered):
 
 
 def _algorithms_of_shared(_state: AppState) -> dict[str, str]:
-    """Return the algorithms of an app's shared budgets, by name."""
+    """Return the algorithms that limits name for an app's shared budgets, by the names of these."""
     return {}
-
-
-def _fixed_charge(
-    budgets: list[Budget], client_of: Callable[[Run], str | None], cost: int
-) -> Callable[[Run, list[Charge]], None]:
-    """Return the function that charges `cost` to `budgets`: the usual case."""
-
-    def charge(run: Run, charges: list[Charge]) -> None:
-        client = client_of(run)
-        if client is not None:
-            charges += [(budget, client, cost, cost) for budget in budgets]
-
-    return charge
-
-
-# Rates and costs that the request decides ----------------------------------------------------------------------------
-
-
-class _DynamicRate:
-    """A rate that a callable gives for each request. Each distinct text is parsed once."""
-
-    def __init__(self, rate: Callable[..., str], make: Callable[[RateLimitItem], Budget]) -> None:
-        self._rate = takes_request(rate, "limit(rates=…)")
-        self._make = make
-        self._parsed: dict[str, list[Budget]] = {}
-
-    def budgets(self, run: Run) -> list[Budget]:
-        """Return the budgets for the request of `run`.
-
-        :raises ConfigError: if the callable returns anything but a rate. None, for one, does not mean unlimited.
-        """
-        text = self._rate(run.request)
-        found = self._parsed.get(text)
-        if found is None:
-            items = parse_rates(text, "the callable of limit()").items
-            found = [self._make(item) for item in dict.fromkeys(items)]
-            if len(self._parsed) >= MOST_PARSED:
-                self._parsed.clear()
-            self._parsed[text] = found
-        return found
-
-
-def _with_dynamic(budgets: list[Budget], dynamic: list[_DynamicRate], run: Run) -> list[Budget]:
-    """Return `budgets` and those of the request of `run`: each once, although two callables may return one rate."""
-    distinct = {budget.unit: budget for budget in budgets}
-    for rate in dynamic:
-        for budget in rate.budgets(run):
-            distinct.setdefault(budget.unit, budget)
-    return list(distinct.values())
-
-
-def _cost_finder(cost: int | Callable[..., int]) -> Callable[[Run], int]:
-    if not callable(cost):
-        return lambda _run: cost
-    call = takes_request(cost, "limit(cost=…)")
-    return lambda run: whole_cost(call(run.request), "the callable of limit(cost=…)")
-
-
-# Charges that the response decides -----------------------------------------------------------------------------------
-
-
-def _deduct_later(deduct_when: Callable[[Response], object], key: object, backend: Backend) -> Leave:
-    """Return the function that charges a request that found room, if ``deduct_when`` says so.
-
-    :param key: the key of the charges of the request.
-    """
-
-    def leave(run: Run, response: Response) -> None:
-        charges = (_LATER.get(run) or {}).pop(key, [])
-        denied = run.denial is not None and run.denial.policy in METERED
-        if not charges or denied or was_refused(run, charges):
-            return
-        try:
-            wanted = deduct_when(response)
-        except Exception:  # charged in case of doubt: else a limit on failures would be open
-            log.exception("limit(deduct_when=…) failed: the request is charged")
-            wanted = True
-        if wanted:
-            _deduct(run, charges, backend)
-
-    return leave
-
-
-def _deduct(run: Run, charges: list[Charge], backend: Backend) -> None:
-    try:
-        _, standings = backend.counter.take([(budget, client, 0, cost) for budget, client, cost, _ in charges])
-    except StoreDown:
-        return
-    # other requests may have been faster, and left less than nothing
-    now = {each.budget.key_for(each.identity): each._replace(remaining=max(0, each.remaining)) for each in standings}
-    met = STANDINGS.get(run) or []
-    STANDINGS.put(run, [now.get(each.budget.key_for(each.identity), each) for each in met])
 
 
 limit: Limit = Limit()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
+from werkzeug.local import LocalProxy
 
 from flask_guard import ConfigError, Guard, Policy, Principal, limit, protect, require_api_key, require_auth
 
@@ -134,6 +136,44 @@ def test_by_principal_without_authentication_counts_the_address(app: Flask) -> N
     assert [ask_as(client, "ada-1"), ask_as(client, "ada-2"), ask_as(client, "", WORK)] == [200, 429, 200]
 
 
+# Names that name nobody ------------------------------------------------------------------------------------------
+
+
+class User:
+    """A user as an app may have it, of whom each request has another instance."""
+
+
+class Named(User):
+    def __str__(self) -> str:
+        return "ada"
+
+
+ANONYMOUS: dict[str, Callable[[], object]] = {
+    "an object": User,
+    "its text": lambda: f"user {User()}",
+    "in a tuple": lambda: ("tenant", User()),
+    "a function": lambda: lambda: None,
+    "behind a proxy": lambda: LocalProxy(User),
+}
+
+
+@pytest.mark.parametrize("by", ANONYMOUS.values(), ids=ANONYMOUS)
+def test_an_object_without_an_id_is_counted_by_address_and_that_is_said_once(
+    app: Flask, caplog: pytest.LogCaptureFixture, by: Callable[[], object]
+) -> None:
+    kept = []
+    client = limited(app, limit("2/day", by=lambda: kept.append(by()) or kept[-1]))  # type: ignore[func-returns-value]
+
+    assert [ask(client), ask(client), ask(client), ask(client, WORK)] == [200, 200, 429, 200]
+    assert [each for each in caplog.messages if "by address" in each] == [caplog.messages[0]]
+
+
+def test_an_object_that_says_its_name_is_counted_by_that(app: Flask) -> None:
+    client = limited(app, limit("1/day", by=Named))
+
+    assert [ask(client), ask(client, WORK)] == [200, 429]
+
+
 # Names that are meant to collide ---------------------------------------------------------------------------------
 
 
@@ -149,6 +189,16 @@ def test_no_callable_can_name_somebody_elses_address_key_or_principal(make_app: 
         assert client.get("/named", query_string={"user": name}).status_code == 200
 
     assert [ask(client, HOME), ask(client, HOME, "secret-one")] == [200, 200]
+
+
+@pytest.mark.parametrize("long", ["x" * 200, "x" * 200 + "\0", "line\nbreak"])
+@pytest.mark.parametrize("prefix", ["", "%sha256:", "sha256:"])
+def test_no_name_is_that_of_the_hash_of_another(app: Flask, prefix: str, long: str) -> None:
+    client = limited(app, limit("1/day", by=user))
+    digest = hashlib.sha256(long.encode()).hexdigest()
+
+    assert [ask(client, user=long), ask(client, user=long)] == [200, 429]
+    assert ask(client, user=f"{prefix}{digest}") == 200
 
 
 @pytest.mark.parametrize("name", ["a/1/1/day", "a/b", "a//", "/", "LIMITER/x", "a|moving", "a|sliding", "%2F", "+"])

@@ -116,9 +116,17 @@ def test_no_cost_of_a_hit_gives_anything_back(app: Flask, cost: int, algorithm: 
     app.add_url_rule("/back", "back", hitting(policy, cost=cost))
     client = serve(app, hitting(policy))
 
-    assert statuses(client, 2) == [200, 200]
-    assert statuses(client, 3, "/back") == [200] * 3
+    assert statuses(client, 1) + statuses(client, 3, "/back") + statuses(client, 1) == [200] * 5
     assert statuses(client, 1) == [429]
+
+
+@pytest.mark.parametrize("cost", [0, -1])
+def test_a_hit_that_costs_nothing_is_denied_once_the_budget_is_used_up(app: Flask, cost: int) -> None:
+    policy = limit("1/day", shared="exports")
+    app.add_url_rule("/free", "free", hitting(policy, cost=cost))
+    client = serve(app, hitting(policy))
+
+    assert statuses(client, 1, "/free") + statuses(client, 1) + statuses(client, 2, "/free") == [200, 200, 429, 429]
 
 
 @pytest.mark.parametrize("cost", ["1", 1.5, True, float("nan"), [1]], ids=shown)

@@ -12,7 +12,7 @@ from flask import Flask, abort, request
 from flask.testing import FlaskClient
 from flask.views import MethodView
 
-from flask_guard import Guard, Limit, cors, current_api_key, limit, protect, require_api_key
+from flask_guard import ConfigError, Guard, Limit, cors, current_api_key, limit, protect, require_api_key
 from tests.ids import shown
 
 from ..conftest import MakeApp
@@ -76,6 +76,18 @@ def test_a_request_that_one_rate_refuses_is_charged_to_no_other(app: Flask, poli
     assert re.findall(r'"5-per-minute[^"]*";r=(\d)', last_allowed.headers["RateLimit"]) == ["3"]
     assert refused.status_code == 429
     assert set(re.findall(r'"5-per-minute[^"]*";r=(\d)', refused.headers["RateLimit"])) <= {"3"}
+
+
+def test_a_moving_window_that_would_keep_too_much_is_refused_with_what_to_write(make_app: MakeApp) -> None:
+    message = r"keeps 100000 at most: write algorithm='sliding-window-counter'"
+    with pytest.raises(ConfigError, match=message):
+        limit("1000000/day", algorithm="moving-window")
+    app = make_app(RATELIMIT_STRATEGY="moving-window")
+    Guard(app, policies=[limit("1000000/day")])
+    app.add_url_rule("/", "view", lambda: "")
+
+    with pytest.raises(ConfigError, match=message):
+        app.extensions["guard"].guard.plan_for("view")
 
 
 def test_a_budget_is_there_again_when_its_window_is_over(app: Flask, clock: Clock) -> None:

@@ -69,6 +69,23 @@ def test_no_cost_gives_anything_back(app: Flask, cost: int, algorithm: Any, rate
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("cost", [0, -1, -(10**9)])
+def test_no_cost_opens_a_budget_that_is_used_up(
+    app: Flask, cost: int, algorithm: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = limited(app, limit("2/day", cost=asked_cost, algorithm=algorithm))
+
+    assert statuses(client, "/?cost=2", f"/?cost={cost}", f"/?cost={cost}") == [200, 429, 429]
+    assert [str(cost) in each for each in caplog.messages if "gives anything back" in each] == [True] * (cost < 0)
+
+
+def test_a_free_request_whose_charge_depends_on_the_response_is_not_charged(app: Flask) -> None:
+    client = limited(app, limit("2/day", cost=asked_cost, deduct_when=lambda response: True))
+
+    assert statuses(client, "/?cost=0", "/?cost=0", "/?cost=0", "/?cost=2", "/?cost=0") == [200] * 4 + [429]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_request_that_costs_more_than_there_is_is_refused_and_uses_nothing_up(app: Flask, algorithm: Any) -> None:
     client = limited(app, limit("10/day", cost=asked_cost, algorithm=algorithm))
 

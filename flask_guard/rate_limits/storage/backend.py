@@ -11,10 +11,11 @@ from limits.strategies import STRATEGIES
 
 from ...errors import ConfigError
 from ...support.text import names
-from ..concern import ON_STORE_ERROR, OnStoreError
+from ..concern import LIMIT_CLIENTS, ON_STORE_ERROR, OnStoreError
+from .budgets import Budget, check_amounts, rate_budget
 from .counter import Counter, StrategyCounter
 from .fallback import FallbackCounter
-from .memory import SCHEME, ExactMemoryStorage
+from .memory import ExactMemoryStorage
 from .redis import RedisCounter
 from .redis_connections import default_options
 from .table import TableStorage
@@ -22,6 +23,7 @@ from .table import TableStorage
 if TYPE_CHECKING:
     from flask import Flask
     from flask_limiter import Limiter
+    from limits import RateLimitItem
 
     from ...core.app_state import AppState
 
@@ -39,6 +41,7 @@ class Backend:
     :ivar storage: the storage, as ``limits`` has it.
     :ivar store: counts in the storage, and raises its errors.
     :ivar counter: counts in the storage, and goes on without it while it is down.
+    :ivar algorithms_of_shared: the algorithms of shared budgets, by name, as far as they are compiled.
     :raises ConfigError: if ``RATELIMIT_*`` is invalid, or asks for limits that only a Limiter would enforce.
     """
 
@@ -56,8 +59,9 @@ class Backend:
         self.on_store_error: OnStoreError = state.config[ON_STORE_ERROR]
         self.store: Counter = _store_counter(self.storage)
         self.counter: Counter = self.store
+        self.algorithms_of_shared: dict[str, str] = {}
         if not isinstance(self.storage, ExactMemoryStorage):
-            self.counter = FallbackCounter(self.store, ExactMemoryStorage(), self.errors, app)
+            self.counter = FallbackCounter(self.store, state.resource(_in_memory), self.errors, app)
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -82,6 +86,16 @@ class Backend:
             except NotImplementedError as error:
                 raise ConfigError(f"limit(algorithm={name!r}): {error}") from error
         return name
+
+    def rate_budget(self, item: RateLimitItem, scope: str, algorithm: str | None = None) -> Budget:
+        """Return the budget of a rate in a scope of this app.
+
+        :param algorithm: as for `algorithm`.
+        :raises ConfigError: if the storage cannot count that way, or a moving window would have to keep too much.
+        """
+        name = self.algorithm(algorithm)
+        check_amounts([item], name)
+        return rate_budget(item, self.key_prefix + scope, name)
 
     def check_leases(self) -> None:
         """Raise ConfigError if the storage has no leases, which concurrency limits need."""
@@ -140,12 +154,19 @@ def _own_storage(state: AppState) -> Storage:
         raise ConfigError(f"RATELIMIT_STORAGE_URI must be a URI such as {EXAMPLE_URI}, not a {type(uri).__name__}")
     if not isinstance(options, dict):
         raise ConfigError(f"RATELIMIT_STORAGE_OPTIONS must be a dict of options, not a {type(options).__name__}")
-    return _made(uri, options)
+    return state.resource(_in_memory) if uri == MEMORY else _made(uri, options)
+
+
+def _in_memory(state: AppState) -> ExactMemoryStorage:
+    """Return the storage in memory: the app's own, or the one for while another is down."""
+    storage = ExactMemoryStorage()
+    storage.most = state.config[LIMIT_CLIENTS]
+    return storage
 
 
 def _made(uri: str, options: dict[str, Any]) -> Storage:
     try:
-        storage = storage_from_string(f"{SCHEME}://" if uri == MEMORY else uri, **{**default_options(uri), **options})
+        storage = storage_from_string(uri, **{**default_options(uri), **options})
         if not isinstance(storage, Storage):
             raise ConfigurationError("this storage is for asyncio")
         _try_options(storage)

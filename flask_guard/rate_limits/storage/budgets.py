@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import quote, unquote
@@ -10,6 +11,7 @@ from urllib.parse import quote, unquote
 from limits import RateLimitItem
 from limits.limits import GRANULARITIES
 
+from ...errors import ConfigError
 from ..concern import OnStoreError
 from ..rates import rate_name
 from .algorithms import BANS, FIXED, LEASES, MOVING, SLIDING, Algorithm
@@ -23,6 +25,9 @@ ALGORITHMS: dict[str, Algorithm] = {
     "sliding-window-counter": SLIDING,
 }
 """By their names in ``RATELIMIT_STRATEGY``."""
+
+MOST_MOVING = 100_000
+"""The largest amount of a moving window, which keeps 8 bytes for each request of each client."""
 
 CONCURRENT = "concurrent"
 BAN = "ban"
@@ -106,6 +111,16 @@ def concurrency_budget(amount: int, lease: int, scope: str) -> Budget:
 def ban_budget(lasting: int, scope: str) -> Budget:
     """Return the budget that is empty for `lasting` seconds once a client has been banned."""
     return Budget(scope, BANS, 1, lasting, f"1/{lasting}/{BAN}", "no ban", "ban", shown=False)
+
+
+def check_amounts(items: Iterable[RateLimitItem], algorithm: str) -> None:
+    """Raise ConfigError if a moving window would have to keep too much."""
+    for item in items if ALGORITHMS[algorithm] is MOVING else ():
+        if item.amount > MOST_MOVING:
+            raise ConfigError(
+                f"a moving window of {item} would keep the time of each of its requests, and keeps {MOST_MOVING} at"
+                " most: write algorithm='sliding-window-counter' or 'fixed-window'"
+            )
 
 
 Held: TypeAlias = tuple[Budget, str]

@@ -7,27 +7,46 @@ ends a window nor stretches one.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from time import monotonic
 from typing import TypeVar
 
-from .algorithms import State
-from .budgets import Held
-from .counter import Changes
-from .table import Key, TableStorage, held_in_table
+from .algorithms import LEASES, State
+from .budgets import Budget, Held
+from .counter import Changes, Charge
+from .table import Key, TableStorage, held_in_table, table_key
 
 T = TypeVar("T")
+log: logging.Logger = logging.getLogger("flask_guard")
+
 SCHEME = "guard-memory"
 """The scheme of its storage URI."""
+
+MOST_STATES = 1_000_000
+"""States that are kept by default: some 450 MB."""
 
 DROPPED_AT_ONCE = 4
 """Ended states that each new one drops, so that the table shrinks faster than it grows."""
 
+LOOKED_AT = 16
+"""States that a new one looks at for one to drop, where there are as many as may be."""
+
+OTHERS = "%others"
+"""The identity that stands for all clients for whom there is no room. No client's own has a bare percent sign."""
+
 
 class ExactMemoryStorage(TableStorage):
-    """A storage of ``limits`` that counts in this process: ``RATELIMIT_STORAGE_URI = "memory://"``."""
+    """A storage of ``limits`` that counts in this process: ``RATELIMIT_STORAGE_URI = "memory://"``.
+
+    Where there are as many states as may be, a new client takes the place of the one whose state ends first, but never
+    of one that is being limited. Where all that can be found are, new clients share one budget.
+
+    :ivar most: the number of states to keep.
+    """
 
     STORAGE_SCHEME: list[str] | None = [SCHEME]  # noqa: RUF012  # as limits declares it
 
@@ -37,12 +56,16 @@ class ExactMemoryStorage(TableStorage):
         self._states: dict[str, State] = {}
         self._ends: dict[str, float] = {}  # of each key that is in a queue: once, even if it comes and goes
         self._ending: dict[int, deque[tuple[float, str]]] = {}
+        self.most: int = MOST_STATES
+        self._is_full = self._shares = False
 
     def update(self, keys: Sequence[Key], work: Callable[[Sequence[State], float], tuple[T, Changes]]) -> T:
         """Call `work` with the states of `keys` and the time, alone, and store what it returns."""
         with self._lock:
             now = monotonic()
             states = self._states
+            if len(states) >= self.most:
+                keys = [self._with_room(key, now) for key in keys]
             result, changes = work([states.get(key) for key, _ in keys], now)
             for position, state, ends in changes:
                 key = keys[position][0]
@@ -51,6 +74,19 @@ class ExactMemoryStorage(TableStorage):
                 else:
                     self._set(key, state, ends, now)
         return result
+
+    def release(self, charges: Sequence[Charge], token: str) -> None:
+        """Give leases back: also those of clients that share one budget."""
+        super().release(charges, token)
+        if self._shares:
+            super().release([(budget, OTHERS, need, deduct) for budget, _, need, deduct in charges], token)
+
+    def ban(self, budget: Budget, identity: str) -> None:
+        """Ban a client, if there is room: never all that share one budget."""
+        key = table_key(budget, identity)
+        with self._lock:
+            if len(self._states) < self.most or self._with_room(key, monotonic()) == key:
+                super().ban(budget, identity)
 
     def look(self, key: Key, look: Callable[[State, float], T]) -> T:
         """Return what `look` makes of the state of `key` and the time."""
@@ -78,6 +114,57 @@ class ExactMemoryStorage(TableStorage):
         else:
             self._states.pop(key, None)
             del self._ends[key]
+
+    # Where there is no room -------------------------------------------------------------------------------------------
+
+    def _with_room(self, key: Key, now: float) -> Key:
+        """Return the key to count under, where there are as many states as may be."""
+        if key[0] in self._states:
+            return key
+        if not self._is_full:
+            self._is_full = True
+            log.warning(
+                "limits in memory are counted for %s clients, and no more: for a new one, the count that ends first is"
+                " dropped, unless its client is being limited. Set GUARD_LIMIT_CLIENTS to keep more, or"
+                " RATELIMIT_STORAGE_URI to count elsewhere",
+                self.most,
+            )
+        if self._drop_one(now):
+            return key
+        held = held_in_table(key[0], None)
+        if held is None:
+            return key
+        if not self._shares:
+            self._shares = True
+            log.error("limits in memory are used up by %s clients that are all limited: new ones share one", self.most)
+        return table_key(held[0], OTHERS)
+
+    def _drop_one(self, now: float) -> bool:
+        """Drop the state that ends first, of those that may be dropped; return whether there was one."""
+        for _ in range(LOOKED_AT):
+            queue = min((each for each in self._ending.values() if each), key=itemgetter(0), default=None)
+            if queue is None:
+                return False
+            ends, key = queue.popleft()
+            latest = self._ends[key]
+            if key in self._states and latest > now and (latest > ends or self._is_limited(key, now)):
+                queue.append((latest, key))
+                continue
+            del self._ends[key]
+            if self._states.pop(key, None) is not None:
+                return True
+        return False
+
+    def _is_limited(self, key: str, now: float) -> bool:
+        """Return whether a client has used a budget up. Places that are held are as good as that."""
+        held = held_in_table(key, None)
+        if held is None:
+            return False
+        budget = held[0]
+        state = budget.algorithm.current(self._states[key], budget.seconds, now)
+        if state is None or budget.algorithm is LEASES:
+            return state is not None
+        return budget.algorithm.room(state, budget.amount, budget.seconds, 1, now)[0] < 1
 
     def reset(self) -> int | None:
         """Forget everything; return the number of keys."""
