@@ -159,6 +159,11 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stop(process)
 
 
+def patient(redis_url: str) -> str:
+    """Return the URL of a limit storage whose timeouts a busy machine keeps, for tests that are not about time."""
+    return f"{redis_url}?socket_timeout=20&socket_connect_timeout=20"
+
+
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
     """Fail a test that leaves a thread behind, other than limits' short-lived timers and the pools of asgiref.

@@ -23,7 +23,7 @@ def uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path_factory.mktemp('limits')}/limits.db?timeout=10"
     redis_url: str = request.getfixturevalue("redis_url")
-    return f"{redis_url}?socket_timeout=10&socket_connect_timeout=10"
+    return redis_url
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URI of a storage for several workers."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/limits.db?timeout=10"
-    return f"{request.getfixturevalue('redis_url')}?socket_timeout=10&socket_connect_timeout=10"
+    return str(request.getfixturevalue("redis_url"))
 
 
 def test_counts_outlive_the_workers(tmp_path: Path, uri: str) -> None:

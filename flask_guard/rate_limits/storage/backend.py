@@ -11,7 +11,7 @@ from limits.strategies import STRATEGIES
 
 from ...errors import ConfigError
 from ...support.text import names
-from ..concern import LIMIT_CLIENTS, ON_STORE_ERROR, OnStoreError
+from ..concern import LIMIT_CLIENTS, LIMIT_SLOW_MS, ON_STORE_ERROR, OnStoreError
 from .budgets import Budget, check_amounts, rate_budget
 from .counter import Counter, StrategyCounter
 from .fallback import FallbackCounter
@@ -61,7 +61,9 @@ class Backend:
         self.counter: Counter = self.store
         self.algorithms_of_shared: dict[str, str] = {}
         if not isinstance(self.storage, ExactMemoryStorage):
-            self.counter = FallbackCounter(self.store, state.resource(_in_memory), self.errors, app)
+            self.counter = FallbackCounter(
+                self.store, state.resource(_in_memory), self.errors, app, _slow(self.storage, state)
+            )
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -108,6 +110,12 @@ def check_storage(state: AppState) -> None:
     if state.app.config.get("RATELIMIT_ENABLED", True) and _adopted(state.app) is None:
         _strategy_in(state.app)
         state.resource(_own_storage)
+
+
+def _slow(storage: Storage, state: AppState) -> float | None:
+    """Return the seconds that a storage may take. In a file, requests wait for each other: for as long as needed."""
+    milliseconds = state.config[LIMIT_SLOW_MS]
+    return None if milliseconds is None or isinstance(storage, TableStorage) else milliseconds / 1000
 
 
 def _store_counter(storage: Storage) -> Counter:

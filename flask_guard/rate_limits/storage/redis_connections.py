@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
 from importlib import import_module
 from inspect import Parameter, signature
@@ -19,8 +22,8 @@ from typing import Any, cast
 
 from limits.storage import RedisClusterStorage, RedisSentinelStorage, RedisStorage
 
-TIMEOUT = 0.25
-"""Seconds that a connection may take to be made, and the server to answer."""
+TIMEOUT = 0.2
+"""Seconds that the server may take to answer, also with a connection that has to be made first."""
 
 MOST_CONNECTIONS = 2**31
 """Connections of a process: as many as it has threads or greenlets that ask at once. redis-py 8 would stop at 100."""
@@ -32,7 +35,10 @@ RETRIES = frozenset({"retry", "retry_on_timeout", "retry_on_error"})
 """The options by which a connection tries again."""
 
 CHECKED_AFTER = 1.0
-"""Seconds of rest after which the pool is asked whether a connection still lives."""
+"""Seconds of rest after which a connection is checked."""
+
+TimeoutErrors = (TimeoutError, FutureTimeoutError)
+"""The errors of waiting in vain, which are one from Python 3.11 on."""
 
 
 def default_options(uri: str) -> dict[str, Any]:
@@ -92,39 +98,43 @@ def command_runner(client: Any) -> Callable[..., Any]:
         connect = partial(connect, "EVALSHA")
     library = type(client).__module__.partition(".")[0]
     errors = import_module(f"{library}.exceptions")
-    return ReadyConnections(pool, connect, errors.NoScriptError, errors.ConnectionError).run
+    return ReadyConnections(pool, connect, errors).run
 
 
 class ReadyConnections:
     """Runs commands on connections of a pool. Called by several threads at once.
 
-    :param pool: a pool of the client library's, which makes the connections and checks those that have rested.
+    A command on a new connection runs in a thread of its own, so that the request waits for the answer no longer than
+    on one that is ready: a client library sends several commands on a new connection, and waits for each answer.
+
+    After an error other than that of an unknown script, new connections are made: behind the same name there may be
+    another server by now, such as the primary that has taken over from one that writes nothing.
+
+    :param pool: a pool of the client library's, which makes the connections.
     :param get: takes a connection out of the pool.
-    :param harmless: the error after which connections are used on. After any other new ones are made: behind the same
-        name there may be another server by now, such as the primary that has taken over from one that writes nothing.
-    :param closed: the error of a connection that the server has closed.
+    :param errors: the module of the client library's errors.
     """
 
-    def __init__(self, pool: Any, get: Callable[[], Any], harmless: type[Exception], closed: type[Exception]) -> None:
+    def __init__(self, pool: Any, get: Callable[[], Any], errors: Any) -> None:
         self._pool = pool
         self._get = get
-        self._harmless = harmless
-        self._closed = closed
+        self._harmless: type[Exception] = errors.NoScriptError
+        self._closed: type[Exception] = errors.ConnectionError
+        self._late: type[Exception] = errors.TimeoutError
+        self._timeout: float | None = pool.connection_kwargs.get("socket_timeout")
         self._resting: list[tuple[Any, float]] = []
         self._process = os.getpid()
 
     def run(self, *command: str | int) -> Any:
         """Run a command, and return the answer. What the client library raises is raised."""
         sent = packed(command)
-        connection, has_rested = self._ready()
+        connection = self._ready()
+        if connection is None:
+            return self._on_new_connection(sent)
         try:
             return self._exchange(connection, sent)
-        except self._closed:
-            if not has_rested:
-                raise
-            return self._exchange(
-                self._get(), sent
-            )  # a server that restarts closes those that rest, and takes new ones
+        except self._closed:  # by a server that restarts, and takes new ones
+            return self._on_new_connection(sent)
 
     def _exchange(self, connection: Any, sent: bytes) -> Any:
         try:
@@ -140,19 +150,43 @@ class ReadyConnections:
         self._resting.append((connection, monotonic()))
         return answer
 
-    def _ready(self) -> tuple[Any, bool]:
-        """Return a connection, and whether it has rested without being checked."""
+    def _on_new_connection(self, sent: bytes) -> Any:
+        answer: Future[Any] = Future()
+
+        def exchange() -> None:
+            try:
+                answer.set_result(self._exchange(self._get(), sent))
+            except BaseException as error:  # noqa: BLE001  # raised where the answer is waited for
+                answer.set_exception(error)
+
+        if self._timeout is None:
+            return self._exchange(self._get(), sent)
+        threading.Thread(target=exchange, name="flask-guard-redis", daemon=True).start()
+        try:
+            return answer.result(self._timeout)
+        except TimeoutErrors:
+            raise self._late(f"no answer on a new connection in {self._timeout:g} s") from None
+
+    def _ready(self) -> Any:
+        """Return a connection that is ready, or None."""
         process = os.getpid()
         if process != self._process:  # a connection belongs to the process that made it
             self._resting, self._process = [], process
         try:
             connection, since = self._resting.pop()
         except IndexError:
-            return self._get(), False
-        if monotonic() - since > CHECKED_AFTER:
-            self._pool.release(connection)
-            return self._get(), False
-        return connection, True
+            return None
+        if monotonic() - since > CHECKED_AFTER and self._is_closed(connection):
+            self._drop(connection)
+            return None
+        return connection
+
+    def _is_closed(self, connection: Any) -> bool:
+        try:
+            closed: bool = connection.can_read(0)
+        except (self._closed, OSError):
+            closed = True
+        return closed
 
     def _drop(self, connection: Any) -> None:
         connection.disconnect()

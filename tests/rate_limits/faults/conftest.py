@@ -35,14 +35,14 @@ class RedisServer:
     def __init__(self, folder: Path) -> None:
         self._program = required_program("redis-server", "redis-server")
         self._folder = folder
-        self._port = free_port()
-        self.uri = f"redis://127.0.0.1:{self._port}/0"
+        self.port = free_port()
+        self.uri = f"redis://127.0.0.1:{self.port}/0"
         self._main: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
         """Start it, empty."""
-        self.process = self._run(self._port)
+        self.process = self._run(self.port)
 
     def kill(self) -> None:
         """End it without a goodbye."""

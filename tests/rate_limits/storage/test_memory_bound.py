@@ -13,8 +13,8 @@ from limits import parse
 from flask_guard import ConfigError, Guard, Policy, ban, limit
 from flask_guard.rate_limits.storage import Budget, Charge, ban_budget, concurrency_budget, rate_budget
 from flask_guard.rate_limits.storage.memory import ExactMemoryStorage
-from tests.clock import Clock
 from tests.conftest import MakeApp, free_port
+from tests.storage_clock import Clock
 
 ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
 MOST = 50

@@ -28,7 +28,7 @@ CHARGES: list[Charge] = [(rate_budget(parse("9999/minute"), "scope"), "127.0.0.1
 @pytest.fixture
 def storage(redis_url: str) -> RedisStorage:
     """Return a storage in which nothing is counted yet."""
-    return storage_at(redis_url)
+    return storage_at(redis_url.partition("?")[0])
 
 
 def take_at_once(counter: RedisCounter, client: Any, threads: int) -> list[bool]:
@@ -66,7 +66,7 @@ def test_a_server_that_was_replaced_under_its_name_is_left(run_server: RunServer
 
 @pytest.mark.parametrize("library", ["redis", "valkey"])
 def test_as_many_as_ask_at_once_have_one_each(redis_url: str, library: str) -> None:
-    storage = storage_at(valkey(redis_url) if library == "valkey" else redis_url, socket_timeout=5)
+    storage = storage_at(valkey(redis_url) if library == "valkey" else redis_url)
     counter = RedisCounter(storage)
 
     assert take_at_once(counter, storage.get_connection(), 120) == [True] * 120
