@@ -104,7 +104,9 @@ def _leave(state: AppState) -> Callable[[Response], Response]:
     def leave(response: Response) -> Response:
         """Run the part of the plan on the response."""
         run = _run_of(state, current_context())
-        run.outgoing = ()  # it may be the second time: a hook that fails here is answered with a 500, which leaves too
+        if run.left:  # a hook that failed after this was answered with a 500, which leaves too
+            run.outgoing = ()
+        run.left = True
         if run.denial is not None:
             _keep_fields(run.denial, response)
         for step in run.plan.leave:

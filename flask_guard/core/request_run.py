@@ -55,6 +55,7 @@ class Run:
     :ivar rule: the URL rule that serves the request; for a preflight, the one that would serve the announced request,
         or None if the path lacks that method.
     :ivar context: the request context that began it.
+    :ivar left: whether the part of the plan on the response has begun.
     :ivar identities: what names the caller, by sort: ``api_key``, ``principal``. Set by what authenticates.
     :ivar exposed: the response fields beyond a plan's own that pages of other origins may read.
     :ivar outgoing: called with the response as it goes out, after every ``after_request`` hook: a ``leave`` that has to
@@ -69,6 +70,7 @@ class Run:
         "exposed",
         "identities",
         "kept",
+        "left",
         "outgoing",
         "plan",
         "request",
@@ -86,6 +88,7 @@ class Run:
         self.context: object = context
         self.started: float = perf_counter()
         self.entered: bool = False
+        self.left: bool = False
         self.denial: Denied | None = None
         self.would_deny: tuple[Denied, ...] = ()
         self.identities: dict[str, str] = {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable
 from time import time
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from ..errors import ConfigError
 from ..support.header_fields import Pair, put
 from ..typing import Response
 from .concern import FIELDS
-from .storage import Standing
+from .storage import Standing, adopted_limiter
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
@@ -55,7 +54,7 @@ def field_names_in(state: AppState) -> tuple[str, ...]:
 def field_writer(state: AppState) -> Leave:
     """Return the function that writes where the client stands, for all limits that a request met."""
     wanted, names = state.config[FIELDS], field_names_in(state)
-    write_legacy = _legacy_writer(*_legacy_names(state)) if wanted != "draft" else None
+    write_legacy = _legacy_writer(_legacy_names(state), shared=adopted_limiter(state.app) is not None)
 
     def write(run: Run, response: Response) -> None:
         met = STANDINGS.get(run)
@@ -63,23 +62,36 @@ def field_writer(state: AppState) -> Leave:
             return
         if names[0] not in run.exposed:
             run.exposed += names
-        shown = [each for each in met if each[0].shown]
-        if shown:
-            legacy = write_legacy(shown) if write_legacy is not None else ()
-            put(response.headers, *legacy, *(_draft(shown) if wanted != "legacy" else ()))
+        if wanted != "draft":
+            write_legacy(run, response)
+        if wanted != "legacy" and (shown := [each for each in met if each[0].shown]):
+            put(response.headers, *_draft(shown))
 
     return write
 
 
-def _legacy_writer(limit: str, remaining: str, reset: str) -> Callable[[list[Standing]], list[Pair]]:
-    """Return the function that makes the older fields, which know of one budget: the tightest."""
+def _legacy_writer(names: tuple[str, ...], *, shared: bool) -> Leave:
+    """Return the function that writes the older fields, which know of one budget: the tightest.
 
-    def legacy(standings: list[Standing]) -> list[Pair]:
-        tightest = min(standings, key=lambda each: (each.remaining, -each.wait))
-        moment = int(time()) + tightest.wait
-        return [(limit, str(tightest.budget.amount)), (remaining, str(tightest.remaining)), (reset, str(moment))]
+    :param shared: whether the app's own Limiter may write them, too. Then they are compared once both have: on the
+        response that goes out.
+    """
 
-    return legacy
+    def write(run: Run, response: Response) -> None:
+        shown = [each for each in STANDINGS.get(run) or () if each.budget.shown]
+        if not shown:
+            return
+        tightest = min(shown, key=lambda each: (each.remaining, -each.wait))
+        theirs = response.headers.get(names[1], "")
+        if not shared or not theirs.isdecimal() or int(theirs) > tightest.remaining:
+            values = (tightest.budget.amount, tightest.remaining, int(time()) + tightest.wait)
+            put(response.headers, *zip(names, map(str, values), strict=True))
+
+    def write_late(run: Run, _response: Response) -> None:
+        if write not in run.outgoing:
+            run.outgoing += (write,)
+
+    return write_late if shared else write
 
 
 def _legacy_names(state: AppState) -> tuple[str, ...]:

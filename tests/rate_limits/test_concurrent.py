@@ -187,6 +187,19 @@ def test_a_streamed_body_holds_its_place_until_it_is_closed(
     assert statuses(client, 1) == [200]
 
 
+@pytest.mark.parametrize(
+    ("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)], ids=["HEAD", "no content", "not modified"]
+)
+def test_a_response_without_a_body_holds_no_place_although_it_is_never_closed(
+    app: Flask, method: str, status: int
+) -> None:
+    client = guarded(app, limit.concurrent(1), view=lambda: Response((each for each in ("one", "two")), status=status))
+
+    unclosed = [client.open("/", method=method) for _ in range(3)]
+
+    assert [each.status_code for each in unclosed] == [status] * 3
+
+
 def test_a_body_that_breaks_off_gives_its_place_back(app: Flask) -> None:
     def breaking() -> Iterator[str]:
         yield "one"

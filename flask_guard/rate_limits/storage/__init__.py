@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .backend import Backend, check_storage
+from .backend import Backend, adopted_limiter, check_storage
 from .budgets import Budget, Held, ban_budget, concurrency_budget, rate_budget
 from .counter import Charge, Counter, Standing, lacking_room
 from .fallback import StoreDown
@@ -17,6 +17,7 @@ __all__ = [
     "SQLiteStorage",
     "Standing",
     "StoreDown",
+    "adopted_limiter",
     "ban_budget",
     "check_storage",
     "concurrency_budget",

@@ -48,15 +48,19 @@ class Backend:
     def __init__(self, state: AppState) -> None:
         app = state.app
         self.enabled: bool = bool(app.config.get("RATELIMIT_ENABLED", True))
-        self.key_prefix: str = str(app.config.get("RATELIMIT_KEY_PREFIX", ""))
+        limiter = adopted_limiter(app)
+        # a private name of Flask-Limiter's, without which two apps that share a storage would share our limits
+        prefix = limiter._key_prefix if limiter is not None else app.config.get("RATELIMIT_KEY_PREFIX", "")
+        self.key_prefix: str = str(prefix)
         if not self.enabled:
             if state.once("limits disabled"):
                 log.warning("RATELIMIT_ENABLED is False: no limit on %r is in force", app.name)
             return
-        limiter = _adopted(app)
         self.storage: Storage = limiter.storage if limiter is not None else state.resource(_own_storage)
         self._strategy = _strategy_of(limiter) if limiter is not None else _strategy_in(app)
         self.on_store_error: OnStoreError = state.config[ON_STORE_ERROR]
+        if isinstance(self.storage, ExactMemoryStorage):
+            self.storage.most = state.config[LIMIT_CLIENTS]
         self.store: Counter = _store_counter(self.storage)
         self.counter: Counter = self.store
         self.algorithms_of_shared: dict[str, str] = {}
@@ -101,13 +105,19 @@ class Backend:
 
     def check_leases(self) -> None:
         """Raise ConfigError if the storage has no leases, which concurrency limits need."""
+        if isinstance(self.storage, MemoryStorage):
+            raise ConfigError(
+                "limit.concurrent needs a storage with leases, and the memory:// of this app's Limiter has none: give"
+                " the Limiter storage_uri='guard-memory://', which counts in this process as well, or a URI of SQLite"
+                " or Redis"
+            )
         if isinstance(self.store, StrategyCounter):
             raise ConfigError("limit.concurrent counts in memory, SQLite or Redis; this storage has no leases")
 
 
 def check_storage(state: AppState) -> None:
     """Raise ConfigError if ``RATELIMIT_*`` is invalid. Nothing is connected to."""
-    if state.app.config.get("RATELIMIT_ENABLED", True) and _adopted(state.app) is None:
+    if state.app.config.get("RATELIMIT_ENABLED", True) and adopted_limiter(state.app) is None:
         _strategy_in(state.app)
         state.resource(_own_storage)
 
@@ -125,7 +135,7 @@ def _store_counter(storage: Storage) -> Counter:
     return RedisCounter(storage) if isinstance(storage, RedisStorage) else StrategyCounter(storage)
 
 
-def _adopted(app: Flask) -> Limiter | None:
+def adopted_limiter(app: Flask) -> Limiter | None:
     """Return the app's own Limiter, if there is one that counts."""
     return next((limiter for limiter in app.extensions.get("limiter", ()) if limiter.initialized), None)
 

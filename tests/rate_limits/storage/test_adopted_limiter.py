@@ -161,3 +161,66 @@ def test_a_guard_leaves_the_config_of_the_app_as_it_was(app: Flask) -> None:
     app.test_client().get("/")
 
     assert dict(app.config) == before
+
+
+# Names and fields that both have ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_its_key_prefix_keeps_our_limits_of_two_apps_apart(make_app: MakeApp, redis_url: str, order: str) -> None:
+    prefixes = [uuid4().hex, uuid4().hex]
+    clients = [
+        guarded(make_app(), a_limiter(storage_uri=redis_url, key_prefix=prefix), order)
+        for prefix in (*prefixes, prefixes[0])
+    ]
+
+    assert [statuses(client, "/ours", 2) for client in clients] == [[200, 200], [200, 200], [429, 429]]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_its_memory_has_no_places_and_the_message_says_the_way_out(app: Flask, order: str) -> None:
+    guarded(app, a_limiter(), order)
+
+    with pytest.raises(ConfigError, match="storage_uri='guard-memory://'"):
+        app.add_url_rule("/places", "places", limit.concurrent(1)(lambda: ""))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_way_out_works(make_app: MakeApp, order: str) -> None:
+    client = guarded(make_app(GUARD_LIMIT_CLIENTS=5), a_limiter(storage_uri="guard-memory://"), order)
+    client.application.add_url_rule("/places", "places", limit.concurrent(1)(lambda: iter(["one", "two"])))
+
+    under_way = client.get("/places")
+    refused = statuses(client, "/places", 1)
+    under_way.close()
+
+    assert refused == [429]
+    assert statuses(client, "/places", 1) == [200]
+    assert statuses(client, "/ours", 3) == [200, 200, 429]
+    assert statuses(client, "/theirs", 2) == [200, 429]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("inside", [False, True], ids=["decorator", "in the view"])
+@pytest.mark.parametrize(("theirs", "ours", "tightest"), [(9, 3, 3), (3, 9, 3), (5, 5, 5)])
+@pytest.mark.parametrize("wanted", ["both", "legacy"])
+def test_fields_that_both_write_are_there_once_and_tell_of_the_tightest(
+    make_app: MakeApp, order: str, inside: bool, theirs: int, ours: int, tightest: int, wanted: str
+) -> None:
+    app, limiter = make_app(GUARD_RATELIMIT_HEADERS=wanted), a_limiter(headers_enabled=True)
+    policy = limit(f"{ours}/day")
+    client = guarded(app, limiter, order)
+    view = (lambda: str(policy.hit().remaining)) if inside else policy(lambda: "")
+    app.add_url_rule("/both", "both", limiter.limit(f"{theirs}/day")(view))
+
+    for left in range(tightest - 1, -1, -1):
+        response = client.get("/both")
+
+        assert response.status_code == 200
+        for name, value in (("Limit", tightest), ("Remaining", left)):
+            assert response.headers.getlist(f"X-RateLimit-{name}") == [str(value)]
+        assert len(response.headers.getlist("X-RateLimit-Reset")) == 1
+
+    refused = client.get("/both")
+    assert (refused.status_code, refused.headers.getlist("X-RateLimit-Remaining")) == (429, ["0"])
+    assert len(refused.headers.getlist("Retry-After")) == 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import redis
 import valkey
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
 from limits.storage import RedisStorage
 
 NAMES: list[tuple[type, str, str]] = [
@@ -37,3 +39,9 @@ def test_a_pool_has_the_attributes_that_are_not_promised(library: object) -> Non
     pool = library.ConnectionPool()  # type: ignore[attr-defined]
     for name in ("connection_class", "connection_kwargs", "max_connections"):
         assert hasattr(pool, name), f"a pool of {library!r} has no {name} any more: mend redis_connections"
+
+
+def test_a_limiter_has_the_attribute_that_is_not_promised() -> None:
+    limiter = Limiter(get_remote_address, key_prefix="shop")
+
+    assert getattr(limiter, "_key_prefix", None) == "shop", "a Limiter has no _key_prefix any more: mend Backend"
