@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from limits.errors import ConfigurationError
 from limits.storage import MemoryStorage, RedisStorage, Storage, storage_from_string
@@ -16,11 +16,13 @@ from .budgets import Budget, check_amounts, rate_budget
 from .counter import Counter, StrategyCounter
 from .fallback import FallbackCounter
 from .memory import ExactMemoryStorage
-from .redis import RedisCounter
+from .redis import LateCluster, RedisCounter, cluster_errors
 from .redis_connections import default_options
 from .table import TableStorage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
     from flask_limiter import Limiter
     from limits import RateLimitItem
@@ -56,7 +58,7 @@ class Backend:
             if state.once("limits disabled"):
                 log.warning("RATELIMIT_ENABLED is False: no limit on %r is in force", app.name)
             return
-        self.storage: Storage = limiter.storage if limiter is not None else state.resource(_own_storage)
+        self.storage: Storage | LateCluster = limiter.storage if limiter is not None else state.resource(_own_storage)
         self._strategy = _strategy_of(limiter) if limiter is not None else _strategy_in(app)
         self.on_store_error: OnStoreError = state.config[ON_STORE_ERROR]
         if isinstance(self.storage, ExactMemoryStorage):
@@ -72,6 +74,8 @@ class Backend:
     @property
     def errors(self) -> tuple[type[Exception], ...]:
         """Return the errors of an unreachable storage."""
+        if isinstance(self.storage, LateCluster):
+            return self.storage.errors
         known = self.storage.base_exceptions
         return (*(known if isinstance(known, tuple) else (known,)), OSError)
 
@@ -122,15 +126,15 @@ def check_storage(state: AppState) -> None:
         state.resource(_own_storage)
 
 
-def _slow(storage: Storage, state: AppState) -> float | None:
+def _slow(storage: Storage | LateCluster, state: AppState) -> float | None:
     """Return the seconds that a storage may take. In a file, requests wait for each other: for as long as needed."""
     milliseconds = state.config[LIMIT_SLOW_MS]
     return None if milliseconds is None or isinstance(storage, TableStorage) else milliseconds / 1000
 
 
-def _store_counter(storage: Storage) -> Counter:
+def _store_counter(storage: Storage | LateCluster) -> Counter:
     """Return the best way to count in `storage`."""
-    if isinstance(storage, TableStorage):
+    if isinstance(storage, (TableStorage, LateCluster)):
         return storage
     return RedisCounter(storage) if isinstance(storage, RedisStorage) else StrategyCounter(storage)
 
@@ -155,7 +159,7 @@ def _strategy_in(app: Flask) -> str:
     return name
 
 
-def _own_storage(state: AppState) -> Storage:
+def _own_storage(state: AppState) -> Storage | LateCluster:
     """Return the storage that ``RATELIMIT_*`` describes.
 
     :raises ConfigError: if the configuration is invalid, or asks for limits that only a Limiter would enforce.
@@ -182,15 +186,21 @@ def _in_memory(state: AppState) -> ExactMemoryStorage:
     return storage
 
 
-def _made(uri: str, options: dict[str, Any]) -> Storage:
-    try:
+def _made(uri: str, options: dict[str, Any]) -> Storage | LateCluster:
+    def make() -> Storage:
         storage = storage_from_string(uri, **{**default_options(uri), **options})
         if not isinstance(storage, Storage):
             raise ConfigurationError("this storage is for asyncio")
         _try_options(storage)
+        return storage
+
+    unreachable = cluster_errors(uri)
+    try:
+        return make()
     except (ConfigurationError, ValueError, TypeError, AssertionError) as error:
         raise ConfigError(_refused(uri, str(error))) from None
-    return storage
+    except unreachable as error:
+        return LateCluster(cast("Callable[[], RedisStorage]", make), unreachable, error)
 
 
 def _try_options(storage: Storage) -> None:

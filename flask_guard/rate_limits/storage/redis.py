@@ -6,12 +6,13 @@ on the same storage, or a worker that still runs an older version, counts the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from importlib.resources import files
 from typing import Any, TypeAlias, cast
 
-from limits.storage import RedisStorage
+from limits.storage import RedisClusterStorage, RedisStorage
 
 from .algorithms import FIXED, LEASES, MOVING, SLIDING, Algorithm
 from .budgets import NAMESPACE, Budget, Held, held_under
@@ -21,6 +22,8 @@ from .table import Key, is_of_unit, table_key
 
 TYPES: tuple[tuple[str, Algorithm], ...] = (("string", FIXED), ("list", MOVING), ("zset", LEASES))
 """The types of Redis keys in which something is counted."""
+
+Errors: TypeAlias = tuple[type[Exception], ...]
 
 Affixes: TypeAlias = tuple[str, str]
 """The parts of a Redis key before and after a storage key."""
@@ -163,6 +166,63 @@ class RedisCounter:
         if budget.algorithm is SLIDING:
             return _wrap(self._current, budget, identity), _wrap(self._previous, budget, identity)
         return (_wrap(self._plain, budget, identity),)
+
+
+class LateCluster:
+    """Counts in a cluster that was unreachable when the app was made: its client connects as soon as it is made.
+
+    :param make: makes the storage, and raises one of `errors` while no node can be reached.
+    :param error: the error of the first attempt. The first call fails with it, and so waits for nothing.
+    """
+
+    def __init__(self, make: Callable[[], RedisStorage], errors: Errors, error: Exception) -> None:
+        self.errors: Errors = errors
+        self._make = make
+        self._error: Exception | None = error
+        self._lock = threading.Lock()
+        self._counter: RedisCounter | None = None
+
+    def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
+        """Make all charges, or none."""
+        return self._made().take(charges, token)
+
+    def release(self, charges: Sequence[Charge], token: str) -> None:
+        """Give leases back."""
+        self._made().release(charges, token)
+
+    def ban(self, budget: Budget, identity: str) -> None:
+        """Ban a client."""
+        self._made().ban(budget, identity)
+
+    def forget(self, budget: Budget, identity: str) -> None:
+        """Forget a client."""
+        self._made().forget(budget, identity)
+
+    def find(self, unit: str | None = None) -> Iterable[Held]:
+        """Return what is held."""
+        return self._made().find(unit)
+
+    def _made(self) -> RedisCounter:
+        with self._lock:
+            if self._counter is None:
+                error, self._error = self._error, None
+                if error is not None:
+                    raise error
+                self._counter = RedisCounter(self._make())
+            return self._counter
+
+
+def cluster_errors(uri: str) -> Errors:
+    """Return the errors with which the client of a cluster fails to connect. Other storages connect when they count."""
+    scheme = uri.partition("://")[0]
+    library = scheme.partition("+")[0]
+    if scheme not in RedisClusterStorage.STORAGE_SCHEME:
+        return ()
+    try:
+        errors = import_module(f"{library}.exceptions")
+    except ImportError:
+        return ()
+    return getattr(errors, f"{library.title()}Error"), getattr(errors, f"{library.title()}ClusterException"), OSError
 
 
 def _affixes(key: str) -> Affixes:

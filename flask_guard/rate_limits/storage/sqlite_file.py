@@ -13,6 +13,8 @@ from functools import partial
 from time import monotonic, sleep, time
 from typing import TypeAlias, TypeVar
 
+from ...support.private_file import refuse_unsafe
+
 T = TypeVar("T")
 Execute: TypeAlias = Callable[..., sqlite3.Cursor]
 """Executes a statement."""
@@ -114,6 +116,10 @@ class SQLiteFile:
         _create(self._path)
         self._process = os.getpid()
         try:
+            refuse_unsafe(self._path)
+        except OSError as error:
+            raise sqlite3.OperationalError(str(error)) from error
+        try:
             self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         except sqlite3.OperationalError as error:  # its message does not name the file
             raise sqlite3.OperationalError(f"{error} {self._path!r}") from error
@@ -199,7 +205,7 @@ def _alone_in(folder: str) -> Iterator[None]:
 
 def _identity(path: str) -> Identity | None:
     try:
-        found = os.stat(path)  # noqa: PTH116  # on the request path
+        found = os.lstat(path)  # not through a link
     except OSError:
         return None
     return found.st_dev, found.st_ino

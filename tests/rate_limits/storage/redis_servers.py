@@ -34,12 +34,11 @@ def running(port: int, folder: Path, *options: str) -> Iterator[subprocess.Popen
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def cluster(folder: Path, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a cluster of one node for a ``with`` block; give its URI."""
     import redis
 
-    while (port := free_port()) > 55_000:  # it has a second port, 10,000 above
-        pass
+    port = port or cluster_port()
     with running(port, folder, "--save", "", "--cluster-enabled", "yes") as process, redis.Redis(port=port) as node:
         node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         deadline = time.monotonic() + 20
@@ -47,6 +46,13 @@ def cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         yield f"redis+cluster://127.0.0.1:{port}", process
+
+
+def cluster_port() -> int:
+    """Return a free port for a node of a cluster, which has a second one, 10,000 above."""
+    while (port := free_port()) > 55_000:
+        pass
+    return port
 
 
 @contextmanager

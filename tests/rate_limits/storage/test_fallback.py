@@ -27,7 +27,9 @@ from flask_guard import (
     store_available,
     store_unavailable,
 )
-from flask_guard.rate_limits.storage import Charge, SQLiteStorage, concurrency_budget, rate_budget
+from flask_guard.core.app_state import AppState
+from flask_guard.rate_limits.admin import holdings
+from flask_guard.rate_limits.storage import Backend, Charge, SQLiteStorage, concurrency_budget, rate_budget
 from flask_guard.rate_limits.storage.fallback import FallbackCounter
 from flask_guard.rate_limits.storage.memory import ExactMemoryStorage
 from tests.ids import shown
@@ -35,7 +37,7 @@ from tests.ids import shown
 from ...conftest import MakeApp, free_port
 from ...storage_clock import Clock
 from ..structured_fields import fields
-from .redis_servers import running
+from .redis_servers import cluster, cluster_port, running
 
 KEYS = {"ci": "secret"}
 
@@ -271,6 +273,45 @@ def test_when_it_is_back_it_is_used_again_within_seconds_and_that_is_said_once(
     assert (up, down, again) == ([200, 200, 429], [200, 200, 429], [200, 200, 429])
     assert told == ["ConnectionError", "available"]
     assert [line.partition(" (")[0] for line in lines(caplog)] == ["the limit store is down", "the limit store is back"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["redis", "valkey"])
+def test_a_cluster_that_is_down_when_the_app_is_made_is_used_once_it_is_there(
+    make_app: MakeApp, tmp_path: Path, caplog: pytest.LogCaptureFixture, library: str
+) -> None:
+    port = cluster_port()
+    app = make_app(RATELIMIT_STORAGE_URI=f"{library}+cluster://127.0.0.1:{port}")
+    client = limited(app, limit("2/day"), limit.concurrent(5))
+
+    with signals_of(app) as told:
+        down = statuses(client, "/", "/", "/")
+        (line,) = lines(caplog)
+        with cluster(tmp_path, port):
+            deadline = time.monotonic() + 20
+            while told[-1] != "available":
+                assert time.monotonic() < deadline
+                client.get("/", environ_overrides={"REMOTE_ADDR": "203.0.113.1"})
+                time.sleep(0.02)
+            again = statuses(client, "/", "/", "/")
+            backend = AppState.of(app).service(Backend)
+            held = {(each.identity, each.remaining) for each in holdings(backend) if each.kind == "limit"}
+
+    assert (down, again) == ([200, 200, 429], [200, 200, 429])
+    assert line.startswith("the limit store is down (")
+    assert ("127.0.0.1", 0) in held
+
+
+@pytest.mark.parametrize("on_error", ["allow", "deny"])
+def test_a_cluster_that_is_down_is_answered_as_the_policy_says(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, on_error: Any
+) -> None:
+    app = make_app(RATELIMIT_STORAGE_URI=f"redis+cluster://:hunter2@127.0.0.1:{free_port()}")
+    client = limited(app, limit("1/day", on_store_error=on_error))
+
+    assert statuses(client, "/", "/") == OUTCOMES[on_error][:2]
+    assert len(lines(caplog)) == 1
+    assert "hunter2" not in caplog.text
 
 
 def test_each_app_has_a_breaker_of_its_own(make_app: MakeApp, down: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import threading
@@ -120,13 +121,63 @@ def test_its_files_are_for_the_eyes_of_their_owner(storage: SQLiteStorage, path:
     assert modes == {"limits.db": 0o600, "limits.db-wal": 0o600, "limits.db-shm": 0o600}
 
 
-def test_a_file_that_is_there_already_keeps_its_mode(storage: SQLiteStorage, path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o644, 0o666, 0o640])
+def test_a_file_that_others_could_use_is_theirs_no_more(storage: SQLiteStorage, path: Path, mode: int) -> None:
     path.touch()
-    path.chmod(0o640)
+    path.chmod(mode)
 
     storage.take(charge())
 
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("dangling", [True, False])
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm"])
+def test_a_link_is_refused_and_nothing_is_written_where_it_leads(path: Path, ending: str, dangling: bool) -> None:
+    target = path.with_name("target")
+    if not dangling:
+        target.write_bytes(b"")
+    if ending:
+        path.touch()
+    path.with_name(path.name + ending).symlink_to(target)
+
+    with pytest.raises(sqlite3.Error, match="symbolic link: name the file itself"):
+        SQLiteStorage(f"sqlite:///{path}").take(charge())
+
+    assert not target.exists() if dangling else target.read_bytes() == b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_somebody_else_is_refused(path: Path) -> None:
+    path.touch()
+    os.chown(path, 12345, 12345)
+
+    with pytest.raises(sqlite3.Error, match="belongs to the user with the id 12345"):
+        SQLiteStorage(f"sqlite:///{path}").take(charge())
+
+
+def test_a_file_that_is_replaced_by_a_link_is_left(storage: SQLiteStorage, path: Path, clock: Clock) -> None:
+    storage.take(charge())
+    for each in list(path.parent.iterdir()):
+        each.unlink()
+    path.symlink_to(path.with_name("target"))
+
+    clock.advance(1)
+
+    with pytest.raises(sqlite3.Error, match="symbolic link"):
+        storage.take(charge())
+
+
+def test_an_app_counts_in_its_process_while_the_file_is_unsafe(
+    make_app: MakeApp, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.symlink_to(path.with_name("target"))
+    app = make_app(RATELIMIT_STORAGE_URI=f"sqlite:///{path}")
+    Guard(app, policies=[limit("2/day")])
+    app.add_url_rule("/", "view", lambda: "")
+
+    assert [app.test_client().get("/").status_code for _ in range(3)] == [200, 200, 429]
+    assert "is a symbolic link: name the file itself, or remove the link" in caplog.text
 
 
 def test_nothing_is_opened_before_the_first_request(storage: SQLiteStorage, path: Path) -> None:
