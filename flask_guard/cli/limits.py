@@ -38,7 +38,9 @@ MOST_LISTED = 1000
 """What ``--all`` lists at most."""
 
 WINDOWS = ("client", "scope", "rate", "remaining", "available_in")
+CLEARED = ("client", "scope", "rate")
 BANS = ("client", "scope", "lasting", "ends_in")
+LIFTED = ("client", "scope", "lasting")
 UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 CLIENT = """CLIENT is an address (an IPv6 address stands for its /64), the id of an API key or of a principal, the value
@@ -134,7 +136,7 @@ def reset(client: str, scopes: tuple[str, ...], bans: bool, yes: bool, as_json: 
         if bans:
             lift(backend, banned)
         forget(backend, [each for each in cleared if each.kind != BAN])
-    _print_windows(cleared, as_json)
+    _print_windows(cleared, as_json, columns=CLEARED)
     if banned and not bans:
         click.echo("The client is still banned: flask guard bans lift", err=True)
 
@@ -172,8 +174,8 @@ def lift_bans(client: str, scopes: tuple[str, ...], yes: bool, as_json: bool) ->
         if not yes:
             _print_bans(held, as_json=False, err=True)
             click.confirm(f"Lift {_counted(held)}?", abort=True, err=True)
-        lift(backend, held)
-    _print_bans(held, as_json)
+        lifted = lift(backend, held)
+    _print_bans(lifted, as_json, columns=LIFTED)
 
 
 # The store --------------------------------------------------------------------------------------------------------
@@ -214,7 +216,9 @@ def _failures() -> Iterator[None]:
 # Printing ---------------------------------------------------------------------------------------------------------
 
 
-def _print_windows(held: Sequence[Holding], as_json: bool, *, err: bool = False) -> None:
+def _print_windows(
+    held: Sequence[Holding], as_json: bool, *, columns: Sequence[str] = WINDOWS, err: bool = False
+) -> None:
     facts = [each.describe() for each in held]
     if as_json:
         print_json(facts)
@@ -222,17 +226,17 @@ def _print_windows(held: Sequence[Holding], as_json: bool, *, err: bool = False)
     for each in facts:
         each["rate"] = each["rate"] or f"banned for {_span(each['seconds'])}"
         each["available_in"] = _span(each["available_in"])
-    print_table(WINDOWS, facts, err=err)
+    print_table(columns, facts, err=err)
 
 
-def _print_bans(held: Sequence[Holding], as_json: bool, *, err: bool = False) -> None:
+def _print_bans(held: Sequence[Holding], as_json: bool, *, columns: Sequence[str] = BANS, err: bool = False) -> None:
     facts = [each.describe() for each in held]
     if as_json:
         print_json(facts)
         return
     for each in facts:
         each |= {"lasting": _span(each["seconds"]), "ends_in": _span(each["available_in"])}
-    print_table(BANS, facts, err=err)
+    print_table(columns, facts, err=err)
 
 
 def _counted(held: Sequence[Holding]) -> str:

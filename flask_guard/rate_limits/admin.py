@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -117,9 +117,10 @@ def forget(backend: Backend, held: Iterable[Holding]) -> None:
             store.forget(each.budget, each.identity)
 
 
-def lift(backend: Backend, bans: Iterable[Holding]) -> None:
+def lift(backend: Backend, bans: Sequence[Holding]) -> list[Holding]:
     """Lift bans, and forget the refusals that led to them: else the next refusal would be one too many again.
 
+    :return: the bans as they are now: ended.
     :raises StoreDown: if the store is unreachable. Some may have been lifted then.
     """
     banned = {(each.identity, each.scope) for each in bans}
@@ -128,6 +129,7 @@ def lift(backend: Backend, bans: Iterable[Holding]) -> None:
             found = [each for each in store.find() if (each[1], _scope(backend, each[0])) in banned]
             for budget, identity in sorted(found, key=lambda each: each[0].algorithm is BANS):  # the ban itself last
                 store.forget(budget, identity)
+    return [replace(each, remaining=each.budget.amount, wait=0) for each in bans]
 
 
 # Clients and scopes --------------------------------------------------------------------------------------------

@@ -57,8 +57,17 @@ def test_lift_lets_one_client_in_again(limited: Flask) -> None:
 
     lifted = listed(guard_command(limited, "bans", "lift", "--key", "192.0.2.1", "--yes", "--json"))
 
-    assert [each["client"] for each in lifted] == ["192.0.2.1"]
+    assert [(each["client"], each["remaining"], each["available_in"]) for each in lifted] == [("192.0.2.1", 1, 0)]
     assert [ask(limited, "/banned", address=f"192.0.2.{number}") for number in (1, 2)] == [200, 429]
+
+
+def test_a_ban_that_was_lifted_is_not_shown_as_if_it_were_to_end(limited: Flask) -> None:
+    banned(limited, "192.0.2.1")
+
+    title, row = guard_command(limited, "bans", "lift", "--key", "192.0.2.1", "--yes").stdout.splitlines()
+
+    assert title.split() == ["CLIENT", "SCOPE", "LASTING"]
+    assert row.split() == ["192.0.2.1", "ban:view:banned", "1h"]
 
 
 def test_who_was_let_in_again_is_not_banned_at_the_first_refusal(limited: Flask) -> None:

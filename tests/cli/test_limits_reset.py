@@ -39,6 +39,15 @@ def test_reset_gives_a_client_its_whole_budget_again(
     assert [ask(limited, path, times=each, **request_) for each in (most, 1)] == [200, 429]
 
 
+def test_a_budget_that_was_cleared_is_not_shown_as_if_it_were_used(limited: Flask) -> None:
+    ask(limited, "/search", times=8)
+
+    title, row = guard_command(limited, "limits", "reset", "--key", "192.0.2.1", "--yes").stdout.splitlines()
+
+    assert title.split() == ["CLIENT", "SCOPE", "RATE"]
+    assert row.split() == ["192.0.2.1", "shared:search", "8", "per", "1", "hour"]
+
+
 def test_reset_leaves_other_clients_alone(limited: Flask) -> None:
     ask(limited, "/key", times=3, **CI)
     ask(limited, "/key", times=3, **SHOP)
