@@ -36,6 +36,7 @@ from .marks import (
     note_in_module,
     own_class_marks,
     scaffold_marks,
+    use_in_a_view,
 )
 from .mounts import Mount
 from .path_scopes import PATHS
@@ -283,14 +284,14 @@ def not_guarded(what: str, marks: tuple[Mark, ...]) -> NotGuarded:
         fix = "This app has no Guard: call Guard(app) (or guard.init_app(app)) where the app is made"
     elif not any(mark.carried or mark.reached for mark in marks):
         fix = (
-            "It is not the view of any endpoint. If it is a function that a view calls, use the policy inside the"
-            " view: limit(…).hit() or 'with limit(…):'. If it is a view, the decorator between the policy and the"
-            " route hides it: give that decorator's wrapper @functools.wraps(view), or write the policy above it"
+            f"It is not the view of any endpoint.{use_in_a_view(marks)} If it is a view, the decorator between the"
+            " policy and the route hides it: give that decorator's wrapper @functools.wraps(view), or write the policy"
+            " above it"
         )
     else:
         fix = (
-            "It was called by another view or hook, or the decorator between the policy and the route hides it: give"
-            " that decorator's wrapper @functools.wraps(view), or write the policy above it"
+            f"It was called by another view or hook.{use_in_a_view(marks)} Or the decorator between the policy and the"
+            " route hides it: give that decorator's wrapper @functools.wraps(view), or write the policy above it"
         )
     return _not_guarded(what, f" ({policies})", fix)
 

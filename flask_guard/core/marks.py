@@ -30,6 +30,9 @@ class Applicable:
     is_guarding: ClassVar[bool] = True
     """Whether a view must not be called without it. An exemption is not: without it, a view is guarded more."""
 
+    in_a_view: ClassVar[str] = ""
+    """How to use it in a view, or in a function that a view calls, for messages; empty for what goes on views only."""
+
     @property
     def name(self) -> str:
         """Return its name in plans, logs and messages."""
@@ -145,6 +148,12 @@ def note_in_module(mark: Mark) -> None:
 def marks_in_module(namespace: dict[str, Any]) -> Iterable[Mark]:
     """Return the marks on functions that are written in a module."""
     return tuple(cast("dict[Any, Mark]", namespace.get(MARKS, {})).values())
+
+
+def use_in_a_view(marks: Iterable[Mark]) -> str:
+    """Return a sentence that says how to use the policies of `marks` inside a view, or an empty string."""
+    uses = sorted({mark.what.in_a_view for mark in marks if mark.what.in_a_view})
+    return f" If a view calls it, use the policy inside the view: {', '.join(uses)}." if uses else ""
 
 
 # Finding them again ---------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from ..support.text import names
 from ..typing import ViewFunction
 from .app_state import AppState
 from .attach import SERVED, check_mark
-from .marks import Mark, carried_marks, marks_in_module, scaffold_marks
+from .marks import Mark, carried_marks, marks_in_module, scaffold_marks, use_in_a_view
 from .plan import paths_of
 from .plan_lookup import endpoint_plan, kept_plan
 from .policy import Target
@@ -158,9 +158,9 @@ def _report_unreached(namespace: dict[str, Any]) -> None:
         if is_there and not mark.reached and not mark.reported:
             mark.reported = True
             log.error(
-                "%s holds for no endpoint: the function that it was written on is not registered as a view. If a view"
-                " calls that function, use the policy inside the view: limit(…).hit()",
+                "%s holds for no endpoint: the function that it was written on is not registered as a view.%s",
                 mark,
+                use_in_a_view((mark,)),
             )
 
 

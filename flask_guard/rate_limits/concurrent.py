@@ -35,6 +35,7 @@ class ConcurrencyLimit(Metered):
     """
 
     kind: ClassVar[str] = "limit.concurrent"
+    in_a_view: ClassVar[str] = "'with limit.concurrent(…):'"
 
     amount: int | None = option(None, check.optional(check.whole_number(1)))
     lease: int = option(60, check.whole_number(1, "seconds"))

@@ -68,6 +68,7 @@ class Limit(Metered):
     """
 
     kind: ClassVar[str] = "limit"
+    in_a_view: ClassVar[str] = "limit(…).hit(), or 'with limit(…):'"
     concurrent: ClassVar[ConcurrencyLimit] = ConcurrencyLimit()
 
     rates: tuple[Rates | Callable[..., str], ...] = option((), _rates)

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask, Response, stream_with_context
 from flask.testing import FlaskClient
 
-from flask_guard import ConfigError, Guard, LimitStatus, NotGuarded, limit
+from flask_guard import ConfigError, Guard, LimitStatus, NotGuarded, Policy, limit, secure_headers
 
 from ..conftest import MakeApp
 
@@ -47,6 +47,61 @@ def test_without_a_guard_the_view_is_no_further_run(
     assert record.exc_info
     assert isinstance(record.exc_info[1], NotGuarded)
     assert "call Guard(app)" in str(record.exc_info[1])
+
+
+FOR_VIEWS_AND_IN_VIEWS = pytest.mark.parametrize(
+    ("policy", "use"),
+    [(limit("9/day"), r"limit(…).hit(), or 'with limit(…):'"), (limit.concurrent(9), "'with limit.concurrent(…):'")],
+    ids=["limit", "limit.concurrent"],
+)
+
+
+@FOR_VIEWS_AND_IN_VIEWS
+def test_a_limited_helper_that_a_view_calls_is_refused_with_what_to_write_there(
+    app: Flask, caplog: pytest.LogCaptureFixture, policy: Policy, use: str
+) -> None:
+    Guard(app)
+
+    @policy
+    def send_mail() -> str:
+        return "sent"
+
+    helpers = {"send_mail": send_mail}  # not in the closure of the view, which might wrap it then
+    app.add_url_rule("/", "view", lambda: helpers["send_mail"]())
+
+    assert app.test_client().get("/").status_code == 500
+    refused = [each for each in caplog.messages if "was not served" in each]
+    assert [f"use the policy inside the view: {use}" in each for each in refused] == [True]
+
+
+@FOR_VIEWS_AND_IN_VIEWS
+def test_a_limited_view_that_another_view_calls_is_refused_with_what_to_write_there(
+    app: Flask, caplog: pytest.LogCaptureFixture, policy: Policy, use: str
+) -> None:
+    Guard(app)
+
+    @app.get("/mail")
+    @policy
+    def send_mail() -> str:
+        return "sent"
+
+    views = {"send_mail": send_mail}
+    app.add_url_rule("/", "view", lambda: views["send_mail"]())
+
+    assert app.test_client().get("/").status_code == 500
+    refused = [each for each in caplog.messages if "was not served" in each]
+    assert [f"use the policy inside the view: {use}" in each for each in refused] == [True]
+
+
+def test_a_guarded_helper_whose_policy_is_for_views_is_told_of_none(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    Guard(app)
+    helpers: dict[str, Callable[[], str]] = {"greet": secure_headers(lambda: "")}
+    app.add_url_rule("/", "view", lambda: helpers["greet"]())
+
+    assert app.test_client().get("/").status_code == 500
+    assert "inside the view" not in caplog.text
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
