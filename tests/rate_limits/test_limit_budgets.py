@@ -246,6 +246,26 @@ def test_static_files_are_left_out_of_unshared_app_wide_limits_only(make_app: Ma
     assert requests_to_static(limit("1/minute", shared="everything")) == [404, 429]
 
 
+def test_only_flasks_own_static_views_are_left_out_whatever_an_endpoint_is_called(app: Flask) -> None:
+    Guard(app, policies=[limit("1/minute")])
+    named, files = Blueprint("named", "named"), Blueprint("files", "files", static_folder="static", url_prefix="/files")
+    named.add_url_rule("/named", "static", view)
+    for each in (named, files):
+        app.register_blueprint(each)
+    client = app.test_client()
+
+    assert statuses(client, "/named", "/named") == [200, 429]
+    assert statuses(client, "/files/static/a", "/files/static/a") == [404, 404]
+
+
+def test_a_view_of_an_app_without_a_static_folder_is_limited_although_it_is_called_static() -> None:
+    app = Flask("tests", static_folder=None)
+    Guard(app, policies=[limit("1/minute")])
+    app.add_url_rule("/", "static", view)
+
+    assert statuses(app.test_client(), "/", "/") == [200, 429]
+
+
 # Apps ------------------------------------------------------------------------------------------------------------
 
 

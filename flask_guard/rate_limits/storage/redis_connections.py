@@ -37,7 +37,7 @@ RETRIES = frozenset({"retry", "retry_on_timeout", "retry_on_error"})
 CHECKED_AFTER = 1.0
 """Seconds of rest after which a connection is checked."""
 
-TimeoutErrors = (TimeoutError, FutureTimeoutError)
+TIMEOUT_ERRORS: tuple[type[Exception], ...] = (TimeoutError, FutureTimeoutError)
 """The errors of waiting in vain, which are one from Python 3.11 on."""
 
 
@@ -164,7 +164,7 @@ class ReadyConnections:
         threading.Thread(target=exchange, name="flask-guard-redis", daemon=True).start()
         try:
             return answer.result(self._timeout)
-        except TimeoutErrors:
+        except TIMEOUT_ERRORS:
             raise self._late(f"no answer on a new connection in {self._timeout:g} s") from None
 
     def _ready(self) -> Any:
