@@ -54,9 +54,9 @@ def test_what_a_client_sees_is_what_on_store_error_says(
     make_app: MakeApp, server: RedisServer, reports: Reports, fault: str, on_store_error: str, where: str
 ) -> None:
     if where == "policy":
-        client = limited(make_app(RATELIMIT_STORAGE_URI=server.uri), on_store_error=on_store_error)
+        client = limited(make_app(RATELIMIT_STORAGE_URI=server.storage_uri), on_store_error=on_store_error)
     else:
-        client = limited(make_app(RATELIMIT_STORAGE_URI=server.uri, GUARD_ON_STORE_ERROR=on_store_error))
+        client = limited(make_app(RATELIMIT_STORAGE_URI=server.storage_uri, GUARD_ON_STORE_ERROR=on_store_error))
     assert statuses(client, 1) == [200]
 
     server.break_down(fault)
@@ -75,7 +75,7 @@ def test_what_a_client_sees_is_what_on_store_error_says(
 
 
 def test_by_default_limits_are_counted_locally(make_app: MakeApp, server: RedisServer) -> None:
-    client = limited(make_app(RATELIMIT_STORAGE_URI=server.uri))
+    client = limited(make_app(RATELIMIT_STORAGE_URI=server.storage_uri))
 
     server.kill()
 
@@ -86,7 +86,7 @@ def test_by_default_limits_are_counted_locally(make_app: MakeApp, server: RedisS
 def test_a_store_that_is_back_counts_within_five_seconds_from_where_it_was(
     make_app: MakeApp, server: RedisServer, reports: Reports, fault: str
 ) -> None:
-    app = make_app(RATELIMIT_STORAGE_URI=server.uri)
+    app = make_app(RATELIMIT_STORAGE_URI=server.storage_uri)
     client = limited(app, "1000000/day")
     statuses(client, 40)
     server.break_down(fault)
@@ -109,7 +109,7 @@ def test_a_store_that_is_back_counts_within_five_seconds_from_where_it_was(
 def test_each_failure_is_told_once_however_many_meet_it(
     make_app: MakeApp, server: RedisServer, reports: Reports
 ) -> None:
-    client = limited(make_app(RATELIMIT_STORAGE_URI=server.uri), "1000000/day")
+    client = limited(make_app(RATELIMIT_STORAGE_URI=server.storage_uri), "1000000/day")
     statuses(client, 1)
 
     for number in range(1, 3):
@@ -125,7 +125,7 @@ def test_each_failure_is_told_once_however_many_meet_it(
 def test_a_store_restarted_empty_counts_anew_and_nobody_notices_more(
     make_app: MakeApp, server: RedisServer, reports: Reports
 ) -> None:
-    client = limited(make_app(RATELIMIT_STORAGE_URI=server.uri))
+    client = limited(make_app(RATELIMIT_STORAGE_URI=server.storage_uri))
     assert statuses(client, 4) == [200, 200, 200, 429]
 
     def counted_by_the_store() -> bool:
@@ -144,7 +144,7 @@ def test_an_app_whose_store_is_down_from_the_start_serves_and_counts_there_later
     make_app: MakeApp, server: RedisServer, reports: Reports, on_store_error: str
 ) -> None:
     server.kill()
-    client = limited(make_app(RATELIMIT_STORAGE_URI=server.uri), on_store_error=on_store_error)
+    client = limited(make_app(RATELIMIT_STORAGE_URI=server.storage_uri), on_store_error=on_store_error)
 
     assert statuses(client, 5) == SEEN[on_store_error]
     server.start()
@@ -167,7 +167,7 @@ def test_no_password_of_the_store_is_logged(
     make_app: MakeApp, server: RedisServer, caplog: pytest.LogCaptureFixture, password: str
 ) -> None:
     server.command("CONFIG", "SET", "requirepass", "another")
-    uri = server.uri.replace("redis://", f"redis://:{quote(password, safe='')}@")
+    uri = server.storage_uri.replace("redis://", f"redis://:{quote(password, safe='')}@")
     client = limited(make_app(RATELIMIT_STORAGE_URI=uri))
 
     with caplog.at_level(logging.DEBUG):

@@ -32,7 +32,7 @@ def client_with(make_app: MakeApp, server: RedisServer) -> Callable[[list[Policy
     """Return a function that makes a client, which has sent a request and so has set everything up."""
 
     def make(policies: list[Policy]) -> FlaskClient:
-        app: Flask = make_app(RATELIMIT_STORAGE_URI=server.uri)
+        app: Flask = make_app(RATELIMIT_STORAGE_URI=server.storage_uri)
         Guard(app)
         app.add_url_rule("/", "view", protect(lambda: "served", *policies))
         client = app.test_client()
