@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .rate_limits.concurrent import ConcurrencyLimit
     from .rate_limits.in_view import LimitStatus
     from .rate_limits.limit import Limit, limit
+    from .request_rules.require_request import RequireRequest, require_request
     from .security_headers.response_nonce import csp_nonce
     from .security_headers.secure_headers import SecureHeaders, secure_headers
     from .signals import (
@@ -108,6 +109,7 @@ __all__ = [  # noqa: RUF022
     "RequestIDFilter",
     "RequireApiKey",
     "RequireAuth",
+    "RequireRequest",
     "Run",
     "SecureHeaders",
     "Step",
@@ -144,6 +146,7 @@ __all__ = [  # noqa: RUF022
     "request_would_be_denied",
     "require_api_key",
     "require_auth",
+    "require_request",
     "secure_headers",
     "store_available",
     "store_unavailable",
@@ -186,6 +189,7 @@ __getattr__: Callable[[str], Any] = importing(
         "rate_limits.concurrent": ("ConcurrencyLimit",),
         "rate_limits.in_view": ("LimitStatus",),
         "rate_limits.limit": ("Limit", "limit"),
+        "request_rules.require_request": ("RequireRequest", "require_request"),
         "security_headers.response_nonce": ("csp_nonce",),
         "security_headers.secure_headers": ("SecureHeaders", "secure_headers"),
         "support.options": ("option",),

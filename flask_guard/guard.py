@@ -34,6 +34,7 @@ from .keys import concern as keys_concern
 from .keys.concern import API_KEYS
 from .prometheus import concern as prometheus
 from .rate_limits import concern as rate_limits
+from .request_rules import concern as request_rules
 from .security_headers import concern as security_headers
 from .typing import Mode, ViewFunction
 
@@ -47,6 +48,7 @@ CONCERNS: tuple[Concern, ...] = (
     prometheus.CONCERN,
     cross_origin.CONCERN,
     security_headers.CONCERN,
+    request_rules.CONCERN,
     rate_limits.CONCERN,
     authentication.CONCERN,
     keys_concern.CONCERN,

@@ -45,6 +45,7 @@ def test_python_of_the_readme_runs(readme: dict[str, Any]) -> None:
         "/logout": client.post("/logout"),
         "/admin/report": client.get("/admin/report?page=2"),
         "/slow": client.get("/slow"),
+        "/uploads": client.post("/uploads", data=b"a,b", content_type="text/csv", headers={"X-Upload-Name": "a.csv"}),
     }
 
     assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(answers, 200)
@@ -69,6 +70,21 @@ def test_error_handler_of_the_readme_renders_the_429(readme: dict[str, Any]) -> 
 
     assert answer.get_json() == {"error": "slow down", "policies": ["5-per-minute"]}
     assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_rules_of_the_readme_refuse_what_it_says(readme: dict[str, Any]) -> None:
+    client = readme["app"].test_client()
+
+    def upload(**options: Any) -> int:
+        sent = {"data": b"a,b", "content_type": "text/csv", "headers": {"X-Upload-Name": "a.csv"}, **options}
+        return int(client.post("/uploads", **sent).status_code)
+
+    assert upload(content_type="text/plain") == 415
+    assert upload(data=b"x" * 5_000_001) == 413
+    assert upload(headers={}) == 400
+    assert client.get("/internal/x", headers={"Host": "evil.example"}).status_code == 400
+    assert client.get("/internal/x", environ_overrides={"REMOTE_ADDR": "192.0.2.1"}).status_code == 403
+    assert client.get("/internal/x").status_code == 404
 
 
 def test_keys_of_the_readme_open_what_it_says(readme: dict[str, Any]) -> None:

@@ -111,7 +111,7 @@ class _Forbidden(Denied, exceptions.Forbidden):
 
 
 class InvalidRequest(Denied, exceptions.BadRequest):
-    """400: the credentials are malformed (RFC 6750, section 3.1, ``invalid_request``)."""
+    """400: the request is malformed, or its credentials are (RFC 6750, section 3.1, ``invalid_request``)."""
 
     code: int = 400
 

@@ -1,0 +1,89 @@
+"""The largest body of a request, whether its length is declared or found out while it is read."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..core.report_mode import note_denial, note_report
+from .refusals import ContentTooLarge
+
+if TYPE_CHECKING:
+    from ..core.request_run import Run
+
+LONGEST_LENGTH = 18
+"""Digits of a declared length that are worth converting."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    """The check of a request's body.
+
+    A body whose length is declared is refused before a byte of it is read. Any other, such as a chunked one, is counted
+    while the view reads it, and the read that goes beyond the limit raises the 413.
+
+    :param most: the largest number of bytes.
+    :param policy: the kind of policy that refuses.
+    :param enforced: False to report bodies that are too large, and let the view read them.
+    """
+
+    most: int
+    policy: str
+    enforced: bool
+
+    def check(self, run: Run) -> None:
+        """Refuse a body that is known to be too large, and watch one whose length is not known."""
+        environ = run.request.environ
+        length: str = environ.get("CONTENT_LENGTH") or ""
+        chunked = "HTTP_TRANSFER_ENCODING" in environ
+        if length.isascii() and length.isdecimal():
+            if len(length) > LONGEST_LENGTH or int(length) > self.most:
+                raise self.refusal()
+            if not chunked:
+                return
+        elif not length and not chunked and "wsgi.input_terminated" not in environ:
+            return  # no body: Werkzeug reads nothing without a length from such a server
+        known = vars(run.request).get("_cached_data")  # a hook that ran earlier has read it
+        if known is not None and len(known) > self.most:
+            raise self.refusal()
+        environ["wsgi.input"] = BoundedInput(environ["wsgi.input"], self, run)
+
+    def refusal(self) -> ContentTooLarge:
+        """Return the 413."""
+        return ContentTooLarge(
+            f"The body of a request may have {self.most} bytes at most.", policy=self.policy, reason="body"
+        )
+
+
+class BoundedInput(io.RawIOBase):
+    """The body of a request, read up to a limit and one byte more, which tells that it goes on."""
+
+    def __init__(self, stream: Any, limit: BodyLimit, run: Run) -> None:
+        self._stream = stream
+        self._limit = limit
+        self._run = run
+        self._left = limit.most
+        self._denial: ContentTooLarge | None = None
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into `buffer`; return the number of bytes.
+
+        :raises ContentTooLarge: beyond the limit, and at every read after that.
+        """
+        enforced = self._limit.enforced
+        if self._denial is not None and enforced:
+            raise self._denial
+        data: bytes = self._stream.read(min(len(buffer), self._left + 1) if enforced else len(buffer))
+        self._left -= len(data)
+        if self._left < 0 and self._denial is None:
+            self._denial = self._limit.refusal()
+            (note_denial if enforced else note_report)(self._run, self._denial)
+            if enforced:
+                raise self._denial
+        buffer[: len(data)] = data
+        return len(data)

@@ -1,0 +1,7 @@
+"""What the rules for requests declare: the kinds of policy that can refuse."""
+
+from __future__ import annotations
+
+from ..core.concern import Concern
+
+CONCERN: Concern = Concern(denying=("require_request",))

@@ -1,0 +1,217 @@
+"""`require_request`: refuse requests that do not have the form that a view is made for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+from ..core.denials import Denied, InvalidRequest
+from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step
+from ..errors import ConfigError
+from ..support import options as check
+from ..support.addresses import Network, lies_in, networks
+from ..support.header_fields import check_names
+from ..support.options import option
+from ..support.orders import (
+    fewer_is_stronger_unless_empty,
+    more_is_stronger,
+    smaller_is_stronger,
+    true_is_stronger,
+)
+from .body_limit import BodyLimit
+from .content_types import JSON, accepting, content_types
+from .hosts import allowing, host_names
+from .refusals import UnsupportedContentType
+
+if TYPE_CHECKING:
+    from ..core.policy import Target
+    from ..core.request_run import Run
+    from ..typing import Mode, TargetT
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+"""The methods whose requests are about their body: these need a content type even where the body is empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RequireRequest(DenyingPolicy):
+    """Refuse requests that do not have the form that a view is made for: ``@require_request(json=True)``.
+
+    It acts before limits and authentication, so nothing is counted or looked up for such a request. The status is 403
+    for a request that is not over https or not from one of the addresses, 400 for the wrong host and for a missing
+    header, 415 for the wrong content type and 413 for a body that is too large.
+
+    A body whose length is declared is refused before a byte of it is read. A chunked one is counted while the view
+    reads it, and the read that goes beyond the limit raises the 413.
+
+    The scheme, the host and the address are those that the app sees. Behind a proxy, set Werkzeug's ``ProxyFix``:
+    ``X-Forwarded-Proto`` and the like are not looked at, because any client can send them.
+    """
+
+    kind: ClassVar[str] = "require_request"
+    phase: ClassVar[Phase] = Phase.PRECONDITION
+
+    json: bool = option(False, check.flag, true_is_stronger)
+    content_types: tuple[str, ...] = option((), content_types, fewer_is_stronger_unless_empty)
+    max_body: int | None = option(None, check.optional(check.whole_number(0, "bytes")), smaller_is_stronger)
+    https: bool = option(False, check.flag, true_is_stronger)
+    hosts: tuple[str, ...] = option((), host_names, fewer_is_stronger_unless_empty)
+    addresses: tuple[Network, ...] = option((), networks, fewer_is_stronger_unless_empty)
+    headers: tuple[str, ...] = option((), check_names, more_is_stronger)
+
+    @overload
+    def __call__(self, target: TargetT, /) -> TargetT: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        json: bool = False,
+        content_types: str | Iterable[str] = (),
+        max_body: int | None = None,
+        https: bool = False,
+        hosts: str | Iterable[str] = (),
+        addresses: str | Iterable[str] = (),
+        headers: str | Iterable[str] = (),
+        mode: Mode | None = None,
+    ) -> RequireRequest: ...
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Apply the policy to a target, or return a copy with other options.
+
+        :param json: accept JSON only: ``application/json`` and ``application/*+json``. The view parses it.
+        :param content_types: accept these only, such as ``"text/csv"`` or ``"image/*"``. A POST, PUT or PATCH must
+            have one of them, any other request only if it has a body.
+        :param max_body: the largest body, in bytes. The app's ``MAX_CONTENT_LENGTH`` holds beside it.
+        :param https: refuse requests over http with a 403. There is no redirect: the request, with its credentials,
+            has been sent in the clear already (ASVS 4.1.2).
+        :param hosts: the hosts that a request may be for, such as ``"api.example.com"``; ``"*.example.com"`` for every
+            host below a domain. One without a port is accepted with every port.
+        :param addresses: the addresses and networks that a request may come from, such as ``"192.0.2.0/24"``.
+        :param headers: header fields that a request must have, and that must not be empty.
+        :param mode: ``"report"`` to log denials instead of denying.
+        :raises ConfigError: for a malformed value, and for `json` beside `content_types`.
+        """
+        return Policy.__call__(self, *args, **options)
+
+    def __post_init__(self) -> None:
+        Policy.__post_init__(self)
+        if self.json and self.content_types:
+            raise ConfigError(
+                "require_request(json=True) lists the content types already. For JSON and others write"
+                " content_types=['application/json', …] alone"
+            )
+
+    def check_target(self, target: object) -> None:
+        rules = (self.json, self.content_types, self.https, self.hosts, self.addresses, self.headers)
+        if not any(rules) and self.max_body is None:
+            raise ConfigError("require_request requires nothing: name a rule, such as @require_request(json=True)")
+
+    def applies(self, target: Target, scope: Scope) -> bool:
+        return not target.automatic
+
+    def compile(self, target: Target) -> Step:
+        rules = tuple(self._rules(target))
+        if len(rules) == 1:
+            return Step(rules[0])
+
+        def enter(run: Run) -> None:
+            for rule in rules:
+                rule(run)
+
+        return Step(enter)
+
+    def _rules(self, target: Target) -> Iterator[Callable[[Run], None]]:
+        """Yield the checks, those first that tell a stranger least."""
+        if self.https:
+            yield _check_https
+        if self.hosts:
+            yield _checking_host(self.hosts)
+        if self.addresses:
+            yield _checking_address(self.addresses)
+        if self.headers:
+            yield _checking_headers(self.headers)
+        accepted = JSON if self.json else self.content_types
+        if accepted:
+            yield _checking_content_type(accepted, always=target.method in WITH_BODY)
+        if self.max_body is not None:
+            yield BodyLimit(self.max_body, self.kind, self.mode_in(target.state) == "enforce").check
+
+
+def _check_https(run: Run) -> None:
+    environ = run.request.environ
+    if environ["wsgi.url_scheme"] == "https":
+        return
+    if environ.get("HTTP_X_FORWARDED_PROTO", "").lower() == "https" and run.state.once("require_request https"):
+        log.warning(
+            "require_request(https=True) refuses requests to %r that say X-Forwarded-Proto: https, which any client can"
+            " send. If they come from a proxy of yours, trust it: app.wsgi_app = ProxyFix(app.wsgi_app, x_proto=1)",
+            run.state.app.name,
+        )
+    raise Denied("Send this request over https.", policy=RequireRequest.kind, reason="https")
+
+
+def _checking_host(hosts: tuple[str, ...]) -> Callable[[Run], None]:
+    allows = allowing(hosts)
+
+    def check_host(run: Run) -> None:
+        environ = run.request.environ
+        if not allows(environ.get("HTTP_HOST", ""), environ["wsgi.url_scheme"]):
+            raise InvalidRequest("The app does not serve this host.", policy=RequireRequest.kind, reason="host")
+
+    return check_host
+
+
+def _checking_address(addresses: tuple[Network, ...]) -> Callable[[Run], None]:
+    def check_address(run: Run) -> None:
+        if not lies_in(run.request.environ.get("REMOTE_ADDR"), addresses):
+            raise Denied("Requests from this address are not accepted.", policy=RequireRequest.kind, reason="address")
+
+    return check_address
+
+
+def _checking_headers(names: tuple[str, ...]) -> Callable[[Run], None]:
+    keys = tuple((_environ_key(name), name) for name in names)
+
+    def check_headers(run: Run) -> None:
+        environ = run.request.environ
+        for key, name in keys:
+            if not environ.get(key, "").strip():
+                raise InvalidRequest(f"Send the header field {name}.", policy=RequireRequest.kind, reason="header")
+
+    return check_headers
+
+
+def _environ_key(name: str) -> str:
+    """Return the name that a header field has in a WSGI environ (PEP 3333)."""
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+def _checking_content_type(accepted: tuple[str, ...], *, always: bool) -> Callable[[Run], None]:
+    """Return the check of the content type.
+
+    :param always: whether a request without a body needs one, too.
+    """
+    accepts = accepting(accepted)
+    shown = ", ".join(accepted)
+    acceptable = ", ".join(each for each in accepted if "*+" not in each)  # a field cannot say application/*+json
+    headers = [("Accept", acceptable)] if acceptable else []
+
+    def check_content_type(run: Run) -> None:
+        environ = run.request.environ
+        if accepts(environ.get("CONTENT_TYPE") or ""):
+            return
+        if always or environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ:
+            raise UnsupportedContentType(
+                f"Send a body of one of these content types: {shown}.",
+                policy=RequireRequest.kind,
+                reason="content_type",
+                headers=headers,
+            )
+
+    return check_content_type
+
+
+require_request: RequireRequest = RequireRequest()
