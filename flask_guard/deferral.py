@@ -30,6 +30,7 @@ from .core.config import GuardConfig, Setting
 from .core.flask_versions import CONTEXTS, current_context, current_flask
 from .core.request_run import this_request
 from .signals import defer_queue_full
+from .support.callables import synchronous
 from .support.options import number, one_of, whole_number
 from .support.response_body import size_if_complete, watch_body
 from .typing import Flask, Response
@@ -120,7 +121,7 @@ class Job:
     ) -> None:
         self.function: Callable[..., object] = function
         self._app = app
-        self._call: Callable[..., object] = app.ensure_sync(function)
+        self._call: Callable[..., object] = synchronous(app, function, f"the deferred {_name_of(function)}")
         self._args = args
         self._kwargs = kwargs
         self._context = _context_without_request()
@@ -139,11 +140,14 @@ class Job:
 
     def __str__(self) -> str:
         """Return the function's name. Arguments may be secret."""
-        function = self.function
-        while isinstance(function, partial):
-            function = function.func
-        named = function if hasattr(function, "__qualname__") else type(function)
-        return f"{named.__module__}.{named.__qualname__}"
+        return _name_of(self.function)
+
+
+def _name_of(function: Any) -> str:
+    while isinstance(function, partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _context_without_request() -> Context:

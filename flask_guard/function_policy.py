@@ -27,10 +27,12 @@ from werkzeug.exceptions import HTTPException
 
 from .core.denials import Denied
 from .core.flask_versions import handle_user_exception
+from .core.hooks import made_response
 from .core.policy import DenyingPolicy, Phase, Step
 from .core.report_mode import note_denial, note_report
 from .core.request_run import Enter, Slot
 from .errors import ConfigError
+from .support.callables import synchronous
 from .support.text import did_you_mean
 from .typing import Flask, Mode, Response
 
@@ -97,10 +99,11 @@ class Middleware(DenyingPolicy):
     def compile(self, target: Target) -> Step:
         options = dict(self.options)
         refusing = _Refusing(self.name, target.app, self.mode_in(target.state))
+        what = f"middleware {self.name}"
         if _yields(self.function):
             around = _Around(self.name, self.function, options, target.app)
             return Step(refusing(around.enter), around.leave, around.teardown)
-        call = target.app.ensure_sync(_written(self.function))
+        call = synchronous(target.app, self.function, what)
         return Step(refusing(lambda run: call(run.request, **options)))
 
     def __repr__(self) -> str:
@@ -181,13 +184,6 @@ def _written(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def _made_response(app: Flask, name: str, answer: Any) -> Response:
-    try:
-        return app.make_response(answer)
-    except TypeError as error:
-        raise TypeError(f"middleware {name} returned a value that is not a response: {error}") from error
-
-
 class _Refusing:
     """Sees to it that a refusal of one middleware is logged, signalled and named in verdicts; or only reported."""
 
@@ -208,7 +204,7 @@ class _Refusing:
                 raise
             if answer is None:
                 return None
-            response = _made_response(self._app, self._name, answer)
+            response = made_response(self._app, f"middleware {self._name}", answer)
             return None if self._goes_on(run, response.status_code, "answered") else response
 
         return enter_or_refuse
@@ -233,6 +229,8 @@ class _Around:
         self._options = options
         self._app = app
         self._is_async = inspect.isasyncgenfunction(inspect.unwrap(_written(function)))
+        if self._is_async:
+            synchronous(app, _step, f"middleware {name}")  # else each request would say what is missing
 
     def enter(self, run: Run) -> Any:
         """Run the part before the ``yield``."""
@@ -261,7 +259,7 @@ class _Around:
             replaced = self._send(generator, response)
         except Exception as error:  # noqa: BLE001  # handled as the view's are, or Flask would make a 500 of abort(403)
             replaced = handle_user_exception(self._app, error)
-        return None if replaced is None else _made_response(self._app, self._name, replaced)
+        return None if replaced is None else made_response(self._app, f"middleware {self._name}", replaced)
 
     def _send(self, generator: Any, response: Response) -> Any:
         """Return what takes the place of `response`, or None."""
@@ -281,6 +279,14 @@ class _Around:
             generator.close()
 
 
+async def _step(step: Awaitable[Any]) -> tuple[bool, Any]:
+    """Return whether an async generator is done, and what it yields."""
+    try:
+        return False, await step
+    except StopAsyncIteration:
+        return True, None
+
+
 class _Synchronous:
     """An async generator driven from synchronous code.
 
@@ -290,14 +296,8 @@ class _Synchronous:
     """
 
     def __init__(self, generator: AsyncGenerator[Any, Any], app: Flask) -> None:
-        async def wait(step: Awaitable[Any]) -> tuple[bool, Any]:
-            try:
-                return False, await step
-            except StopAsyncIteration:
-                return True, None
-
         self._generator = generator
-        self._wait = app.async_to_sync(wait)
+        self._wait = app.async_to_sync(_step)
 
     def send(self, value: Any) -> Any:
         is_done, yielded = self._wait(self._generator.asend(value))

@@ -18,15 +18,21 @@ class Refusals:
     KIND: ClassVar[str] = "require_auth"
 
     def __init__(self, offered: tuple[str, ...], realm: str) -> None:
+        self._offered = offered
         self._plain = challenges(offered, realm)
         self._bad_token = challenges(
             offered, realm, ', error="invalid_token", error_description="The token is not valid."'
         )
         self._no_token = challenges(offered, realm, ', error="invalid_request"')
 
-    def nothing_presented(self) -> Denied:
-        """Return the denial of a request without credentials of a scheme that is offered."""
-        return Unauthenticated("Authentication is required.", policy=self.KIND, reason="missing", headers=self._plain)
+    def nothing_presented(self, scheme: str) -> Denied:
+        """Return the denial of a request without credentials of a scheme that is offered.
+
+        :param scheme: the first word of the Authorization field: another scheme, or a token without one.
+        """
+        words = [_WRITTEN[each] for each in self._offered] if scheme else []
+        detail = f"Authentication is required{', written as ' if words else ''}{' or '.join(words)}."
+        return Unauthenticated(detail, policy=self.KIND, reason="missing", headers=self._plain)
 
     def invalid(self, scheme: str) -> Denied:
         """Return the denial of invalid credentials."""
@@ -43,6 +49,9 @@ class Refusals:
     def lacks_role(self) -> Denied:
         """Return the denial of a principal without the role. ``insufficient_scope`` is for scopes, not for roles."""
         return InsufficientScope("You may not do this.", policy=self.KIND, reason="missing_role")
+
+
+_WRITTEN = {"basic": "'Authorization: Basic CREDENTIALS'", "bearer": "'Authorization: Bearer TOKEN'"}
 
 
 def challenges(schemes: Iterable[str], realm: str, bearer_error: str = "") -> list[tuple[str, str]]:

@@ -28,10 +28,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
-from werkzeug.local import LocalProxy
-
+from ..core.current import Current
 from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
-from ..core.request_run import Run, Slot, current_run
+from ..core.request_run import Run, Slot
 from ..errors import ConfigError
 from ..rate_limits.failures import failure_limit
 from ..support import options as check
@@ -172,7 +171,7 @@ class RequireAuth(DenyingPolicy):
             if principal is None:
                 if optional:
                     return
-                raise refusals.nothing_presented()
+                raise refusals.nothing_presented(scheme)
             PRINCIPAL.put(run, principal)
             name = id_of(principal)
             if name is not None:
@@ -183,14 +182,7 @@ class RequireAuth(DenyingPolicy):
         return Step(enter, private_responses(self._fields(), PRINCIPAL))
 
 
-def _current() -> Any:
-    run = current_run()
-    if run is None:
-        raise RuntimeError("current_principal is only there while a guarded request is handled")
-    return PRINCIPAL.get(run)
-
-
-current_principal: Any = LocalProxy(_current)
+current_principal: Any = Current("current_principal", RequireAuth.kind, PRINCIPAL)
 """The principal of this request, as the callable of ``require_auth`` returned it; false where there is none."""
 
 require_auth: RequireAuth = RequireAuth()

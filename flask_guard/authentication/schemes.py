@@ -13,7 +13,7 @@ from ..core.request_run import Run
 from ..errors import ConfigError
 from ..rate_limits.failures import FailureLimit
 from ..rate_limits.identity import address_of
-from ..support.callables import takes_request
+from ..support.callables import is_async, synchronous, takes_request
 from ..support.http_credentials import text_of
 from ..support.options import Check
 from .principal import principal_from
@@ -128,9 +128,9 @@ def _has_control_character(text: str) -> bool:
 
 def _as_plain(call: Callable[..., Any], app: Flask | None) -> Callable[..., Any]:
     """Return `call`, or for an ``async`` one a plain function of the same signature."""
-    if not (inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__)):
+    if not is_async(call):
         return call
-    plain = app.async_to_sync(call) if app is not None else call
+    plain = synchronous(app, call, "a function of require_auth") if app is not None else call
     return functools.wraps(call)(lambda *arguments: plain(*arguments))
 
 

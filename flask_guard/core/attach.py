@@ -19,6 +19,7 @@ from flask.sansio.scaffold import Scaffold
 from flask.views import MethodView, View
 
 from ..errors import ConfigError, NotGuarded
+from ..support.callables import synchronous
 from ..typing import TargetT, ViewFunction
 from .app_state import AppState
 from .config import ENABLED
@@ -227,7 +228,7 @@ def _call_async(view: ViewFunction) -> ViewFunction:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return current_app.ensure_sync(view)
+        return synchronous(current_flask(), view, f"view {_name_of(view)}")
     return view
 
 
@@ -240,8 +241,11 @@ def _refuse_unless_switched_off(function: ViewFunction, checked: frozenset[Mark]
         off = state.off_here()
         if not state.config[ENABLED] or (off is not None and off.keys is None):
             return
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    raise not_guarded(f"{function.__module__}.{name}", tuple(checked))
+    raise not_guarded(f"{function.__module__}.{_name_of(function)}", tuple(checked))
+
+
+def _name_of(function: ViewFunction) -> str:
+    return getattr(function, "__qualname__", type(function).__qualname__)
 
 
 # Both ------------------------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def _enter(state: AppState) -> Callable[[], ResponseReturnValue | None]:
             for step in run.plan.enter:
                 answer = step(run)
                 if answer is not None:
-                    return answer
+                    return answer if isinstance(answer, Response) else _response_of(run, step, answer)
         except Denied as denial:
             note_denial(run, denial)
             raise
@@ -110,7 +110,9 @@ def _leave(state: AppState) -> Callable[[Response], Response]:
         if run.denial is not None:
             _keep_fields(run.denial, response)
         for step in run.plan.leave:
-            response = step(run, response) or response
+            replaced = step(run, response)
+            if replaced is not None:
+                response = replaced if isinstance(replaced, Response) else _response_of(run, step, replaced)
         return response
 
     return leave
@@ -145,6 +147,32 @@ def _run_teardown(step: Teardown, run: Run, error: BaseException | None) -> None
         step(run, error)
     except Exception:
         log.exception("a policy failed while the request was torn down")
+
+
+def _response_of(run: Run, step: object, answer: object) -> Response:
+    name = next(name for call, name in run.plan.sources if call is step)
+    return made_response(run.state.app, f"policy {name}", answer)
+
+
+def made_response(app: Flask, source: str, answer: Any) -> Response:
+    """Return the response that `source` gave as any of the values that a view may return.
+
+    :raises TypeError: if the value is none of them. The message has its type only, because the value may be secret.
+    """
+    try:
+        response = app.make_response(answer)
+    except (TypeError, ValueError, AttributeError) as error:
+        types = [type(each).__name__ for each in answer] if isinstance(answer, tuple) else []
+        shown = f"({', '.join(types)})" if types else type(answer).__name__
+        raise TypeError(f"{source} returned a value that is not a response: {shown}. {_VALUES}") from error
+    if not 100 <= response.status_code <= 999:
+        raise TypeError(f"{source} returned a response with the status {response.status!r}. {_VALUES}")
+    return response
+
+
+_VALUES = (
+    "Return None to go on, or what a view may return: a Response, a string, a dict, a list, or (body, status, headers)"
+)
 
 
 def _keep_fields(denial: Denied, response: Response) -> None:

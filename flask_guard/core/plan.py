@@ -69,8 +69,9 @@ def make_plan(target: Target) -> Plan:
     target = _with_declarations(placed, target)
     groups = list(_groups(placed, target))
     steps = [_compile(group, target) for group in groups]
+    sources = [group[0].policy.name for group in groups]
     if any(each.policy.measures for each in placed):
-        steps = [timed(group[0].policy.name, step) for group, step in zip(groups, steps, strict=True)]
+        steps = [timed(name, step) for name, step in zip(sources, steps, strict=True)]
     return Plan(
         target.endpoint,
         target.method,
@@ -80,6 +81,9 @@ def make_plan(target: Target) -> Plan:
         leave=_once_each([step.leave for step in reversed(steps) if step.leave]),
         teardown=tuple(step.teardown for step in reversed(steps) if step.teardown),
         covers=frozenset(mark for scope in scopes for mark in scope.marks if mark.what.is_guarding),
+        sources=tuple(
+            (call, name) for name, step in zip(sources, steps, strict=True) for call in (step.enter, step.leave)
+        ),
     )
 
 

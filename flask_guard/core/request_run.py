@@ -40,6 +40,7 @@ class Steps:
 
     :ivar names: the names of the policies, in the order in which they act.
     :ivar covers: the marks that it was made from, exempted ones included.
+    :ivar sources: the calls, each with the name of its policy, for messages.
     """
 
     names: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
@@ -47,6 +48,7 @@ class Steps:
     leave: tuple[Leave, ...] = field(default=(), repr=False, kw_only=True)
     teardown: tuple[Teardown, ...] = field(default=(), repr=False, kw_only=True)
     covers: frozenset[Hashable] = field(default=frozenset(), repr=False, kw_only=True)
+    sources: tuple[tuple[object, str], ...] = field(default=(), repr=False, kw_only=True)
 
 
 class Run:

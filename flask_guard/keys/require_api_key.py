@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
-from werkzeug.local import LocalProxy
-
 from ..authentication.concern import REALM
 from ..authentication.private_responses import private_responses
+from ..core.current import Current
 from ..core.denials import Denied, InsufficientScope, InvalidRequest, Unauthenticated, store_unavailable
 from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
-from ..core.request_run import Run, Slot, current_run
+from ..core.request_run import Run, Slot
 from ..errors import ConfigError
 from ..rate_limits.failures import FailureLimit, failure_limit
 from ..rate_limits.identity import address_of
@@ -132,7 +131,7 @@ class RequireApiKey(DenyingPolicy):
             presented = extract(run.request)
             if presented is None:
                 if not optional:
-                    raise verify.nothing_presented()
+                    raise verify.nothing_presented(run)
                 return
             if not presented or presented is SEVERAL:
                 raise verify.malformed()
@@ -151,14 +150,7 @@ class RequireApiKey(DenyingPolicy):
         return Step(enter, private_responses(fields, KEY))
 
 
-def _current() -> ApiKey | None:
-    run = current_run()
-    if run is None:
-        raise RuntimeError("current_api_key is only there while a guarded request is handled")
-    return KEY.get(run)
-
-
-current_api_key: ApiKey = cast(ApiKey, LocalProxy(_current))
+current_api_key: ApiKey = cast(ApiKey, Current("current_api_key", RequireApiKey.kind, KEY))
 """The :class:`ApiKey` of this request; false where the request presented none (``optional=True``)."""
 
 
@@ -200,9 +192,11 @@ class _Verifier:
             error = f', error="insufficient_scope", scope="{self.wanted}"'
             raise InsufficientScope(detail, **self._terms("insufficient_scope", error))
 
-    def nothing_presented(self) -> Denied:
+    def nothing_presented(self, run: Run) -> Denied:
         """Return the denial of a request without credentials: a bare challenge (RFC 6750, section 3.1)."""
-        return Unauthenticated("An API key is required.", **self._terms("missing", ""))
+        bare = self.scheme == "Bearer" and "HTTP_AUTHORIZATION" in run.request.environ
+        detail = "An API key is required" + (", written as 'Authorization: Bearer KEY'." if bare else ".")
+        return Unauthenticated(detail, **self._terms("missing", ""))
 
     def malformed(self) -> Denied:
         """Return the denial of a request with several credentials, or with an empty one."""

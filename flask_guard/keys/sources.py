@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import ConfigError
+from ..support.callables import synchronous
 from .model import ApiKey, KeyStore, KeyStoreUnavailable
 from .static import StaticKeys
 
@@ -41,8 +41,7 @@ def key_store(source: Source | None, app: Flask) -> KeyStore | None:
     if isinstance(source, Mapping):
         return StaticKeys(source) if source else None
     if callable(source):
-        is_async = inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__)
-        return CallableKeys(app.async_to_sync(source) if is_async else source)  # type: ignore[arg-type]
+        return CallableKeys(synchronous(app, source, "the function for keys"))
     raise ConfigError(f"keys must be a store, a mapping or a callable, not a {type(source).__name__}")
 
 

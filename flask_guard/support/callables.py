@@ -4,9 +4,30 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+def is_async(call: Callable[..., Any]) -> bool:
+    """Return whether `call` is an ``async`` function, or an object with an ``async`` method ``__call__``."""
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__)
+
+
+def synchronous(app: Flask, call: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """Return `call` as a plain function: an ``async`` one as `app` runs its ``async`` views.
+
+    :raises ConfigError: if it is ``async``, and Flask lacks the extra that runs such functions.
+    """
+    if not is_async(call):
+        return call
+    try:  # Flask does not see that an object is async
+        return app.ensure_sync(call) if inspect.iscoroutinefunction(call) else app.async_to_sync(call)
+    except RuntimeError as error:
+        raise ConfigError(f"{what} is async, and Flask needs an extra for that: pip install 'flask[async]'") from error
 
 
 def takes_request(callback: Callable[..., Any], what: str) -> Callable[[Any], Any]:

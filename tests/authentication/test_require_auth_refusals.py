@@ -48,6 +48,33 @@ def serve(app: Flask, *policies: Any) -> FlaskClient:
     return app.test_client()
 
 
+# Another scheme, or none -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schemes", "written"),
+    [
+        ({"bearer": by_token}, ", written as 'Authorization: Bearer TOKEN'"),
+        ({"basic": nobody}, ", written as 'Authorization: Basic CREDENTIALS'"),
+        (
+            {"basic": nobody, "bearer": by_token},
+            ", written as 'Authorization: Basic CREDENTIALS' or 'Authorization: Bearer TOKEN'",
+        ),
+        ({"session": lambda: None}, ""),
+    ],
+    ids=shown,
+)
+@pytest.mark.parametrize("sent", ["good-token", "Token good-token"])
+def test_credentials_without_a_scheme_that_is_offered_are_refused_and_the_sender_is_told_the_schemes(
+    app: Flask, schemes: dict[str, Any], written: str, sent: str
+) -> None:
+    response = serve(app, require_auth(**schemes)).get("/", headers={"Authorization": sent})
+
+    assert response.status_code == 401
+    assert response.json is not None
+    assert response.json["detail"] == f"Authentication is required{written}."
+
+
 # Repeated failures -----------------------------------------------------------------------------------------------
 
 

@@ -157,6 +157,24 @@ def test_a_key_counts_only_where_it_is_looked_for(in_: Any, path: str, headers: 
     assert guarded(require_api_key(in_=in_)).get(path, headers=headers).status_code == status
 
 
+@pytest.mark.parametrize("sent", ["reader-secret", "Token reader-secret", "Basic cmVhZGVyOnNlY3JldA=="])
+@pytest.mark.parametrize("in_", [("bearer", "x-api-key"), "bearer"])
+def test_a_key_without_its_scheme_is_refused_and_the_sender_is_told_about_bearer(in_: Any, sent: str) -> None:
+    response = guarded(require_api_key(in_=in_)).get("/", headers={"Authorization": sent})
+
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="api"'
+    assert response.json is not None
+    assert response.json["detail"] == "An API key is required, written as 'Authorization: Bearer KEY'."
+
+
+def test_nothing_is_said_about_bearer_where_keys_are_elsewhere() -> None:
+    response = guarded(require_api_key(in_="x-api-key")).get("/", headers={"Authorization": "reader-secret"})
+
+    assert response.json is not None
+    assert response.json["detail"] == "An API key is required."
+
+
 @pytest.mark.parametrize("in_", ["x-api-key", "header:X-Shop-Key", "query:key"])
 def test_a_place_other_than_bearer_is_not_challenged_as_bearer(in_: str) -> None:
     response = guarded(require_api_key(in_=in_)).get("/")
