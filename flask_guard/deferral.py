@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
 from types import FrameType
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeAlias, cast
 
 from flask import Request, current_app, request, request_finished, request_tearing_down
 from werkzeug.local import LocalProxy
@@ -36,6 +36,7 @@ from .support.response_body import size_if_complete, watch_body
 from .typing import Flask, Response
 
 P = ParamSpec("P")
+Handler: TypeAlias = "Callable[[int, FrameType | None], object]"
 log: logging.Logger = logging.getLogger("flask_guard")
 
 ATTRIBUTE = "_flask_guard_deferred"
@@ -359,11 +360,26 @@ class DrainOnSigterm:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _ending_in_order(handler: Handler) -> Handler:
+    """Return uvicorn's `handler`, such that the process ends as others do: it waits for deferred calls.
+
+    Once uvicorn has shut down, it sends itself the signal again, which is to kill it. That is blocked.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        handler(number, frame)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    return handle
+
+
 def _handle_sigterm(state: AppState) -> None:
     """Handle SIGTERM for the app, unless the server or the application does."""
     if threading.current_thread() is not threading.main_thread() or not OWN_SIGNALS.isdisjoint(sys.modules):
         return
     handler = signal.getsignal(signal.SIGTERM)
+    if getattr(handler, "__module__", "").startswith("uvicorn.") and hasattr(signal, "pthread_sigmask"):
+        signal.signal(signal.SIGTERM, _ending_in_order(cast("Handler", handler)))
     if handler is signal.SIG_DFL:
         handler = DrainOnSigterm()
         signal.signal(signal.SIGTERM, handler)

@@ -5,16 +5,28 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import free_port, is_listening, stop, wait_for
 
 ROOT = Path(__file__).parent.parent
 GUNICORN = ("gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "critical")
+
+
+def uwsgi() -> str:
+    """Return the path of uWSGI, this environment's own first. Without it, skip here and fail in CI."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    program = shutil.which("uwsgi", path=path)
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("uWSGI is not installed: pip install pyuwsgi")
+    return program
 
 
 @dataclass

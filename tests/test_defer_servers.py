@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import sys
 import time
@@ -12,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import GUNICORN, Serving, serving
+from tests.serving import GUNICORN, Serving, serving, uwsgi
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("servers that defer")]
 
@@ -64,6 +62,7 @@ SERVERS: dict[str, list[str]] = {
     "gunicorn gthread, preloaded": [*GUNICORN, "--preload", "--workers", "2", "--threads", "2", "served:app"],
     "waitress": ["waitress", "--listen=127.0.0.1:{port}", "served:app"],
     "uvicorn": ["uvicorn", "--port", "{port}", "served:asgi_app"],
+    "uvicorn, 2 workers": ["uvicorn", "--port", "{port}", "--workers", "2", "served:asgi_app"],
     "uWSGI": ["uwsgi", *UWSGI, "--enable-threads", "--master", "--die-on-term", "--processes", "2"],
 }
 
@@ -78,14 +77,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def command_of(name: str) -> list[str]:
-    """Return the command of a server; without uWSGI, skip here and fail in CI."""
     command = SERVERS[name]
-    if command[0] != "uwsgi":
-        return command
-    program = shutil.which("uwsgi")
-    if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("uWSGI is not installed: pip install uwsgi")
-    return [program, *command[1:]]
+    return [uwsgi(), *command[1:]] if command[0] == "uwsgi" else list(command)
 
 
 def get(server: Serving) -> str:

@@ -16,7 +16,7 @@ _RESET, _DIM, _BOLD, _CYAN, _YELLOW, _RED = "\x1b[0m", "\x1b[2m", "\x1b[1m", "\x
 _LEVEL_COLORS = {"DEBUG": _DIM, "INFO": _CYAN, "WARNING": _YELLOW, "ERROR": _RED}
 _STATUS_COLORS = {2: "\x1b[32m", 3: _CYAN, 4: _YELLOW, 5: _RED}
 WIDEST_PATH, NARROWEST_PATH = 32, 16
-"""The columns of a path on a terminal."""
+"""The columns of a path on a terminal, which has less where a remark needs the rest. A shorter path is not cut."""
 BESIDE_PATH = len("12:30:01 201 POST    ") + len("  1234.5 ms")
 
 
@@ -66,7 +66,8 @@ class DevFormatter(logging.Formatter):
     def _columns(self, record: Any) -> str:
         remarks = list(_remarks(record))
         room = _width(self._stream) - BESIDE_PATH - sum(2 + len(text) for text, _ in remarks)
-        path, column = one_line(record.path), max(NARROWEST_PATH, min(WIDEST_PATH, room))
+        path = one_line(record.path)
+        column = max(min(NARROWEST_PATH, len(path)), min(WIDEST_PATH, room))
         if len(path) > max(column, room):
             path = f"{path[: max(column, room) - 1]}…"
         status = self._paint(str(record.status), _STATUS_COLORS.get(record.status // 100, ""))

@@ -181,6 +181,8 @@ def test_dev_line_is_coloured_on_a_terminal_only(
         ("/shadow", "GET", f"200 GET     {'/shadow':20}    12.5 ms  require_api_key would deny"),
         ("/500", "GET", f"500 GET     {'/500':29}    12.5 ms  ZeroDivisionError"),
         ("/" + "x" * 90, "GET", f"404 GET     /{'x' * 46}…    12.5 ms"),
+        ("/denied", "GET", f"401 GET     {'/denied':11}    12.5 ms  denied by require_api_key (missing)"),
+        ("/denied/" + "x" * 9, "GET", "401 GET     /denied/xxxxxxx…    12.5 ms  denied by require_api_key (missing)"),
     ],
     ids=shown,
 )
@@ -190,6 +192,8 @@ def test_dev_line_on_a_terminal_is_aligned_and_as_long_as_fits(
     app = make_app(GUARD_API_KEYS={"ci": "secret"})
     app.add_url_rule("/slow", "slow", lambda: clock.advance(237.5) or "slow")  # type: ignore[func-returns-value]
     app.before_request(lambda: clock.advance(12.5))
+    app.add_url_rule("/denied", "denied", require_api_key(lambda: ""))
+    app.add_url_rule("/denied/<rest>", "denied_too", require_api_key(lambda rest: ""))
     serve(app, slow_ms=200)
     written = lines(DevFormatter(color=True))
 
