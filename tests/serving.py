@@ -18,6 +18,7 @@ from tests.conftest import free_port, is_listening, stop, wait_for
 
 ROOT = Path(__file__).parent.parent
 GUNICORN = ("gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "critical")
+UWSGI = ("uwsgi", "--http-socket", "127.0.0.1:{port}", "--master", "--die-on-term", "--virtualenv", sys.prefix)
 
 
 def uwsgi() -> str:
@@ -52,14 +53,14 @@ class Serving:
 
 @contextlib.contextmanager
 def serving(command: Sequence[str], cwd: Path = ROOT, **environ: str) -> Iterator[Serving]:
-    """Run a server, a module of Python or a program, for a block: ``{port}`` in its `command` is the port.
+    """Run a server, a module of Python or uWSGI, for a block: ``{port}`` in its `command` is the port.
 
     The tests that share a server belong into one process: mark them with :func:`pytest.mark.xdist_group`.
     """
     port = free_port()
-    python = [] if Path(command[0]).is_absolute() else [sys.executable, "-m"]
+    program = [uwsgi()] if command[0] == "uwsgi" else [sys.executable, "-m", command[0]]
     process = subprocess.Popen(
-        [*python, *(word.format(port=port) for word in command)],
+        [*program, *(word.format(port=port) for word in command[1:])],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
         stdout=subprocess.DEVNULL,

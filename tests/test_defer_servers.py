@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.serving import GUNICORN, Serving, serving, uwsgi
+from tests.serving import GUNICORN, UWSGI, Serving, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("servers that defer")]
 
@@ -47,15 +46,6 @@ if "IMPORTED" in os.environ:
     with app.app_context():
         defer(write, "imported")
 '''
-UWSGI = (
-    "--http-socket",
-    "127.0.0.1:{port}",
-    "--module",
-    "served:app",
-    "--virtualenv",
-    sys.prefix,
-    "--single-interpreter",
-)
 SERVERS: dict[str, list[str]] = {
     "flask": ["flask", "--app", "served", "run", "--port", "{port}"],
     "gunicorn sync": [*GUNICORN, "served:app"],
@@ -63,7 +53,7 @@ SERVERS: dict[str, list[str]] = {
     "waitress": ["waitress", "--listen=127.0.0.1:{port}", "served:app"],
     "uvicorn": ["uvicorn", "--port", "{port}", "served:asgi_app"],
     "uvicorn, 2 workers": ["uvicorn", "--port", "{port}", "--workers", "2", "served:asgi_app"],
-    "uWSGI": ["uwsgi", *UWSGI, "--enable-threads", "--master", "--die-on-term", "--processes", "2"],
+    "uWSGI": [*UWSGI, "--module", "served:app", "--single-interpreter", "--processes", "2", "--enable-threads"],
 }
 
 IMPORTING = ("flask", "gunicorn sync", "gunicorn gthread, preloaded")
@@ -74,11 +64,6 @@ IMPORTING = ("flask", "gunicorn sync", "gunicorn gthread, preloaded")
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "served.py").write_text(PROGRAM, encoding="utf-8")
     return tmp_path
-
-
-def command_of(name: str) -> list[str]:
-    command = SERVERS[name]
-    return [uwsgi(), *command[1:]] if command[0] == "uwsgi" else list(command)
 
 
 def get(server: Serving) -> str:
@@ -101,7 +86,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("name", SERVERS)
 def test_work_is_done_once_by_the_worker_that_served_also_if_the_server_is_stopped(folder: Path, name: str) -> None:
     sign, imported = folder / "sign", name in IMPORTING
-    with serving(command_of(name), folder, **({"IMPORTED": "yes"} if imported else {})) as server:
+    with serving(SERVERS[name], folder, **({"IMPORTED": "yes"} if imported else {})) as server:
         expected = [get(server) for _ in range(2)]  # answered, though the work cannot begin
         assert lines(folder) == []
         sign.touch()
@@ -121,10 +106,7 @@ def test_work_is_done_once_by_the_worker_that_served_also_if_the_server_is_stopp
 
 def test_work_is_done_in_line_where_uwsgi_runs_no_threads(folder: Path) -> None:
     (folder / "sign").touch()
-    command = command_of("uWSGI")
-    command.remove("--enable-threads")
-
-    with serving(command, folder) as server:
+    with serving(SERVERS["uWSGI"][:-1], folder) as server:
         expected = [get(server) for _ in range(2)]
         wait_until(lambda: len(lines(folder)) == 2)
 

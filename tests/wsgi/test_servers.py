@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.prometheus.metrics_page import samples_in
-from tests.serving import GUNICORN, Serving, serving
+from tests.serving import GUNICORN, UWSGI, Serving, serving
 
 pytestmark = pytest.mark.xdist_group("servers of layers and policies")
 
@@ -28,6 +28,7 @@ SERVERS = {
     "gunicorn gthread": [*GUNICORN, "--threads", "4", APP],
     "gunicorn gevent": [*GUNICORN, "-k", "gevent", APP],
     "waitress": ["waitress", "--listen=127.0.0.1:{port}", APP],
+    "uWSGI": [*UWSGI, "--module", APP, "--threads", "4"],
     "uvicorn": ["uvicorn", "--port", "{port}", "--log-level", "critical", "tests.access_log.served:asgi_app"],
 }
 CLOSING = [name for name in SERVERS if name != "uvicorn"]
@@ -135,7 +136,8 @@ def reset(client: socket.socket) -> None:
 
 def test_failure_before_the_first_byte_is_a_500(server: Served) -> None:
     with contextlib.suppress(http.client.HTTPException, ConnectionError):  # uvicorn hangs up
-        assert server.get("/fail-before")[0].status == 500
+        sent = 200 if (server.name, server.host) == ("uWSGI", "policies") else 500  # it sends what was started
+        assert server.get("/fail-before")[0].status == sent
 
     (record,) = server.notes("record", "/fail-before")
     assert (record["status"], record["exception"], record["aborted"]) == (500, "ZeroDivisionError", True)
@@ -144,8 +146,11 @@ def test_failure_before_the_first_byte_is_a_500(server: Served) -> None:
 
 
 def test_failure_after_the_first_byte_breaks_the_response_off(server: Served) -> None:
-    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+    if server.name == "uWSGI":  # whose bodies end with the connection, so that no client can tell
         server.get("/fail-after")
+    else:
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            server.get("/fail-after")
 
     (record,) = server.notes("record", "/fail-after")
     assert (record["status"], record["exception"], record["aborted"]) == (200, "ZeroDivisionError", True)
@@ -176,7 +181,7 @@ def test_connection_that_is_kept_serves_several_requests(server: Served) -> None
 
 def test_client_that_expects_to_go_on_may(server: Served) -> None:
     with server.send("POST /echo", "Content-Length: 5", "Expect: 100-continue") as client:
-        if server.name != "uvicorn":  # which says so only once the application reads
+        if server.name not in ("uvicorn", "uWSGI"):  # one says so once the application reads, the other never
             assert client.recv(65_536).startswith(b"HTTP/1.1 100 Continue")
         client.sendall(b"hello")
         received = receive_until(client, lambda data: b"hell0" in data)
@@ -213,7 +218,7 @@ def test_file_that_the_client_leaves_is_aborted(server: Served) -> None:
         reset(client)
 
     (record,) = server.notes("record", "/file")
-    if server.name != "waitress":  # which takes the whole file over at once
+    if server.name not in ("waitress", "uWSGI"):  # which take the whole file over at once
         assert (record["aborted"], record["exception"], record["levelname"]) == (True, None, "INFO")
         assert record["bytes"] < SIZE
 
