@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .access_log.log_timing import LogTiming, log_timing
     from .access_log.request_id import RequestIDFilter, current_request_id
     from .access_log.server_timing import timing
+    from .audit.silences import Silence, allow
     from .authentication.jwt import JWT
     from .authentication.principal import Principal
     from .authentication.require_auth import RequireAuth, current_principal, require_auth
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
         store_available,
         store_unavailable,
     )
-    from .support import options
+    from .support import options, orders
     from .support.options import option
 
 __all__ = [  # noqa: RUF022
@@ -112,10 +113,12 @@ __all__ = [  # noqa: RUF022
     "RequireRequest",
     "Run",
     "SecureHeaders",
+    "Silence",
     "Step",
     "StoreUnavailable",
     "Target",
     "Unauthenticated",
+    "allow",
     "ban",
     "client_banned",
     "compose",
@@ -141,6 +144,7 @@ __all__ = [  # noqa: RUF022
     "middleware",
     "option",
     "options",
+    "orders",
     "protect",
     "request_denied",
     "request_would_be_denied",
@@ -161,6 +165,7 @@ __getattr__: Callable[[str], Any] = importing(
         "access_log.log_timing": ("LogTiming", "log_timing"),
         "access_log.request_id": ("RequestIDFilter", "current_request_id"),
         "access_log.server_timing": ("timing",),
+        "audit.silences": ("Silence", "allow"),
         "authentication.jwt": ("JWT",),
         "authentication.principal": ("Principal",),
         "authentication.require_auth": ("RequireAuth", "current_principal", "require_auth"),
@@ -194,6 +199,7 @@ __getattr__: Callable[[str], Any] = importing(
         "security_headers.secure_headers": ("SecureHeaders", "secure_headers"),
         "support.options": ("option",),
         "support.options:options": (),
+        "support.orders:orders": (),
         "signals": (
             "client_banned",
             "csp_violation",

@@ -33,6 +33,7 @@ from .core.report_mode import note_denial, note_report
 from .core.request_run import Enter, Slot
 from .errors import ConfigError
 from .support.callables import synchronous
+from .support.orders import plain
 from .support.text import did_you_mean
 from .typing import Flask, Mode, Response
 
@@ -95,6 +96,14 @@ class Middleware(DenyingPolicy):
         missing = [name for name, needed in required.items() if needed and name not in dict(self.options)]
         if missing:
             raise ConfigError(f"{self.name} needs the option {missing[0]!r}: @{self.name}({missing[0]}=…)")
+
+    def plain_options(self) -> dict[str, Any]:
+        given = {**_defaults(self.function), **dict(self.options)}
+        return {"mode": self.mode, **{name: plain(value, name) for name, value in given.items()}}
+
+    @classmethod
+    def default_options(cls) -> dict[str, Any]:
+        return {"mode": None}
 
     def compile(self, target: Target) -> Step:
         options = dict(self.options)
@@ -169,6 +178,16 @@ def _options(function: Callable[..., Any]) -> dict[str, bool]:
     if any(each.name == "mode" for each in parameters):
         raise ConfigError(f"middleware {function!r} has a parameter named mode, which is an option of every middleware")
     return {each.name: each.default is each.empty for each in parameters if each.kind is each.KEYWORD_ONLY}
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the options of `function` that have a default, and that."""
+    parameters = inspect.signature(function).parameters.values()
+    return {
+        each.name: each.default
+        for each in parameters
+        if each.kind is each.KEYWORD_ONLY and each.default is not each.empty
+    }
 
 
 def _yields(function: Callable[..., Any]) -> bool:

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app
 
-from .access_log import concern as access_log
-from .authentication import concern as authentication
 from .cli import guard_group
+from .concerns import ALL_SETTINGS, CONCERNS
 from .core.app_state import AppState
 from .core.attach import attach, refuse_other_rule
-from .core.concern import Concern
-from .core.config import CORE_SETTINGS, ENABLED, MODES, Setting, check_kinds, read_config
+from .core.config import ENABLED, MODES, check_kinds, read_config
 from .core.flask_versions import current_flask
 from .core.hooks import install_hooks
 from .core.marks import Mark, calling_site
@@ -27,35 +25,14 @@ from .core.problems import render_errors
 from .core.protect import Composition, flatten
 from .core.start import check_app, check_view
 from .core.views import Views
-from .cross_origin import concern as cross_origin
-from .deferral import CONCERN as DEFER
 from .errors import ConfigError
-from .keys import concern as keys_concern
 from .keys.concern import API_KEYS
-from .prometheus import concern as prometheus
-from .rate_limits import concern as rate_limits
-from .request_rules import concern as request_rules
-from .security_headers import concern as security_headers
 from .typing import Mode, ViewFunction
 
 if TYPE_CHECKING:
     from .keys import ApiKey, KeySource, KeyStore
 
 log: logging.Logger = logging.getLogger("flask_guard")
-
-CONCERNS: tuple[Concern, ...] = (
-    access_log.CONCERN,
-    prometheus.CONCERN,
-    cross_origin.CONCERN,
-    security_headers.CONCERN,
-    request_rules.CONCERN,
-    rate_limits.CONCERN,
-    authentication.CONCERN,
-    keys_concern.CONCERN,
-    DEFER,
-)
-
-ALL_SETTINGS: tuple[Setting[Any], ...] = (*CORE_SETTINGS, *(each for concern in CONCERNS for each in concern.settings))
 
 
 class Guard:

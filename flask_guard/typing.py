@@ -16,9 +16,12 @@ HeaderPairs: TypeAlias = Iterable[tuple[str, str]]
 Mode: TypeAlias = Literal["enforce", "report"]
 """Whether a denying policy denies, or only reports what it would have denied."""
 
+Purpose: TypeAlias = Literal["authentication", "limit", "cors", "headers", "csrf", "body", "unknown"]
+"""The end that a policy serves, or another package's protection: ``unknown`` where it may refuse, or not."""
+
 ViewFunction: TypeAlias = Callable[..., Any]
 
 TargetT = TypeVar("TargetT", bound="ViewFunction | type[View] | Scaffold")
 """What a policy can be applied to: a view function, a class-based view, a blueprint or an app."""
 
-__all__ = ["Flask", "HeaderPairs", "Mode", "Response", "Scaffold", "TargetT", "View", "ViewFunction"]
+__all__ = ["Flask", "HeaderPairs", "Mode", "Purpose", "Response", "Scaffold", "TargetT", "View", "ViewFunction"]

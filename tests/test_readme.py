@@ -16,7 +16,7 @@ import pytest
 from flask import Flask
 
 from flask_guard import ConfigError
-from flask_guard.guard import ALL_SETTINGS
+from flask_guard.concerns import ALL_SETTINGS
 from tests.conftest import free_port, is_listening, stop, wait_for
 from tests.readme import README, ROOT, CurlCall, blocks, curl_calls
 

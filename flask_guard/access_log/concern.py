@@ -67,5 +67,9 @@ def _check(state: AppState) -> None:
 
 
 CONCERN: Concern = Concern(
-    settings=(TRUST, LENGTH, ID_ALPHABET), others=("log_timing",), check=_check, start=begin_spans_first
+    settings=(TRUST, LENGTH, ID_ALPHABET),
+    others=("log_timing",),
+    policies=("access_log.log_timing:log_timing",),
+    check=_check,
+    start=begin_spans_first,
 )

@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..support import options as check
 from ..support.callables import takes_request
 from ..support.options import option
+from ..support.orders import Order, by, irrelevant, larger_is_stronger
 from .fields import Pairs, Source, check_fields
 from .recorder import Recorder
 from .telemetry import span_reader
@@ -42,6 +43,11 @@ def _viewers(value: object, what: str) -> bool | Callable[..., object]:
         raise ConfigError(f"{what} must be True, False or a function, not {value!r}")
     takes_request(value, what)
     return value
+
+
+_MILLISECONDS: check.Check[float] = check.number(0, sys.float_info.max, "milliseconds")
+_fewer_viewers: Order = by(lambda old, new: old == new or old is True or new is False)
+"""Compares to whom the timings are shown: to everybody, to some, or to nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -75,14 +81,16 @@ class LogTiming(Policy):
     phase: ClassVar[Phase] = Phase.OBSERVE
     records: ClassVar[bool] = True
 
-    logger: str = option("flask_guard.access", _name)
-    level: int = option(logging.INFO, _level)
-    error_level: int = option(logging.WARNING, _level)
-    slow_ms: float | None = option(None, check.optional(check.number(0, sys.float_info.max, "milliseconds")))
-    sample: float = option(1.0, check.number(0, 1, "a share"))
-    server_timing: bool | Callable[..., object] = option(False, _viewers)
-    fields: Pairs = option((), check_fields)
-    costs: bool = option(False, check.flag)
+    logger: str = option("flask_guard.access", _name, irrelevant)
+    level: int = option(logging.INFO, _level, irrelevant)
+    error_level: int = option(logging.WARNING, _level, irrelevant)
+    slow_ms: float | None = option(
+        None, check.optional(check.number(0, sys.float_info.max, "milliseconds")), irrelevant
+    )
+    sample: float = option(1.0, check.number(0, 1, "a share"), larger_is_stronger)
+    server_timing: bool | Callable[..., object] = option(False, _viewers, _fewer_viewers)
+    fields: Pairs = option((), check_fields, irrelevant)
+    costs: bool = option(False, check.flag, irrelevant)
 
     @overload
     def __call__(self, target: TargetT, /) -> TargetT: ...

@@ -10,13 +10,10 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from ..core.app_state import AppState
-from ..core.facts import Entry, Inventory
+from ..core.facts import EVERY_METHOD, Entry, Inventory
 from ..core.plan import Plan, paths_of
 from ..core.plan_lookup import endpoint_plan, kept_plan
 from ..core.policy import Target
-
-EVERY_METHOD = "*"
-"""The method of a rule that takes every one."""
 
 
 def take_inventory(app: Flask) -> Inventory:

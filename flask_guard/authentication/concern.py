@@ -9,4 +9,9 @@ from ..support.options import realm
 REALM: Setting[str] = Setting("GUARD_REALM", "api", realm)
 """The realm of the challenges of policies without a realm of their own."""
 
-CONCERN: Concern = Concern(settings=(REALM,), denying=("require_auth",))
+CONCERN: Concern = Concern(
+    settings=(REALM,),
+    denying=("require_auth",),
+    policies=("authentication.require_auth:require_auth",),
+    audit="authentication.audit",
+)

@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from ..support.extras import extra
 from ..support.fetched import NotFetched
 from ..support.options import is_number, listed
+from .jwt_orders import described
 from .principal import Principal
 from .refusals import Refusals
 
@@ -83,19 +84,34 @@ class JWT:
             raise ConfigError(f"JWT(principal=…) must be a plain callable (claims) -> principal, not {principal!r}")
         self._principal = _principal if principal is None else principal
         self._issuers = None if issuer is None else _texts(issuer, "issuer")
-        wanted: dict[str, ClaimsOption] = {name: {"essential": True} for name in _texts(required, "required", least=0)}
+        audiences = None if audience is None else _texts(audience, "audience")
+        claims = _texts(required, "required", least=0)
+        wanted: dict[str, ClaimsOption] = {name: {"essential": True} for name in claims}
         if principal is None:
             wanted["sub"] = {"essential": True}
         if self._issuers is not None:
             wanted["iss"] = {"essential": True, "values": list(self._issuers)}
-        if audience is not None:
-            wanted["aud"] = {"essential": True, "values": list(_texts(audience, "audience"))}
+        if audiences is not None:
+            wanted["aud"] = {"essential": True, "values": list(audiences)}
         allowed = None if algorithms is None else known_algorithms(_texts(algorithms, "algorithms"))
         self._decode = Decoder(
             key_source(keys, allowed, _seconds(max_age, "max_age")),
             wanted,
             leeway=_seconds(leeway, "leeway"),
             typ=None if typ is None else _texts(typ, "typ")[0],
+        )
+        self._description = described(
+            keys,
+            {
+                "issuer": self._issuers,
+                "audience": audiences,
+                "algorithms": allowed,
+                "leeway": leeway,
+                "required": claims,
+                "principal": principal,
+                "typ": typ,
+                "max_age": max_age,
+            },
         )
 
     def __call__(self, token: str) -> Any:
@@ -109,6 +125,10 @@ class JWT:
             detail = "Tokens cannot be verified just now."
             raise store_unavailable(detail, Refusals.KIND, retry_after=RETRY_WHEN_DOWN) from error
         return None if claims is None else self._principal(claims)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return its options as values that JSON can hold, without keys: for reports and lock files."""
+        return dict(self._description)
 
     def __repr__(self) -> str:
         return "JWT()" if self._issuers is None else f"JWT(issuer={' or '.join(sorted(self._issuers))!r})"

@@ -33,10 +33,20 @@ from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
 from ..core.request_run import Run, Slot
 from ..errors import ConfigError
 from ..rate_limits.failures import failure_limit
+from ..rate_limits.orders import lower_is_stronger
 from ..support import options as check
 from ..support.options import option
+from ..support.orders import (
+    false_is_stronger,
+    fewer_is_stronger_unless_empty,
+    irrelevant,
+    more_is_stronger,
+    none_strongest,
+    unordered,
+)
 from . import schemes
 from .concern import REALM
+from .jwt_orders import token_order
 from .principal import id_of, role_names, roles_check
 from .private_responses import private_responses
 from .refusals import Refusals
@@ -44,7 +54,7 @@ from .schemes import CheckBasic, CheckBearer, FindSession, Verify
 
 if TYPE_CHECKING:
     from ..core.policy import Target
-    from ..typing import Mode, TargetT
+    from ..typing import Mode, Purpose, TargetT
 
 PRINCIPAL: Slot[Any] = Slot("require_auth.principal")
 HINTS = {
@@ -81,14 +91,16 @@ class RequireAuth(DenyingPolicy):
     kind: ClassVar[str] = Refusals.KIND
     phase: ClassVar[Phase] = Phase.AUTHENTICATE
 
-    basic: CheckBasic | None = option(None, check.optional(schemes.callable_with("username", "password")))
-    bearer: CheckBearer | None = option(None, check.optional(schemes.callable_with("token")))
-    session: FindSession | None = option(None, check.optional(schemes.finds_session))
-    roles: tuple[str, ...] = option((), role_names)
-    any_role: tuple[str, ...] = option((), role_names)
-    optional: bool = option(False, check.flag)
-    realm: str | None = option(None, check.optional(check.realm))
-    failures: str | None = option("20/minute", check.optional(failure_limit))
+    basic: CheckBasic | None = option(
+        None, check.optional(schemes.callable_with("username", "password")), none_strongest(unordered)
+    )
+    bearer: CheckBearer | None = option(None, check.optional(schemes.callable_with("token")), token_order)
+    session: FindSession | None = option(None, check.optional(schemes.finds_session), none_strongest(unordered))
+    roles: tuple[str, ...] = option((), role_names, more_is_stronger)
+    any_role: tuple[str, ...] = option((), role_names, fewer_is_stronger_unless_empty)
+    optional: bool = option(False, check.flag, false_is_stronger)
+    realm: str | None = option(None, check.optional(check.realm), irrelevant)
+    failures: str | None = option("20/minute", check.optional(failure_limit), lower_is_stronger)
 
     @overload
     def __call__(self, target: TargetT, /) -> TargetT: ...
@@ -144,6 +156,10 @@ class RequireAuth(DenyingPolicy):
         """Return the header fields that it looks at. A session is taken to be in a cookie."""
         reads_authorization = self.basic is not None or self.bearer is not None
         return (*(["Authorization"] * reads_authorization), *(["Cookie"] * (self.session is not None)))
+
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        return () if self.optional else ("authentication",)
 
     def applies(self, target: Target, scope: Scope) -> bool:
         return not target.automatic

@@ -14,6 +14,9 @@ __all__ = ["guard_group"]
 
 COMMANDS = {
     "csp": "csp:csp_group",
+    "audit": "audit:audit_command",
+    "check": "lock:check_command",
+    "lock": "lock:lock_command",
     "keys": "keys:keys_group",
     "limits": "limits:limits_group",
     "bans": "limits:bans_group",

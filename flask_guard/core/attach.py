@@ -81,9 +81,18 @@ def _mark_scaffold(mark: Mark, target: Scaffold, under: str | None) -> None:
     by_path: dict[str, tuple[Mark, ...]] = getattr(target, PATHS, {})
     marks = scaffold_marks(target) if under is None else by_path.get(under, ())
     _refuse_conflict(mark, marks)
+    if mark.what.needs_guard:
+        _watch_scaffold(mark, target, first=not any(each.what.needs_guard for each in marks))
+    if under is None:
+        setattr(target, MARKS, (*marks, mark))
+    else:
+        setattr(target, PATHS, {**by_path, under: (*marks, mark)})
+
+
+def _watch_scaffold(mark: Mark, target: Scaffold, *, first: bool) -> None:
     try:
         if isinstance(target, Blueprint):
-            _watch_blueprint(mark, target, first=not marks)
+            _watch_blueprint(mark, target, first=first)
         else:
             _watch_app(mark, cast(Flask, target))
     except AssertionError:  # Flask's own, for setting up what is in use
@@ -91,10 +100,6 @@ def _mark_scaffold(mark: Mark, target: Scaffold, under: str | None) -> None:
             f"{mark}: {target.name!r} has been registered or has served a request already."
             " Apply policies to it before that"
         ) from None
-    if under is None:
-        setattr(target, MARKS, (*marks, mark))
-    else:
-        setattr(target, PATHS, {**by_path, under: (*marks, mark)})
 
 
 def _watch_blueprint(mark: Mark, blueprint: Blueprint, *, first: bool) -> None:
@@ -180,7 +185,7 @@ def _mark_function(mark: Mark, function: ViewFunction) -> ViewFunction:
     mark.shim = weakref.ref(shim)
     if mark.what.is_guarding:
         _leave_fallbacks(mark, function)
-        note_in_module(mark)
+    note_in_module(mark)
     return shim
 
 

@@ -19,11 +19,15 @@ def _nothing(_state: AppState) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """One concern, as :mod:`flask_guard.guard` lists it. Made in the ``concern.py`` of the room, without heavy imports.
+    """One concern, as :mod:`flask_guard.concerns` lists it. Made in the ``concern.py`` of the room, without heavy
+    imports.
 
     :param settings: the config keys that it reads.
     :param denying: the kinds of its policies that have a mode, for ``GUARD_MODES``.
     :param others: the kinds of its policies that have none.
+    :param policies: its policies, each as ``module:name`` below the package, such as ``rate_limits.limit:limit``.
+    :param audit: the module with its audit rules (:data:`~flask_guard.core.facts.Checks`), such as
+        ``rate_limits.audit``. Imported when an app is audited.
     :param reset: forgets what was counted or cached for the app's clients, for tests.
     :param check: raises ConfigError if the app's configuration is invalid for it. Called when a Guard is installed.
     :param start: prepares the app before its first request, when everything has been registered.
@@ -33,6 +37,8 @@ class Concern:
     settings: tuple[Setting[Any], ...] = ()
     denying: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    audit: str = ""
     check: Callable[[AppState], None] = _nothing
     start: Callable[[AppState], None] = _nothing
     reset: Callable[[AppState], None] = _nothing

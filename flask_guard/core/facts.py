@@ -5,20 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from flask import Flask
 
+from ..typing import Purpose as Purpose
+from .app_state import AppState
 from .plan import Plan
-from .policy import Placed
+from .policy import Placed, Policy
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
-Purpose: TypeAlias = Literal["authentication", "limit", "cors", "headers", "csrf", "unknown"]
 
 WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 """Methods that change state (RFC 9110, section 9.2.1: those that are not safe)."""
+EVERY_METHOD = "*"
+"""The method of a rule that takes every one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class Entry:
     @property
     def is_writing(self) -> bool:
         """Return whether its requests change state."""
-        return self.method in WRITING
+        return self.method in WRITING or self.method == EVERY_METHOD
 
     def policy(self, name: str) -> Placed | None:
         """Return the policy called `name` in force, the nearest of several, or None."""
@@ -76,6 +80,19 @@ class Entry:
     def has(self, purpose: Purpose) -> bool:
         """Return whether another package is known to serve a purpose."""
         return any(each.purpose == purpose for each in self.foreign)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One policy as it was written in one place, and the entries that it reaches."""
+
+    placed: Placed
+    entries: tuple[Entry, ...]
+
+    @property
+    def where(self) -> str:
+        """Return its name in findings: the entry of a view, or the scope."""
+        return self.entries[0].where if self.placed.place.kind in ("view", "method") else self.placed.scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +109,57 @@ class Inventory:
     hooks: tuple[str, ...] = ()
     has_guard: bool = True
 
+    @property
+    def state(self) -> AppState:
+        """Return what flask_guard keeps for the app."""
+        return AppState.of(self.app)
+
+    def enforced(self, entry: Entry) -> list[Policy]:
+        """Return the policies of an entry, without those that only report."""
+        return [each.policy for each in entry.plan or () if each.policy.mode_in(self.state) == "enforce"]
+
+    def serves(self, entry: Entry, *purposes: Purpose) -> bool:
+        """Return whether one of `purposes` is known to be served at `entry`, by a policy or by another package."""
+        wanted = set(purposes)
+        enforced = {purpose for policy in self.enforced(entry) for purpose in policy.purposes}
+        told = {purpose for each in entry.plan or () for purpose in each.policy.purposes} & {"cors", "headers"}
+        ours = enforced | told  # in report mode, too, headers go out
+        theirs = {each.purpose for each in (*entry.foreign, *self.foreign)}
+        return not wanted.isdisjoint(ours | theirs)
+
+    def applications(self, name: str | None = None) -> list[Application]:
+        """Return the policies in force, each once for each place where it was written.
+
+        :param name: the name of a policy; None for all.
+        """
+        found: dict[int, list[tuple[Placed, list[Entry]]]] = {}
+        for entry in self.entries:
+            for placed in entry.plan or ():
+                if name in (None, placed.policy.name):
+                    _add(found.setdefault(id(placed.mark), []), placed, entry)
+        return [Application(placed, tuple(entries)) for group in found.values() for placed, entries in group]
+
+
+def _add(group: list[tuple[Placed, list[Entry]]], placed: Placed, entry: Entry) -> None:
+    """Add an entry to those of an equal policy: a policy that is laid over an outer one may differ by entry."""
+    for known, entries in group:
+        if known.policy == placed.policy:
+            entries.append(entry)
+            return
+    group.append((placed, [entry]))
+
+
+def shown(entries: Sequence[Entry]) -> str:
+    """Return entries in a few words: ``GET /a``, or ``12 endpoints, such as GET /a``."""
+    return entries[0].where if len(entries) == 1 else f"{len(entries)} endpoints, such as {entries[0].where}"
+
+
+def written(policy: Policy) -> str:
+    """Return a policy as it may be written, with the options that are not the defaults, the same in every process."""
+    plain, defaults = policy.plain_options(), type(policy).default_options()
+    options = [f"{name}={json.dumps(value)}" for name, value in plain.items() if value != defaults.get(name)]
+    return f"{policy.name}({', '.join(options)})"
+
 
 @dataclass(frozen=True, slots=True)
 class AuditRule:
@@ -102,6 +170,7 @@ class AuditRule:
     :ivar why: why it matters.
     :ivar fix: what to write.
     :ivar references: OWASP ASVS 5.0 (``ASVS 4.1.2``) and API Security Top 10 2023 (``API4:2023``).
+    :ivar dated: whether a silence needs a date.
     """
 
     id: str
@@ -110,20 +179,36 @@ class AuditRule:
     why: str
     fix: str
     references: tuple[str, ...] = ()
+    dated: bool = False
+
+    def at(self, entry: Entry, message: str) -> Finding:
+        """Return a finding about one entry."""
+        return Finding(self, message, entry.where, entry.site, (entry,))
+
+    def on(self, application: Application, message: str) -> Finding:
+        """Return a finding about a policy, at the line where that was written."""
+        return Finding(self, message, application.where, application.placed.site, application.entries)
+
+    def about(self, where: str, message: str, site: str | None = None) -> Finding:
+        """Return a finding about the app as a whole, or something in it that is no entry."""
+        return Finding(self, message, where, site)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One fault that a rule found.
 
-    :ivar where: the entry or the app that it is about.
+    :ivar where: the entry, the scope or the setting that it is about. Together with the id of the rule it names the
+        finding in baselines, so it is the same on every machine.
     :ivar site: the ``file:line`` to change, if one is known.
+    :ivar entries: the entries that it is about; none if it is about the app as a whole.
     """
 
     rule: AuditRule
     message: str
     where: str
     site: str | None = None
+    entries: tuple[Entry, ...] = field(default=(), repr=False, compare=False)
 
 
 Check: TypeAlias = Callable[[Inventory], Iterable[Finding]]

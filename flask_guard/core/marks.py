@@ -32,6 +32,8 @@ class Applicable:
 
     in_a_view: ClassVar[str] = ""
     """How to use it in a view, or in a function that a view calls, for messages; empty for what goes on views only."""
+    needs_guard: ClassVar[bool] = True
+    """Whether what it is applied to refuses to serve on an app without a Guard."""
 
     @property
     def name(self) -> str:
@@ -138,7 +140,7 @@ def calling_site() -> Site:
 
 
 def note_in_module(mark: Mark) -> None:
-    """Note `mark` in the module where it was written, so that one which reaches no endpoint can be reported.
+    """Note `mark` in the module where it was written, so that one which reaches no endpoint can be found.
 
     The latest one of a line and kind is kept: each run of an app factory makes another.
     """

@@ -23,10 +23,10 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from ..errors import ConfigError
-from ..support.options import check_options, option, optional, orders_of
-from ..support.orders import Comparison, irrelevant, plain, together
+from ..support.options import check_options, option, optional, orders_of, plain_defaults, plain_values
+from ..support.orders import Comparison, ranked, together, unordered
 from ..support.text import did_you_mean
-from ..typing import Flask, Mode, Scaffold, TargetT
+from ..typing import Flask, Mode, Purpose, Scaffold, TargetT
 from .app_state import AppState
 from .attach import attach, is_target
 from .config import MODES, check_mode
@@ -160,6 +160,7 @@ class Policy(Applicable):
     :cvar joins: equal for neighbours that are compiled into one step by the first of them; see :meth:`compile_joined`.
     :cvar answers_preflights: whether it answers CORS preflights itself.
     :cvar records: whether it makes a log record of each request, which says who denied it.
+    :cvar presence: what an endpoint becomes by having it: stronger, or weaker as by ``cors``, or the same.
     """
 
     __slots__ = ()
@@ -170,6 +171,7 @@ class Policy(Applicable):
     joins: ClassVar[Hashable | None] = None
     answers_preflights: ClassVar[bool] = False
     records: ClassVar[bool] = False
+    presence: ClassVar[Comparison] = "stronger"
 
     def __init_subclass__(cls, *, abstract: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -207,6 +209,11 @@ class Policy(Applicable):
     @property
     def credential_places(self) -> tuple[Credential, ...]:
         """Return the places where it reads credentials. Logs mask them: see ``AppState.credentials``."""
+        return ()
+
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        """Return the ends that it serves. Audits ask for them to find out what an endpoint lacks."""
         return ()
 
     def refine(self, *args: Any, **options: Any) -> Self:
@@ -259,7 +266,16 @@ class Policy(Applicable):
 
     def plain_options(self) -> dict[str, Any]:
         """Return the options as values that JSON can hold, without secrets: for reports and lock files."""
-        return {each.name: plain(getattr(self, each.name)) for each in dataclasses.fields(self)}
+        return plain_values(self)
+
+    def plain_options_in(self, state: AppState) -> dict[str, Any]:
+        """Return the options in force on an app: as :meth:`plain_options`, with what the configuration adds."""
+        return self.plain_options()
+
+    @classmethod
+    def default_options(cls) -> dict[str, Any]:
+        """Return the options that a policy of this kind has where none is given, as :meth:`plain_options` has them."""
+        return plain_defaults(cls)
 
     @classmethod
     def compare(cls, old: Mapping[str, Any], new: Mapping[str, Any]) -> Comparison:
@@ -270,10 +286,10 @@ class Policy(Applicable):
         :param old: its options as :meth:`plain_options` has them.
         :param new: the same after a change.
         """
-        defaults = {each.name: plain(each.default) for each in dataclasses.fields(cls)}
-        orders = orders_of(cls)
+        orders, defaults = orders_of(cls), cls.default_options()
         return together(
-            orders[name](old.get(name, default), new.get(name, default)) for name, default in defaults.items()
+            orders.get(name, unordered)(old.get(name, defaults.get(name)), new.get(name, defaults.get(name)))
+            for name in sorted({*defaults, *old, *new})
         )
 
     def conflict_with(self, other: Applicable) -> str:
@@ -290,13 +306,17 @@ class Policy(Applicable):
         return f"{self.name}({', '.join(options)})" if options else self.name
 
 
+def _mode_order(old: Mode | None, new: Mode | None) -> Comparison:
+    return ranked("off", "report", "enforce")(old or "enforce", new or "enforce")
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class DenyingPolicy(Policy, abstract=True):
     """A policy that may refuse a request, and can be tried out with ``mode="report"``."""
 
     __slots__ = ()
 
-    mode: Mode | None = option(None, optional(check_mode), irrelevant)  # the mode in force is compared
+    mode: Mode | None = option(None, optional(check_mode), _mode_order)
 
     def check_app(self, state: AppState) -> None:
         """Say at each start that a policy which authenticates lets everybody through."""
@@ -308,9 +328,17 @@ class DenyingPolicy(Policy, abstract=True):
                 state.app.name,
             )
 
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        return ("unknown",)
+
     def mode_in(self, state: AppState) -> Mode:
         """Return the mode in force: its own, else that of ``GUARD_MODES``, else ``"enforce"``."""
         return self.mode or state.config[MODES].get(self.name, "enforce")
+
+    def plain_options_in(self, state: AppState) -> dict[str, Any]:
+        mode = self.mode_in(state)
+        return {**self.plain_options(), "mode": None if mode == "enforce" else mode}
 
 
 @dataclass(frozen=True, slots=True)

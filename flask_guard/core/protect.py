@@ -41,7 +41,7 @@ def compose(*policies: Policy | Composition) -> Composition:
     raise TypeError("compose() needs policies to make one out of")
 
 
-def protect(target: TargetT, *policies: Policy | Composition | Exemption, under: str | None = None) -> TargetT:
+def protect(target: TargetT, *policies: Applicable | Composition, under: str | None = None) -> TargetT:
     """Apply several policies to a view, a View class, a blueprint or an app, and return it (for a view, its shim).
 
     :param under: a path of an app, such as ``"/admin"`` or ``"/tenants/<tenant>/admin"``. The policies hold for every
@@ -52,15 +52,14 @@ def protect(target: TargetT, *policies: Policy | Composition | Exemption, under:
     """
     if not policies:
         raise TypeError("protect() needs policies: protect(blueprint, cors(...), limit('100/minute'))")
-    if under is None:
-        return apply(flatten(policies), target, calling_site())
-    if not isinstance(target, Flask):
-        raise TypeError(f"protect(under=…) goes with an app, not with {target!r}")
-    path = check_path(under)
     parts: list[Applicable] = []
     for each in policies:
-        parts += [each] if isinstance(each, Exemption) else flatten([each])
-    return apply(parts, target, calling_site(), under=path)
+        parts += [each] if isinstance(each, Applicable) else flatten([each])
+    if under is None:
+        return apply(parts, target, calling_site())
+    if not isinstance(target, Flask):
+        raise TypeError(f"protect(under=…) goes with an app, not with {target!r}")
+    return apply(parts, target, calling_site(), under=check_path(under))
 
 
 def flatten(policies: Iterable[object]) -> tuple[Policy, ...]:

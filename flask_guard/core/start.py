@@ -6,7 +6,7 @@ Policies, views and blueprints may be registered until then. From then on the pl
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from typing import Any
 
 from flask import Blueprint, Flask
@@ -20,8 +20,9 @@ from .marks import Mark, carried_marks, marks_in_module, scaffold_marks, use_in_
 from .plan import paths_of
 from .plan_lookup import endpoint_plan, kept_plan
 from .policy import Target
+from .view_code import functions_in, methods_of
 from .views import class_marks, method_functions
-from .wrappers import inside, stands_among_decorators
+from .wrappers import stands_among_decorators
 
 log: logging.Logger = logging.getLogger("flask_guard")
 
@@ -31,7 +32,7 @@ def check_view(state: AppState, view: ViewFunction) -> None:
 
     :raises ConfigError: if one cannot.
     """
-    functions = [view, *(each for method in _methods_of(view) for each in method_functions(view, method))]
+    functions = [view, *(each for method in methods_of(view) for each in method_functions(view, method))]
     marks = [mark for _, of_class in class_marks(view) for mark in of_class]
     for function in functions:
         for mark in carried_marks(function):
@@ -39,11 +40,6 @@ def check_view(state: AppState, view: ViewFunction) -> None:
             marks.append(mark)
     for mark in dict.fromkeys(marks):
         check_mark(mark, state)
-
-
-def _methods_of(view: ViewFunction) -> tuple[str, ...]:
-    methods = getattr(view, "methods", None)
-    return tuple(methods) if methods else ()
 
 
 def check_app(state: AppState) -> None:
@@ -138,24 +134,24 @@ def _look_for_unreached_marks(state: AppState) -> None:
 
     :raises ConfigError: for one among the decorators of a function that is registered: a decorator hides it.
     """
-    functions = {id(each): each for view in state.app.view_functions.values() for each in _functions_in(view)}
+    functions = {id(each): each for view in state.app.view_functions.values() for each in functions_in(view)}
     for function in functions.values():
         for mark in marks_in_module(function.__globals__):
-            if not mark.reached and stands_among_decorators(mark.site, function):
+            if mark.what.is_guarding and not mark.reached and stands_among_decorators(mark.site, function):
                 raise ConfigError(
                     f"{mark} holds for no endpoint, because a decorator between the policy and the route hides"
                     f" {function.__qualname__}: give that decorator's wrapper @functools.wraps(view), or write the"
                     " policy directly above 'def'"
                 )
     for namespace in {id(each.__globals__): each.__globals__ for each in functions.values()}.values():
-        if not _has_other_apps(namespace, state.app):
+        if not has_other_apps(namespace, state.app):
             _report_unreached(namespace)
 
 
 def _report_unreached(namespace: dict[str, Any]) -> None:
     for mark in marks_in_module(namespace):
         is_there = mark.shim is not None and mark.shim() is not None
-        if is_there and not mark.reached and not mark.reported:
+        if mark.what.is_guarding and is_there and not mark.reached and not mark.reported:
             mark.reported = True
             log.error(
                 "%s holds for no endpoint: the function that it was written on is not registered as a view.%s",
@@ -164,15 +160,7 @@ def _report_unreached(namespace: dict[str, Any]) -> None:
             )
 
 
-def _functions_in(view: ViewFunction) -> Iterator[Any]:
-    roots = [view, *(each for method in _methods_of(view) for each in method_functions(view, method))]
-    for root in roots:
-        for found in inside(root, is_view=lambda _: False):
-            if hasattr(found.function, "__globals__"):
-                yield found.function
-
-
-def _has_other_apps(namespace: dict[str, Any], app: Flask) -> bool:
+def has_other_apps(namespace: dict[str, Any], app: Flask) -> bool:
     """Return whether a module has apps or blueprints whose views are not among those of `app`."""
     known = {id(app), *map(id, app.blueprints.values())}
     return any(type(each) in (Flask, Blueprint) and id(each) not in known for each in namespace.values())

@@ -43,4 +43,10 @@ def _answers_options(state: AppState, view: ViewFunction) -> bool:
     return answers_options(state, view)
 
 
-CONCERN: Concern = Concern(settings=SETTINGS, denying=("cors",), answers_options=_answers_options)
+CONCERN: Concern = Concern(
+    settings=SETTINGS,
+    denying=("cors",),
+    policies=("cross_origin.cors:cors",),
+    audit="cross_origin.audit",
+    answers_options=_answers_options,
+)

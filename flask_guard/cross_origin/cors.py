@@ -9,13 +9,26 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
+from ..core.config import Setting
 from ..core.denials import Denied
 from ..core.policy import DenyingPolicy, Phase, Policy, Step
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.header_fields import check_names
 from ..support.options import INHERIT, Inherited, option, or_inherit
-from ..support.orders import false_is_stronger, irrelevant, true_is_stronger
+from ..support.orders import (
+    Comparison,
+    Order,
+    by,
+    false_is_stronger,
+    fewer_is_stronger,
+    fewer_is_stronger_if_listed,
+    in_order,
+    irrelevant,
+    members,
+    plain,
+    true_is_stronger,
+)
 from . import checks, concern
 from .origins import ANY, Origins, parse_origins
 from .others import OtherHooks, other_is_nearer
@@ -23,10 +36,9 @@ from .response_headers import CorsOptions, Engine, announced_method
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
-    from ..core.config import Setting
     from ..core.policy import Placed, Scope, Target
     from ..core.request_run import Run
-    from ..typing import Mode, Response, TargetT
+    from ..typing import Mode, Purpose, Response, TargetT
 
 OneOrigin: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
 HeaderName: TypeAlias = "str | re.Pattern[str]"
@@ -55,6 +67,28 @@ HINTS: Mapping[str, str] = MappingProxyType(
 )
 """What to write in place of an option of Flask-CORS, Flask-RESTX or Starlette."""
 
+INHERITED: Mapping[str, Setting[Any]] = MappingProxyType(
+    {
+        "methods": concern.METHODS,
+        "allow_headers": concern.ALLOW_HEADERS,
+        "expose_headers": concern.EXPOSE_HEADERS,
+        "credentials": concern.CREDENTIALS,
+        "max_age": concern.MAX_AGE,
+        "reject_unlisted": concern.REJECT_UNLISTED,
+    }
+)
+"""The options that the configuration of the app has where they are not given."""
+
+
+def _allow_no_more_headers(old: Any, new: Any) -> bool:
+    known = {each.lower() for each in members(old)}
+    asked = {each.lower() for each in members(new)}
+    return asked - known <= ({*asked} - {"authorization"} if "*" in known else set())
+
+
+_fewer_headers: Order = by(_allow_no_more_headers)
+"""Compares request headers. ``*`` stands for all but ``Authorization`` (Fetch, section 4.9)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Cors(DenyingPolicy):
@@ -75,11 +109,14 @@ class Cors(DenyingPolicy):
     kind: ClassVar[str] = "cors"
     phase: ClassVar[Phase] = Phase.CORS
     answers_preflights: ClassVar[bool] = True
+    presence: ClassVar[Comparison] = "weaker"
 
-    origins: Origins | None = option(None, check.optional(parse_origins))
-    methods: tuple[str, ...] | Inherited | None = option(INHERIT, or_inherit(check.optional(checks.methods)))
-    allow_headers: tuple[HeaderName, ...] | Inherited = option(INHERIT, or_inherit(checks.header_names))
-    expose_headers: tuple[str, ...] | Inherited = option(INHERIT, or_inherit(check_names))
+    origins: Origins | None = option(None, check.optional(parse_origins), fewer_is_stronger)
+    methods: tuple[str, ...] | Inherited | None = option(
+        INHERIT, or_inherit(check.optional(checks.methods)), fewer_is_stronger_if_listed
+    )
+    allow_headers: tuple[HeaderName, ...] | Inherited = option(INHERIT, or_inherit(checks.header_names), _fewer_headers)
+    expose_headers: tuple[str, ...] | Inherited = option(INHERIT, or_inherit(check_names), fewer_is_stronger)
     credentials: bool | Inherited = option(INHERIT, or_inherit(check.flag), false_is_stronger)
     max_age: int | Inherited | None = option(INHERIT, or_inherit(check.optional(check.whole_seconds)), irrelevant)
     reject_unlisted: bool | Inherited = option(INHERIT, or_inherit(check.flag), true_is_stronger)
@@ -138,14 +175,15 @@ class Cors(DenyingPolicy):
     def hint(self, option: str) -> str:
         return f"; {HINTS[option]}" if option in HINTS else ""
 
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        return ("cors", "csrf") if self.reject_unlisted is True else ("cors",)
+
     def options_in(self, state: AppState) -> CorsOptions:
         """Return the options in force: its own, or those of the app's configuration.
 
         :raises ConfigError: if there are no origins, or options contradict each other.
         """
-
-        def settled(value: Any, setting: Setting[Any]) -> Any:
-            return state.config[setting] if value is INHERIT else value
 
         origins = self._origins_in(state)
         if origins is None:
@@ -153,17 +191,24 @@ class Cors(DenyingPolicy):
                 "cors has no origins: write cors(origins=['https://app.example.com']) or set GUARD_CORS_ORIGINS"
                 " (and '*' to allow every site)"
             )
-        options = CorsOptions(
-            origins=origins,
-            methods=settled(self.methods, concern.METHODS),
-            allow_headers=settled(self.allow_headers, concern.ALLOW_HEADERS),
-            expose_headers=settled(self.expose_headers, concern.EXPOSE_HEADERS),
-            credentials=settled(self.credentials, concern.CREDENTIALS),
-            max_age=settled(self.max_age, concern.MAX_AGE),
-            reject_unlisted=settled(self.reject_unlisted, concern.REJECT_UNLISTED),
-        )
+        own = {name: getattr(self, name) for name in INHERITED}
+        settled = {name: state.config[INHERITED[name]] if value is INHERIT else value for name, value in own.items()}
+        options = CorsOptions(origins=origins, **settled)
         _check_together(options.origins, options.credentials, options.expose_headers)
         return options
+
+    def plain_options_in(self, state: AppState) -> dict[str, Any]:
+        options, orders = self.options_in(state), check.orders_of(Cors)
+        settled = {name: plain(getattr(options, name), name) for name in ("origins", *INHERITED)}
+        return {
+            **DenyingPolicy.plain_options_in(self, state),
+            **{name: in_order(value, orders[name]) for name, value in settled.items()},
+        }
+
+    @classmethod
+    def default_options(cls) -> dict[str, Any]:
+        settled = {name: plain(setting.default, name) for name, setting in INHERITED.items()}
+        return {**super(Cors, cls).default_options(), **settled}
 
     def _origins_in(self, state: AppState) -> Origins | None:
         return state.config[concern.ORIGINS] if self.origins is None else self.origins

@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from ..errors import ConfigError
 from ..support.options import listed
@@ -39,6 +39,10 @@ class Origins:
     def __repr__(self) -> str:
         listed = [*sorted(self.exact), *(each.pattern for each in self.patterns), *self.predicates]
         return repr(listed or "*")
+
+    def as_plain(self) -> list[Any]:
+        """Return the origins as values that JSON can hold: for reports and lock files."""
+        return ["*"] if self is ANY else [*sorted(self.exact), *self.patterns, *self.predicates]
 
     def allow(self, origin: str) -> bool:
         """Return whether `origin` is allowed. Text that is not an origin never is."""

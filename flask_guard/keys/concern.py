@@ -40,4 +40,10 @@ def _check(state: AppState) -> None:
     key_store_of(state)
 
 
-CONCERN: Concern = Concern(settings=(API_KEYS,), denying=("require_api_key",), check=_check)
+CONCERN: Concern = Concern(
+    settings=(API_KEYS,),
+    denying=("require_api_key",),
+    policies=("keys.require_api_key:require_api_key",),
+    audit="keys.audit",
+    check=_check,
+)

@@ -16,17 +16,25 @@ from ..core.request_run import Run, Slot
 from ..errors import ConfigError
 from ..rate_limits.failures import FailureLimit, failure_limit
 from ..rate_limits.identity import address_of
+from ..rate_limits.orders import lower_is_stronger
 from ..signals import key_used
 from ..support import options as check
 from ..support.http_credentials import SEVERAL, extract_from, place_of, quoted, text_of
 from ..support.options import option
+from ..support.orders import (
+    false_is_stronger,
+    fewer_is_stronger,
+    fewer_is_stronger_unless_empty,
+    irrelevant,
+    more_is_stronger,
+)
 from .concern import key_store_of
 from .model import ApiKey, KeyStore, KeyStoreUnavailable, scope_tokens
 from .records import DamagedRecord
 
 if TYPE_CHECKING:
     from ..core.policy import Target
-    from ..typing import Mode, TargetT
+    from ..typing import Mode, Purpose, TargetT
 
 log: logging.Logger = logging.getLogger("flask_guard")
 
@@ -70,12 +78,12 @@ class RequireApiKey(DenyingPolicy):
     kind: ClassVar[str] = "require_api_key"
     phase: ClassVar[Phase] = Phase.AUTHENTICATE
 
-    scopes: tuple[str, ...] = option((), scope_tokens)
-    any_scope: tuple[str, ...] = option((), scope_tokens)
-    optional: bool = option(False, check.flag)
-    in_: tuple[str, ...] = option(("bearer", "x-api-key"), _places)
-    realm: str | None = option(None, check.optional(check.realm))
-    failures: str | None = option("20/minute", check.optional(failure_limit))
+    scopes: tuple[str, ...] = option((), scope_tokens, more_is_stronger)
+    any_scope: tuple[str, ...] = option((), scope_tokens, fewer_is_stronger_unless_empty)
+    optional: bool = option(False, check.flag, false_is_stronger)
+    in_: tuple[str, ...] = option(("bearer", "x-api-key"), _places, fewer_is_stronger)
+    realm: str | None = option(None, check.optional(check.realm), irrelevant)
+    failures: str | None = option("20/minute", check.optional(failure_limit), lower_is_stronger)
 
     @overload
     def __call__(self, target: TargetT, /) -> TargetT: ...
@@ -113,6 +121,10 @@ class RequireApiKey(DenyingPolicy):
     @property
     def credential_places(self) -> tuple[Credential, ...]:
         return tuple((where, name.lower() if where == "header" else name) for where, name in map(place_of, self.in_))
+
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        return () if self.optional else ("authentication",)
 
     def applies(self, target: Target, scope: Scope) -> bool:
         return not target.automatic

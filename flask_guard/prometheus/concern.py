@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from ..core.concern import Concern
 
-CONCERN: Concern = Concern(others=("metrics",))
+CONCERN: Concern = Concern(others=("metrics",), policies=("prometheus.metrics:metrics",))

@@ -18,6 +18,7 @@ from ..core.request_run import Run, Slot
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.options import option
+from ..support.orders import Comparison, irrelevant
 from ..support.response_body import size_if_complete, watch_body
 from ..typing import Response
 from .collectors import OTHER, AppMetrics, Families
@@ -81,10 +82,11 @@ class Metrics(Policy):
 
     kind: ClassVar[str] = "metrics"
     phase: ClassVar[Phase] = Phase.OBSERVE
+    presence: ClassVar[Comparison] = "same"
 
-    prefix: str = option("flask_guard", _prefix)
-    buckets: tuple[float, ...] = option(BUCKETS, _bounds)
-    registry: CollectorRegistry | None = option(None, check.optional(_registry))
+    prefix: str = option("flask_guard", _prefix, irrelevant)
+    buckets: tuple[float, ...] = option(BUCKETS, _bounds, irrelevant)
+    registry: CollectorRegistry | None = option(None, check.optional(_registry), irrelevant)
 
     @overload
     def __call__(self, target: TargetT, /) -> TargetT: ...

@@ -20,16 +20,18 @@ from ..support.addresses import Network, lies_in, networks
 from ..support.callables import of_request, takes_request
 from ..support.durations import seconds_of
 from ..support.options import option
+from ..support.orders import larger_is_stronger, more_is_stronger
 from ..support.text import printable
 from ..typing import Response
 from .metered import Meter, Metered
+from .orders import fewer_networks_are_stronger, lower_is_stronger
 from .rates import Rates, parse_rates
 from .storage import Backend, Budget, Charge, StoreDown, ban_budget
 
 if TYPE_CHECKING:
     from ..core.policy import Target
     from ..core.request_run import Run
-    from ..typing import Mode, TargetT
+    from ..typing import Mode, Purpose, TargetT
     from .concern import OnStoreError
     from .identity import By
 
@@ -67,10 +69,10 @@ class Ban(Metered):
 
     kind: ClassVar[str] = "ban"
 
-    after: Rates | None = option(None, check.optional(parse_rates))
-    on: frozenset[int] = option(frozenset((429, 401, 403)), _statuses)
-    lasting: int = option(3600, seconds_of)
-    allow: tuple[Network, ...] | Callable[..., object] = option((), _allowed)
+    after: Rates | None = option(None, check.optional(parse_rates), lower_is_stronger)
+    on: frozenset[int] = option(frozenset((429, 401, 403)), _statuses, more_is_stronger)
+    lasting: int = option(3600, seconds_of, larger_is_stronger)
+    allow: tuple[Network, ...] | Callable[..., object] = option((), _allowed, fewer_networks_are_stronger)
 
     @overload
     def __call__(self, target: TargetT, /) -> TargetT: ...
@@ -112,6 +114,10 @@ class Ban(Metered):
 
     def applies(self, target: Target, scope: Scope) -> bool:
         return not target.preflight and self.counts(target)
+
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        return ()
 
     def check_target(self, target: object) -> None:
         if self.after is None:

@@ -39,5 +39,7 @@ def _check(state: AppState) -> None:
 CONCERN: Concern = Concern(
     settings=(ON_STORE_ERROR, LIMIT_CLIENTS, LIMIT_SLOW_MS, FIELDS),
     denying=("limit", "limit.concurrent", "ban"),
+    policies=("rate_limits.limit:limit", "rate_limits.limit:limit.concurrent", "rate_limits.ban:ban"),
+    audit="rate_limits.audit",
     check=_check,
 )

@@ -10,6 +10,7 @@ from ..core.policy import Policy
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.options import option
+from ..support.orders import irrelevant, larger_is_stronger, smaller_is_stronger
 from .in_view import LimitStatus, enter_block, leave_block
 from .metered import Meter, Metered
 from .storage import Backend, Charge, concurrency_budget
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..core.app_state import AppState
     from ..core.request_run import Run
-    from ..typing import Mode, TargetT
+    from ..typing import Mode, Purpose, TargetT
     from .concern import OnStoreError
     from .identity import By
 
@@ -37,9 +38,9 @@ class ConcurrencyLimit(Metered):
     kind: ClassVar[str] = "limit.concurrent"
     in_a_view: ClassVar[str] = "'with limit.concurrent(…):'"
 
-    amount: int | None = option(None, check.optional(check.whole_number(1)))
-    lease: int = option(60, check.whole_number(1, "seconds"))
-    headers: bool = option(True, check.flag)
+    amount: int | None = option(None, check.optional(check.whole_number(1)), smaller_is_stronger)
+    lease: int = option(60, check.whole_number(1, "seconds"), larger_is_stronger)
+    headers: bool = option(True, check.flag, irrelevant)
 
     @overload
     def __call__(self, target: TargetT, /) -> TargetT: ...
@@ -78,6 +79,10 @@ class ConcurrencyLimit(Metered):
         if len(args) == 1:
             return super(ConcurrencyLimit, self).refine(amount=args[0], **options)
         return super(ConcurrencyLimit, self).refine(*args, **options)
+
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        return ("limit",)
 
     def check_target(self, target: object) -> None:
         if self.amount is None:

@@ -15,12 +15,15 @@ from ..errors import ConfigError
 from ..support import options as check
 from ..support.callables import of_request, of_response
 from ..support.options import option
+from ..support.orders import irrelevant, larger_is_stronger, none_strongest, unordered
 from .concurrent import ConcurrencyLimit
 from .in_view import LimitStatus, hit_now, peek_now
 from .limit_meter import limit_meter
 from .metered import Meter, Metered
+from .orders import exact_is_stronger, lower_is_stronger
 from .rates import Rates, parse_rates, rate_name
 from .storage import Backend
+from .storage.backend import DEFAULT_STRATEGY
 from .storage.budgets import check_amounts
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..core.app_state import AppState
-    from ..typing import Mode, Response, TargetT
+    from ..typing import Mode, Purpose, Response, TargetT
     from .concern import OnStoreError
     from .identity import By
 
@@ -71,12 +74,14 @@ class Limit(Metered):
     in_a_view: ClassVar[str] = "limit(…).hit(), or 'with limit(…):'"
     concurrent: ClassVar[ConcurrencyLimit] = ConcurrencyLimit()
 
-    rates: tuple[Rates | Callable[..., str], ...] = option((), _rates)
-    cost: int | Callable[..., int] = option(1, _cost)
-    deduct_when: Callable[[Response], object] | None = option(None, check.optional(of_response))
-    algorithm: str | None = option(None, check.optional(check.one_of(*STRATEGIES)))
-    headers: bool = option(True, check.flag)
-    partition_key: bool = option(False, check.flag)
+    rates: tuple[Rates | Callable[..., str], ...] = option((), _rates, lower_is_stronger)
+    cost: int | Callable[..., int] = option(1, _cost, larger_is_stronger)
+    deduct_when: Callable[[Response], object] | None = option(
+        None, check.optional(of_response), none_strongest(unordered)
+    )
+    algorithm: str | None = option(None, check.optional(check.one_of(*STRATEGIES)), exact_is_stronger)
+    headers: bool = option(True, check.flag, irrelevant)
+    partition_key: bool = option(False, check.flag, irrelevant)
 
     @overload
     def __call__(self, target: TargetT, /) -> TargetT: ...
@@ -141,9 +146,22 @@ class Limit(Metered):
             options["rates"] = args
         return super(Limit, self).refine(**options)
 
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        return ("limit",)
+
     def check_target(self, target: object) -> None:
         if not self.rates:
             raise ConfigError("limit needs a rate: @limit('10/minute'), or @limit(callable, by='address')")
+
+    def plain_options_in(self, state: AppState) -> dict[str, Any]:
+        backend = state.service(Backend)
+        algorithm = backend.algorithm(self.algorithm) if backend.enabled else self.algorithm
+        return {**Metered.plain_options_in(self, state), "algorithm": algorithm}
+
+    @classmethod
+    def default_options(cls) -> dict[str, Any]:
+        return {**super(Limit, cls).default_options(), "algorithm": DEFAULT_STRATEGY}
 
     def check_app(self, state: AppState) -> None:
         if self.algorithm is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.policy import DenyingPolicy, Phase, Placed, Scope, Step
 from ..core.request_run import Enter, Leave, Teardown
@@ -13,10 +13,11 @@ from ..errors import ConfigError
 from ..support import options as check
 from ..support.callables import of_request, takes_request
 from ..support.options import option
+from ..support.orders import more_is_stronger, none_strongest, none_weakest, ranked, unordered
 from ..support.text import did_you_mean
 from ..typing import Response
 from .charge import Take, take_added_up, take_or_deny
-from .concern import OnStoreError
+from .concern import ON_STORE_ERROR, OnStoreError
 from .deployment_warnings import Cautions
 from .fields import field_names_in, field_writer
 from .identity import By, Identify, check_by, identifier, phase_of
@@ -75,10 +76,12 @@ class Metered(DenyingPolicy, abstract=True):
     repeatable: ClassVar[bool] = True
 
     by: By = option("address", check_by)
-    shared: str | None = option(None, check.optional(_name))
-    methods: frozenset[str] | None = option(None, check.optional(_methods))
-    when: Callable[..., object] | None = option(None, check.optional(of_request))
-    on_store_error: OnStoreError | None = option(None, check.optional(check.one_of("local", "allow", "deny")))
+    shared: str | None = option(None, check.optional(_name), none_weakest(unordered))
+    methods: frozenset[str] | None = option(None, check.optional(_methods), none_strongest(more_is_stronger))
+    when: Callable[..., object] | None = option(None, check.optional(of_request), none_strongest(unordered))
+    on_store_error: OnStoreError | None = option(
+        None, check.optional(check.one_of("local", "allow", "deny")), ranked("allow", "local", "deny")
+    )
 
     @property
     def phase(self) -> Phase:  # type: ignore[override]  # it depends on an option
@@ -114,6 +117,16 @@ class Metered(DenyingPolicy, abstract=True):
         if placed.place.kind == "method":
             own += f":{target.counted_method}"
         return f"{own}#{placed.ordinal}" if placed.ordinal else own
+
+    def plain_options_in(self, state: AppState) -> dict[str, Any]:
+        default: OnStoreError = state.config[ON_STORE_ERROR]
+        options = DenyingPolicy.plain_options_in(self, state)
+        mode = options["mode"] if state.service(Backend).enabled else "off"
+        return {**options, "on_store_error": self.on_store_error or default, "mode": mode}
+
+    @classmethod
+    def default_options(cls) -> dict[str, Any]:
+        return {**super().default_options(), "on_store_error": ON_STORE_ERROR.default}
 
     def check_inline(self) -> None:
         """Raise ConfigError if it cannot be used inside a view."""

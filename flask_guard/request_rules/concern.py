@@ -4,4 +4,7 @@ from __future__ import annotations
 
 from ..core.concern import Concern
 
-CONCERN: Concern = Concern(denying=("require_request",))
+CONCERN: Concern = Concern(
+    denying=("require_request",),
+    policies=("request_rules.require_request:require_request",),
+)

@@ -4,4 +4,8 @@ from __future__ import annotations
 
 from ..core.concern import Concern
 
-CONCERN: Concern = Concern(denying=("secure_headers",))
+CONCERN: Concern = Concern(
+    denying=("secure_headers",),
+    policies=("security_headers.secure_headers:secure_headers",),
+    audit="security_headers.audit",
+)

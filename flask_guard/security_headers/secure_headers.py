@@ -13,7 +13,8 @@ from ..core.policy import DenyingPolicy, Phase, Policy, Step
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.options import INHERIT, Inherited, option, or_inherit
-from . import values
+from ..support.orders import irrelevant, more_is_stronger, plain, true_is_stronger
+from . import orders, values
 from .csp import Csp, CspOption, check_policy, parse_csp, parse_whole_csp
 from .https import SameSite, protect_session_cookie, redirect_to_https
 from .presets import NAMES, PRESETS, REVEALING
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ..core.app_state import AppState
     from ..core.policy import Target
     from ..core.request_run import Enter, Run
-    from ..typing import Mode, TargetT
+    from ..typing import Mode, Purpose, TargetT
 
 Preset: TypeAlias = Literal["strict", "api", "relaxed"]
 Value: TypeAlias = "str | Inherited | None"
@@ -91,31 +92,31 @@ class SecureHeaders(DenyingPolicy):
     kind: ClassVar[str] = "secure_headers"
     phase: ClassVar[Phase] = Phase.HEADERS
 
-    preset: Preset | None = option(None, check.optional(check.one_of(*PRESETS)))
-    csp: CspValue = option(INHERIT, header(parse_csp))
-    csp_report_only: CspValue = option(INHERIT, header(parse_whole_csp))
-    hsts: Value = option(INHERIT, header(values.hsts))
-    frame_options: Value = option(INHERIT, header(values.frame_options))
-    content_type_options: Value = option(INHERIT, header(values.content_type_options))
-    referrer_policy: Value = option(INHERIT, header(values.referrer_policy))
-    permissions_policy: Value = option(INHERIT, header(values.permissions_policy))
+    preset: Preset | None = option(None, check.optional(check.one_of(*PRESETS)), irrelevant)
+    csp: CspValue = option(INHERIT, header(parse_csp), orders.csp)
+    csp_report_only: CspValue = option(INHERIT, header(parse_whole_csp), irrelevant)
+    hsts: Value = option(INHERIT, header(values.hsts), orders.hsts)
+    frame_options: Value = option(INHERIT, header(values.frame_options), orders.frame_options)
+    content_type_options: Value = option(INHERIT, header(values.content_type_options), orders.content_type_options)
+    referrer_policy: Value = option(INHERIT, header(values.referrer_policy), orders.referrer_policy)
+    permissions_policy: Value = option(INHERIT, header(values.permissions_policy), orders.permissions_policy)
     document_policy: Value = option(INHERIT, header(values.document_policy))
-    opener_policy: Value = option(INHERIT, header(values.opener_policy))
-    opener_policy_report_only: Value = option(INHERIT, header(values.opener_policy))
-    embedder_policy: Value = option(INHERIT, header(values.embedder_policy))
-    embedder_policy_report_only: Value = option(INHERIT, header(values.embedder_policy))
-    resource_policy: Value = option(INHERIT, header(values.resource_policy))
-    origin_agent_cluster: Value = option(INHERIT, header(values.origin_agent_cluster))
-    cache_control: Value = option(INHERIT, header(values.cache_control))
-    clear_site_data: Value = option(INHERIT, header(values.clear_site_data))
-    reporting_endpoints: Value = option(INHERIT, header(values.reporting_endpoints))
-    dns_prefetch_control: Value = option(INHERIT, header(values.dns_prefetch_control))
-    cross_domain_policies: Value = option(INHERIT, header(values.cross_domain_policies))
-    download_options: Value = option(INHERIT, header(values.download_options))
-    xss_protection: Value = option(INHERIT, header(values.xss_protection))
-    remove: tuple[str, ...] | Inherited = option(INHERIT, or_inherit(values.removed))
-    https_redirect: bool | Inherited = option(INHERIT, or_inherit(check.flag))
-    session_cookie: SameSite | None = option(None, check.optional(check.one_of("Lax", "Strict")))
+    opener_policy: Value = option(INHERIT, header(values.opener_policy), orders.opener_policy)
+    opener_policy_report_only: Value = option(INHERIT, header(values.opener_policy), irrelevant)
+    embedder_policy: Value = option(INHERIT, header(values.embedder_policy), orders.embedder_policy)
+    embedder_policy_report_only: Value = option(INHERIT, header(values.embedder_policy), irrelevant)
+    resource_policy: Value = option(INHERIT, header(values.resource_policy), orders.resource_policy)
+    origin_agent_cluster: Value = option(INHERIT, header(values.origin_agent_cluster), orders.origin_agent_cluster)
+    cache_control: Value = option(INHERIT, header(values.cache_control), orders.cache_control)
+    clear_site_data: Value = option(INHERIT, header(values.clear_site_data), orders.clear_site_data)
+    reporting_endpoints: Value = option(INHERIT, header(values.reporting_endpoints), irrelevant)
+    dns_prefetch_control: Value = option(INHERIT, header(values.dns_prefetch_control), orders.dns_prefetch_control)
+    cross_domain_policies: Value = option(INHERIT, header(values.cross_domain_policies), orders.cross_domain_policies)
+    download_options: Value = option(INHERIT, header(values.download_options), orders.download_options)
+    xss_protection: Value = option(INHERIT, header(values.xss_protection), irrelevant)
+    remove: tuple[str, ...] | Inherited = option(INHERIT, or_inherit(values.removed), more_is_stronger)
+    https_redirect: bool | Inherited = option(INHERIT, or_inherit(check.flag), true_is_stronger)
+    session_cookie: SameSite | None = option(None, check.optional(check.one_of("Lax", "Strict")), orders.same_site)
 
     @overload
     def __call__(self, target: TargetT, /) -> TargetT: ...
@@ -210,6 +211,10 @@ class SecureHeaders(DenyingPolicy):
     def hint(self, option: str) -> str:
         return f"; {HINTS[option]}" if option in HINTS else ""
 
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        return ("headers",)
+
     def over(self, outer: SecureHeaders) -> SecureHeaders:
         own = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         named = {name: value for name, value in own.items() if value is not INHERIT}
@@ -229,18 +234,36 @@ class SecureHeaders(DenyingPolicy):
             protect_session_cookie(state.app, self.session_cookie)
         state.resource(Templates)
 
+    def settled(self) -> dict[str, Any]:
+        """Return the value of each header, with those of the preset, by the names of the options."""
+        preset = PRESETS[self.preset or "strict"]
+        chosen = {each: preset.get(each) if (own := getattr(self, each)) is INHERIT else own for each in NAMES}
+        if isinstance(self.csp, Csp):
+            chosen["csp"] = self.csp.over(preset["csp"])
+        return chosen
+
+    def plain_options_in(self, state: AppState) -> dict[str, Any]:
+        return {**DenyingPolicy.plain_options_in(self, state), **self._plain_settled()}
+
+    @classmethod
+    def default_options(cls) -> dict[str, Any]:
+        return {**super(SecureHeaders, cls).default_options(), **cls()._plain_settled()}
+
+    def _plain_settled(self) -> dict[str, Any]:
+        settled = {name: plain(value) for name, value in self.settled().items()}
+        removed = sorted(REVEALING) if isinstance(self.remove, Inherited) else sorted(self.remove)
+        return {**settled, "preset": None, "remove": removed, "https_redirect": self.https_redirect is True}
+
     def fields_in(self, target: Target) -> Fields:
         """Return the header fields in force for `target`.
 
         :raises ConfigError: if the content security policy contradicts itself.
         """
-        preset = PRESETS[self.preset or "strict"]
-        chosen = {each: preset.get(each) if (own := getattr(self, each)) is INHERIT else own for each in NAMES}
+        chosen = self.settled()
         if self.resource_policy is INHERIT and target.is_open:
             chosen["resource_policy"] = "cross-origin"
-        csp = self.csp.over(preset["csp"]) if isinstance(self.csp, Csp) else chosen["csp"]
         enforced = "csp_report_only" if self.mode_in(target.state) == "report" else "csp"
-        policies = [(NAMES[enforced], csp), (NAMES["csp_report_only"], chosen["csp_report_only"])]
+        policies = [(NAMES[enforced], chosen["csp"]), (NAMES["csp_report_only"], chosen["csp_report_only"])]
         for _, policy in policies:
             if policy is not None:
                 check_policy(policy, values.endpoint_names(chosen["reporting_endpoints"]))

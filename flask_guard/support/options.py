@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from ..errors import ConfigError
-from .orders import Order, unordered
+from .orders import Order, in_order, plain, unordered
 from .text import did_you_mean, names
 
 T = TypeVar("T")
@@ -40,6 +40,20 @@ def option(default: T, check: Check[Any], order: Order = unordered) -> T:
 def orders_of(owner: type[Any]) -> dict[str, Order]:
     """Return the orders of the options of a frozen dataclass, by the names of its fields."""
     return {field.name: field.metadata.get(_ORDER, unordered) for field in dataclasses.fields(owner)}
+
+
+def plain_values(owner: Any) -> dict[str, Any]:
+    """Return the options of `owner`, an instance of a frozen dataclass, as JSON can hold them, without secrets."""
+    orders = orders_of(type(owner))
+    return {name: in_order(plain(getattr(owner, name), name), order) for name, order in orders.items()}
+
+
+def plain_defaults(owner: type[Any]) -> dict[str, Any]:
+    """Return the defaults of the options of a frozen dataclass, as :func:`plain_values` has them."""
+    orders = orders_of(owner)
+    return {
+        each.name: in_order(plain(each.default, each.name), orders[each.name]) for each in dataclasses.fields(owner)
+    }
 
 
 def check_options(owner: Any, name: str) -> None:

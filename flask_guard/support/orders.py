@@ -15,7 +15,11 @@ Comparison: TypeAlias = Literal["same", "weaker", "stronger", "different"]
 
 Order: TypeAlias = Callable[[Any, Any], Comparison]
 
-_REVERSED: Mapping[Comparison, Comparison] = {
+HIDDEN = "…"
+"""Stands for a secret."""
+_SECRET = re.compile(r"secret|token|passw|credential|private|signing|(^|_)api_?key$", re.IGNORECASE)
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+REVERSED: Mapping[Comparison, Comparison] = {
     "same": "same",
     "weaker": "stronger",
     "stronger": "weaker",
@@ -29,19 +33,37 @@ def together(comparisons: Iterable[Comparison]) -> Comparison:
     return "same" if not found else found.pop() if len(found) == 1 else "different"
 
 
+# Making orders --------------------------------------------------------------------------------------------------------
+
+
+def by(at_least: Callable[[Any, Any], bool]) -> Order:
+    """Return the order in which a new value is at least as strong as an old one where `at_least(old, new)` says so.
+
+    It is a partial order if `at_least` is reflexive and transitive. Values that are at least as strong as each other
+    are the same.
+    """
+
+    def compare(old: Any, new: Any) -> Comparison:
+        if at_least(old, new):
+            return "same" if at_least(new, old) else "stronger"
+        return "weaker" if at_least(new, old) else "different"
+
+    return compare
+
+
 def reversed_order(order: Order) -> Order:
     """Return the order in which stronger is weaker."""
-    return lambda old, new: _REVERSED[order(old, new)]
+    return lambda old, new: REVERSED[order(old, new)]
 
 
-def unordered(old: Any, new: Any) -> Comparison:
-    """Compare values of which none is weaker than another."""
-    return "same" if old == new else "different"
+def none_weakest(order: Order) -> Order:
+    """Return an order in which None is weaker than every other value."""
+    return by(lambda old, new: old is None or (new is not None and order(old, new) in ("same", "stronger")))
 
 
-def irrelevant(_old: Any, _new: Any) -> Comparison:
-    """Compare values that do not matter for protection, such as the name of a logger."""
-    return "same"
+def none_strongest(order: Order) -> Order:
+    """Return an order in which None is stronger than every other value."""
+    return by(lambda old, new: new is None or (old is not None and order(old, new) in ("same", "stronger")))
 
 
 def ranked(*weakest_first: Any) -> Order:
@@ -57,57 +79,89 @@ def ranked(*weakest_first: Any) -> Order:
     return compare
 
 
-def smaller_is_stronger(old: Any, new: Any) -> Comparison:
-    """Compare numbers, such as a largest size; None is no bound, and the weakest."""
-    first, second = (float("inf") if value is None else value for value in (old, new))
-    return "same" if first == second else "stronger" if second < first else "weaker"
+# Orders ---------------------------------------------------------------------------------------------------------------
 
 
+def unordered(old: Any, new: Any) -> Comparison:
+    """Compare values of which none is weaker than another."""
+    return "same" if old == new else "different"
+
+
+def irrelevant(_old: Any, _new: Any) -> Comparison:
+    """Compare values that do not matter for protection, such as the name of a logger."""
+    return "same"
+
+
+def _is_smaller(old: Any, new: Any) -> bool:
+    return bool(new <= old) if _is_number(old) and _is_number(new) else bool(old == new)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+smaller_is_stronger: Order = by(_is_smaller)
+"""Compare numbers, such as a largest size. What is no number, such as a callable, is different from every number."""
 larger_is_stronger: Order = reversed_order(smaller_is_stronger)
-"""Compare numbers, such as a shortest length. None is the strongest."""
-
+"""Compare numbers, such as a duration for which something is refused."""
 true_is_stronger: Order = ranked(False, True)
 false_is_stronger: Order = ranked(True, False)
 
 
-def more_is_stronger(old: Any, new: Any) -> Comparison:
-    """Compare collections, such as required scopes: one that has all of the other's members and more is stronger."""
-    first, second = _members(old), _members(new)
-    if first == second:
-        return "same"
-    return "stronger" if second > first else "weaker" if second < first else "different"
-
-
-fewer_is_stronger: Order = reversed_order(more_is_stronger)
-"""Compare collections, such as accepted content types."""
-
-
-def fewer_is_stronger_unless_empty(old: Any, new: Any) -> Comparison:
-    """Compare collections in which no member means that there is no restriction, which is the weakest."""
-    first, second = _members(old), _members(new)
-    if bool(first) != bool(second):
-        return "stronger" if second else "weaker"
-    return fewer_is_stronger(old, new)
-
-
-def _members(value: Any) -> frozenset[str]:
+def members(value: Any) -> frozenset[str]:
+    """Return the members of a plain collection, as text. One value stands for a collection of it, None for none."""
     listed = () if value is None else value if isinstance(value, list) else [value]
-    return frozenset(map(repr, listed))
+    return frozenset(each if isinstance(each, str) else repr(each) for each in listed)
 
 
-def plain(value: Any) -> Any:
-    """Return `value` as JSON can hold it, the same in every process: a callable is its name, a set is sorted."""
+more_is_stronger: Order = by(lambda old, new: members(new) >= members(old))
+"""Compare collections, such as required scopes: one that has all of the other's members and more is stronger."""
+
+fewer_is_stronger: Order = by(lambda old, new: "*" in members(old) or members(new) <= members(old))
+"""Compare collections, such as accepted content types. ``*`` stands for all there are."""
+
+fewer_is_stronger_unless_empty: Order = by(
+    lambda old, new: not members(old) or (bool(members(new)) and members(new) <= members(old))
+)
+"""Compare collections in which no member means that there is no restriction, which is the weakest."""
+
+fewer_is_stronger_if_listed: Order = by(
+    lambda old, new: old == new or (old is not None and new is not None and members(new) <= members(old))
+)
+"""Compare collections in which None stands for something else, which is different from every one."""
+
+
+# Plain values ---------------------------------------------------------------------------------------------------------
+
+
+def plain(value: Any, name: str = "") -> Any:
+    """Return `value` as JSON can hold it, the same in every process: a callable is its name, a set is sorted.
+
+    :param name: the name of the option. Text in one that is named like a secret is left out.
+    """
+    if isinstance(value, (str, bytes)) and _SECRET.search(name):
+        return HIDDEN
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): plain(each, str(key)) for key, each in value.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted((plain(each) for each in value), key=repr)
+        return sorted((plain(each, name) for each in value), key=repr)
     if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
+        return [plain(each, name) for each in value]
     if isinstance(value, re.Pattern):
         return f"pattern {value.pattern}"
+    if hasattr(value, "as_plain"):
+        return plain(value.as_plain(), name)
     if callable(value):
         named = value if hasattr(value, "__qualname__") else type(value)
         return f"callable {named.__module__}.{named.__qualname__}"
-    return str(value)
+    return _ADDRESS.sub("", str(value))
+
+
+def in_order(value: Any, order: Order) -> Any:
+    """Return a plain value, with its members sorted if `order` does not mind: they may come from a set."""
+    if isinstance(value, list):
+        members = sorted(value, key=repr)
+        return members if order(value, members) == "same" else value
+    return value

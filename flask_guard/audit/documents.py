@@ -1,0 +1,164 @@
+"""Audits as documents for machines: JSON, SARIF 2.1.0 and GitHub's annotations; and what a baseline knows of them.
+
+The JSON document has the schema ``flask_guard.audit/1``: ``app``, ``endpoints`` (their number), ``counts`` by severity,
+``findings`` and ``silenced``. A finding has ``rule``, ``severity``, ``title``, ``message``, ``where``, ``endpoints``,
+``file`` and ``line`` (null if unknown), ``fix``, ``references`` and ``fingerprint``, which is the same on every machine
+for the same rule and place. A silenced one has ``because`` and ``until``, too. Fields may be added under the same name
+of the schema; another number means that one has gone, or means something else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core.facts import AuditRule, Finding, Inventory, Severity
+from ..errors import ConfigError
+from .findings import SEVERITIES, Audit, all_rules
+from .silences import Silence
+
+SCHEMA = "flask_guard.audit/1"
+SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_LEVELS: Mapping[Severity, str] = {"error": "error", "warning": "warning", "info": "note"}
+_COMMANDS: Mapping[Severity, str] = {"error": "error", "warning": "warning", "info": "notice"}
+
+
+def describe(inventory: Inventory, audit: Audit) -> dict[str, Any]:
+    """Return an audit as the document ``flask_guard.audit/1``."""
+    counts = Counter(each.rule.severity for each in audit.findings)
+    return {
+        "schema": SCHEMA,
+        "app": inventory.app.name,
+        "endpoints": len(inventory.entries),
+        "counts": {severity: counts[severity] for severity in SEVERITIES},
+        "findings": [_described(each) for each in audit.findings],
+        "silenced": [_described(each) | _silence(silence) for each, silence in audit.silenced],
+    }
+
+
+def _described(finding: Finding) -> dict[str, Any]:
+    file, line = place_of(finding)
+    return {
+        "rule": finding.rule.id,
+        "severity": finding.rule.severity,
+        "title": finding.rule.title,
+        "message": finding.message,
+        "where": finding.where,
+        "endpoints": [each.where for each in finding.entries],
+        "file": file,
+        "line": line,
+        "fix": finding.rule.fix,
+        "references": list(finding.rule.references),
+        "fingerprint": fingerprint(finding),
+    }
+
+
+def _silence(silence: Silence) -> dict[str, Any]:
+    return {"because": silence.because, "until": silence.until.isoformat() if silence.until else None}
+
+
+def place_of(finding: Finding) -> tuple[str | None, int | None]:
+    """Return the file and the line of a finding. A file below the working directory is relative to that."""
+    if finding.site is None:
+        return None, None
+    name, _, line = finding.site.rpartition(":")
+    file, here = Path(name), Path.cwd()
+    return (file.relative_to(here) if file.is_relative_to(here) else file).as_posix(), int(line)
+
+
+def fingerprint(finding: Finding) -> str:
+    """Return what names a finding over time: not its line, which moves."""
+    return hashlib.sha256(f"{finding.rule.id}\n{finding.where}".encode()).hexdigest()[:16]
+
+
+# Baselines ------------------------------------------------------------------------------------------------------------
+
+
+def without_known(audit: Audit, baseline: object) -> Audit:
+    """Return an audit without the findings that a baseline has: an earlier document of :func:`describe`.
+
+    :raises ConfigError: if it is something else.
+    """
+    if not isinstance(baseline, dict) or baseline.get("schema") != SCHEMA:
+        raise ConfigError(f"the baseline is no audit in JSON: its schema must be {SCHEMA!r}")
+    known = Counter(each.get("fingerprint") for each in baseline.get("findings", ()))
+    left = []
+    for each in audit.findings:
+        name = fingerprint(each)
+        if known[name]:
+            known[name] -= 1
+        else:
+            left.append(each)
+    return Audit(tuple(left), audit.silenced)
+
+
+# SARIF ----------------------------------------------------------------------------------------------------------------
+
+
+def sarif(audit: Audit, version: str) -> dict[str, Any]:
+    """Return an audit as a SARIF 2.1.0 log, for GitHub code scanning and the like.
+
+    :param version: the version of flask_guard.
+    """
+    rules = all_rules()
+    index = {rule.id: number for number, rule in enumerate(rules)}
+    results = [_result(each, index) for each in audit.findings]
+    for finding, silence in audit.silenced:
+        suppression = {"kind": "inSource", "justification": silence.because}
+        results.append({**_result(finding, index), "suppressions": [suppression]})
+    driver = {
+        "name": "flask_guard",
+        "semanticVersion": version,
+        "rules": [_sarif_rule(rule) for rule in rules],
+    }
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    return {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _sarif_rule(rule: AuditRule) -> dict[str, Any]:
+    return {
+        "id": rule.id,
+        "shortDescription": {"text": rule.title},
+        "fullDescription": {"text": rule.why},
+        "help": {"text": f"{rule.fix}\n{', '.join(rule.references)}".strip()},
+        "defaultConfiguration": {"level": _LEVELS[rule.severity]},
+        "properties": {"tags": ["security", *rule.references]},
+    }
+
+
+def _result(finding: Finding, index: Mapping[str, int]) -> dict[str, Any]:
+    location: dict[str, Any] = {"logicalLocations": [{"fullyQualifiedName": finding.where}]}
+    file, line = place_of(finding)
+    if file is not None:
+        artifact = {"uri": Path(file).as_uri()} if Path(file).is_absolute() else {"uri": file, "uriBaseId": "%SRCROOT%"}
+        location["physicalLocation"] = {"artifactLocation": artifact, "region": {"startLine": line}}
+    return {
+        "ruleId": finding.rule.id,
+        "ruleIndex": index[finding.rule.id],
+        "level": _LEVELS[finding.rule.severity],
+        "message": {"text": f"{finding.message}. {finding.rule.fix}"},
+        "locations": [location],
+        "partialFingerprints": {"flaskGuard/v1": fingerprint(finding)},
+    }
+
+
+# GitHub ---------------------------------------------------------------------------------------------------------------
+
+
+def github(audit: Audit) -> Iterator[str]:
+    """Yield the findings as GitHub's workflow commands, which show beside the lines of a pull request."""
+    for each in audit.findings:
+        file, line = place_of(each)
+        place = {"file": file, "line": str(line)} if file is not None else {}
+        properties = {**place, "title": f"{each.rule.id} {each.rule.title}"}
+        listed = ",".join(f"{name}={_escaped(value or '', ':,')}" for name, value in properties.items())
+        yield f"::{_COMMANDS[each.rule.severity]} {listed}::{_escaped(f'{each.message}. {each.rule.fix}')}"
+
+
+def _escaped(text: str, also: str = "") -> str:
+    for each in f"%\r\n{also}":
+        text = text.replace(each, f"%{ord(each):02X}")
+    return text

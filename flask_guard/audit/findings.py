@@ -1,0 +1,86 @@
+"""The audit: it runs the rules of the package and of every concern, and sorts what they find."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+
+from ..concerns import audit_rules
+from ..core.facts import AuditRule, Checks, Entry, Finding, Inventory, Severity
+from .rules import GENERAL, endpoints, silences
+from .silences import Silence, Silences
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+"""The gravest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The result of an audit.
+
+    :ivar findings: the gravest first.
+    :ivar silenced: findings that the code accepts, each with the silence.
+    """
+
+    findings: tuple[Finding, ...]
+    silenced: tuple[tuple[Finding, Silence], ...] = ()
+
+    def at_least(self, severity: Severity) -> list[Finding]:
+        """Return the findings of `severity` and above."""
+        grave = SEVERITIES[: SEVERITIES.index(severity) + 1]
+        return [each for each in self.findings if each.rule.severity in grave]
+
+
+def all_checks() -> Checks:
+    """Return every rule but those about silences, with its check, in the order of the ids."""
+    checks = [*GENERAL, *(check for checks in audit_rules() for check in checks)]
+    return tuple(sorted(checks, key=lambda check: check[0].id))
+
+
+def all_rules() -> tuple[AuditRule, ...]:
+    """Return every rule, in the order of the ids."""
+    return tuple(sorted([*(rule for rule, _ in all_checks()), *silences.RULES], key=lambda rule: rule.id))
+
+
+def find_faults(inventory: Inventory) -> list[Finding]:
+    """Return the findings of the audit that no silence accepts, the gravest first."""
+    return list(examine(inventory).findings)
+
+
+def open_entries(inventory: Inventory) -> list[Entry]:
+    """Return the entries that are open and should not be: writes for anyone, and those without any policy."""
+    kept = Silences(inventory, _today())
+    return [entry for finding in _run(endpoints.OPEN, inventory) for entry in kept.split(finding)[0]]
+
+
+def _today() -> date:
+    return datetime.now(timezone.utc).date()
+
+
+def examine(inventory: Inventory, *, today: date | None = None) -> Audit:
+    """Audit an app.
+
+    :param today: the day by which silences end; by default that of now, in UTC.
+    """
+    kept = Silences(inventory, today or _today())
+    findings: list[Finding] = []
+    silenced: list[tuple[Finding, Silence]] = []
+    for finding in _run(all_checks(), inventory):
+        left, silence = kept.split(finding)
+        if silence is not None:
+            silenced.append((finding, silence))
+        if silence is None or left:
+            findings.append(dataclasses.replace(finding, entries=left))
+    findings += silences.check(kept, all_rules())
+    return Audit(tuple(sorted(findings, key=_rank)), tuple(silenced))
+
+
+def _run(checks: Checks, inventory: Inventory) -> Iterator[Finding]:
+    for _, check in checks:
+        yield from check(inventory)
+
+
+def _rank(finding: Finding) -> tuple[int, str, str, str]:
+    return (SEVERITIES.index(finding.rule.severity), finding.rule.id, finding.where, finding.message)

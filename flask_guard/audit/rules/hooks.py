@@ -1,0 +1,91 @@
+"""General rules about what the app does before any policy: its hooks, and whose word it takes for an address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import PurePath
+from typing import Any
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from ...core.facts import AuditRule, Checks, Finding, Inventory
+from ...core.view_code import functions_in, may_answer, mentions
+from ...support.text import names
+from ..inventory import site_of
+
+EARLY_HOOK = AuditRule(
+    "FG020",
+    "warning",
+    "A hook answers before every policy",
+    "No limit, ban or key is asked about the requests that it answers, so nothing slows down those who try it.",
+    "Register the hook after Guard(app), or write it as a @middleware.",
+    ("ASVS 8.3.1", "API8:2023"),
+)
+FORWARDED = AuditRule(
+    "FG026",
+    "warning",
+    "Forwarded headers are read, and no proxy is trusted",
+    "Any client writes X-Forwarded-For and the like as it pleases, and so chooses its address.",
+    "Let ProxyFix read them: app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1), and use request.remote_addr.",
+    ("ASVS 4.1.3", "API8:2023"),
+)
+_FORWARDED = frozenset(
+    name
+    for header in ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Forwarded")
+    for name in (header, header.lower(), f"HTTP_{header.upper().replace('-', '_')}")
+) | {"access_route"}
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
+HOOKS = "flask_guard.core.hooks"
+
+
+def _early_hooks(inventory: Inventory) -> Iterator[Finding]:
+    if not inventory.has_guard:
+        return
+    for hook in inventory.app.before_request_funcs.get(None, ()):
+        if getattr(hook, "__module__", "") == HOOKS:
+            return
+        if not _is_foreign(hook, inventory.app) and may_answer(hook):
+            message = f"{_name(hook)} is a before_request hook that runs before every policy, and may answer"
+            yield EARLY_HOOK.about(f"hook {_name(hook)}", message, site_of(hook))
+
+
+def _is_foreign(function: Callable[..., Any], app: Flask) -> bool:
+    """Return whether a function is an installed package's, and not the app's own."""
+    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    package = (getattr(function, "__module__", None) or type(function).__module__).partition(".")[0]
+    return package != app.import_name.partition(".")[0] and not _INSTALLED.isdisjoint(PurePath(file).parts)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+def _forwarded(inventory: Inventory) -> Iterator[Finding]:
+    app = inventory.app
+    if _trusts_a_proxy(app):
+        return
+    hooks = [hook for group in app.before_request_funcs.values() for hook in group]
+    functions = [each for view in (*app.view_functions.values(), *hooks) for each in functions_in(view)]
+    for function in {id(each): each for each in functions if not _is_foreign(each, app)}.values():
+        read = sorted(_FORWARDED.intersection(mentions(function)))
+        if read:
+            message = f"{_name(function)} reads {names(read)}, which any client can write"
+            yield FORWARDED.about(f"function {_name(function)}", message, site_of(function))
+
+
+def _trusts_a_proxy(app: Flask) -> bool:
+    """Return whether a ProxyFix is among the WSGI layers around the app."""
+    layer: Any = app.wsgi_app
+    for _ in range(20):
+        if isinstance(layer, ProxyFix):
+            return True
+        layer = next(
+            (vars(layer)[each] for each in ("app", "_app", "wsgi_app") if each in getattr(layer, "__dict__", ())), None
+        )
+        if layer is None:
+            return False
+    return False
+
+
+CHECKS: Checks = ((EARLY_HOOK, _early_hooks), (FORWARDED, _forwarded))

@@ -1,0 +1,155 @@
+"""Silences: findings of the audit that a person has looked at and accepted, with a reason, in the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import ClassVar
+
+from ..core.facts import Entry, Finding, Inventory
+from ..core.marks import Applicable, Mark, calling_site, marks_in_module, scaffold_marks
+from ..core.path_scopes import path_scopes
+from ..core.policy import apply
+from ..core.view_code import functions_in
+from ..errors import ConfigError
+from ..typing import TargetT
+from .scopes import scopes_of
+
+_ID = re.compile(r"[A-Z]{2,}[0-9]{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Silence(Applicable):
+    """Accepts findings of the audit where it is applied; see :func:`allow`. Requests never meet it."""
+
+    is_guarding: ClassVar[bool] = False
+    needs_guard: ClassVar[bool] = False
+
+    ids: tuple[str, ...]
+    because: str
+    until: date | None = None
+
+    @property
+    def name(self) -> str:
+        return "allow"
+
+    @property
+    def key(self) -> Hashable:
+        return (self.name, *self.ids)
+
+    def __call__(self, target: TargetT) -> TargetT:
+        return apply((self,), target, calling_site())
+
+    def conflict_with(self, other: Applicable) -> str:
+        both = set(self.ids) & set(other.ids) if isinstance(other, Silence) else set()
+        return f"one target allows {min(both)} twice. Write it once" if both else ""
+
+    def has_ended(self, today: date) -> bool:
+        """Return whether its last day is over."""
+        return self.until is not None and self.until < today
+
+    def __repr__(self) -> str:
+        until = f", until={self.until.isoformat()!r}" if self.until else ""
+        return f"allow({', '.join(map(repr, self.ids))}, because={self.because!r}{until})"
+
+
+def allow(*ids: str, because: str, until: str | date | None = None) -> Silence:
+    """Accept findings of ``flask guard audit``, where they are and with a reason.
+
+    ::
+
+        @app.post("/webhooks/github")
+        @allow("FG001", because="GitHub signs its calls; verify_signature checks that", until="2027-01-31")
+        def github(): ...
+
+    It goes on a view, a View class, a blueprint or an app, and with ``protect(app, …, under="/webhooks")`` on a path.
+    It changes no request. The audit reports silences that are unused and those that have ended.
+
+    :param ids: the rules, such as ``"FG001"``.
+    :param because: the reason, for the next reader.
+    :param until: the last day on which it holds, such as ``"2027-01-31"``; None for no end.
+    :raises ConfigError: for a malformed id or date, and without a reason.
+    """
+    for each in ids:
+        if not isinstance(each, str) or not _ID.fullmatch(each):
+            raise ConfigError(f"allow({each!r}): that is not the id of an audit rule; write one such as 'FG001'")
+    if not ids:
+        raise ConfigError("allow() names no rule; write allow('FG001', because='…')")
+    if not isinstance(because, str) or not because.strip():
+        raise ConfigError("allow(because=…) needs a reason that the next reader understands")
+    return Silence(ids, because, _last_day(until))
+
+
+def _last_day(until: object) -> date | None:
+    if until is None or type(until) is date:
+        return until
+    try:
+        return date.fromisoformat(until)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ConfigError(f"allow(until=…) must be a day such as '2027-01-31', not {until!r}") from None
+
+
+# In an audit ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Silences:
+    """The silences of an app, and which of them were of use.
+
+    :ivar used: the marks and rule ids that silenced a finding.
+    """
+
+    inventory: Inventory
+    today: date
+    used: set[tuple[Mark, str]] = field(default_factory=set)
+    _by_entry: dict[int, list[Mark]] = field(default_factory=dict)
+    _of_app: list[Mark] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._of_app = _silences(scaffold_marks(self.inventory.app))
+        for entry, scopes in scopes_of(self.inventory):
+            marks = _silences(mark for scope in scopes for mark in scope.marks)
+            if marks:
+                self._by_entry[id(entry)] = marks
+
+    def split(self, finding: Finding) -> tuple[tuple[Entry, ...], Silence | None]:
+        """Return the entries for which a finding stands, and a silence that accepts it for others or all."""
+        if not finding.entries:
+            return (), self._accepting(finding, self._of_app)
+        found: Silence | None = None
+        left = []
+        for entry in finding.entries:
+            silence = self._accepting(finding, self._by_entry.get(id(entry), ()))
+            found = silence or found
+            left += [] if silence else [entry]
+        return tuple(left), found
+
+    def _accepting(self, finding: Finding, marks: Iterable[Mark]) -> Silence | None:
+        for mark in marks:
+            silence = mark.what
+            if isinstance(silence, Silence) and finding.rule.id in silence.ids and not silence.has_ended(self.today):
+                self.used.add((mark, finding.rule.id))
+                if silence.until or not finding.rule.dated:
+                    return silence
+        return None
+
+    def marks(self) -> list[Mark]:
+        """Return the marks of all silences, those that reach nothing included."""
+        app = self.inventory.app
+        found = [mark for marks in self._by_entry.values() for mark in marks] + self._of_app
+        for scope in path_scopes(app):
+            found += _silences(scope.marks)
+        for blueprint in app.blueprints.values():
+            found += _silences(scaffold_marks(blueprint))
+        spaces = {
+            id(each.__globals__): each.__globals__ for v in app.view_functions.values() for each in functions_in(v)
+        }
+        for namespace in spaces.values():
+            found += [mark for mark in _silences(marks_in_module(namespace)) if mark.shim and mark.shim()]
+        return list(dict.fromkeys(found))
+
+
+def _silences(marks: Iterable[Mark]) -> list[Mark]:
+    return [mark for mark in marks if isinstance(mark.what, Silence)]

@@ -1,0 +1,153 @@
+"""``flask guard audit``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from ..audit.documents import describe, github, place_of, sarif, without_known
+from ..audit.findings import SEVERITIES, Audit, all_rules, examine
+from ..core.facts import AuditRule, Finding, Inventory, Severity
+from ..errors import ConfigError
+from ..support.text import printable
+from .common import json_option, print_json
+from .inventory import inventory_of_app
+
+FOUND = 1
+SHOWN = 20
+"""Findings of one rule that are shown as text."""
+_COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
+
+
+@click.command("audit")
+@click.option(
+    "--fail-level", type=click.Choice(SEVERITIES), default="error", help="Fail from this severity on (error)."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif", "html", "github"]),
+    default="text",
+    help="How to print.",
+)
+@click.option(
+    "--baseline",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="An earlier audit in JSON: what is in it is left out.",
+)
+@click.option("--explain", "rule_id", metavar="RULE", help="Say what a rule is about, such as FG001.")
+@json_option
+@click.pass_context
+@with_appcontext
+def audit_command(
+    context: click.Context, fail_level: Severity, form: str, baseline: Path | None, rule_id: str | None, as_json: bool
+) -> None:
+    """Find what is wrong with the protection of this app.
+
+    Works on every Flask app, with or without a Guard. Findings are accepted in the code, with a reason:
+    @allow("FG001", because="…").
+
+    \b
+    Exit codes:
+      0  nothing found from --fail-level on
+      1  something found
+      2  invalid command line
+      6  the app is misconfigured, and serves nothing
+    """
+    if rule_id is not None:
+        _explain(rule_id, as_json)
+        return
+    inventory = inventory_of_app()
+    audit = examine(inventory)
+    if baseline is not None:
+        audit = _without(audit, baseline)
+    _print(inventory, audit, "json" if as_json else form)
+    if audit.at_least(fail_level):
+        context.exit(FOUND)
+
+
+def _without(audit: Audit, baseline: Path) -> Audit:
+    try:
+        return without_known(audit, json.loads(baseline.read_text(encoding="utf-8")))
+    except (ValueError, ConfigError) as error:
+        raise click.BadParameter(f"{baseline}: {error}") from None
+
+
+def _print(inventory: Inventory, audit: Audit, form: str) -> None:
+    if form == "json":
+        print_json(describe(inventory, audit))
+    elif form == "sarif":
+        print_json(sarif(audit, version("flask-guard-kit")))
+    elif form == "github":
+        for line in github(audit):
+            click.echo(line)
+    elif form == "html":
+        from ..audit.page import page
+
+        click.echo(page(inventory, audit), nl=False)
+    else:
+        _print_text(inventory, audit)
+
+
+# Text -----------------------------------------------------------------------------------------------------------------
+
+
+def _print_text(inventory: Inventory, audit: Audit) -> None:
+    for rule, found in groupby(audit.findings, lambda finding: finding.rule):
+        findings = list(found)
+        click.echo(f"{rule.id} {click.style(rule.severity, fg=_COLOURS[rule.severity])}: {rule.title}")
+        for each in findings[:SHOWN]:
+            click.echo(_line(each))
+        if len(findings) > SHOWN:
+            click.echo(f"  … and {len(findings) - SHOWN} more, which --format json lists")
+        click.echo(_wrapped(f"Fix: {rule.fix}", "  "))
+        click.echo()
+    click.echo(_summary(inventory, audit))
+
+
+def _line(finding: Finding) -> str:
+    file, line = place_of(finding)
+    place = f"{file}:{line}: " if file is not None else ""
+    return f"  {printable(place, 400)}{printable(finding.message, 400)}"
+
+
+def _summary(inventory: Inventory, audit: Audit) -> str:
+    counts = [(sum(each.rule.severity == severity for each in audit.findings), severity) for severity in SEVERITIES]
+    found = ", ".join(
+        f"{number} {severity}{'s' if number > 1 and severity != 'info' else ''}"
+        for number, severity in counts
+        if number
+    )
+    accepted = f" {len(audit.silenced)} accepted in the code." if audit.silenced else ""
+    more = " To learn why a rule matters: flask guard audit --explain RULE." if audit.findings else ""
+    return f"{found or 'Nothing found'} on {len(inventory.entries)} endpoints of {current_app.name!r}.{accepted}{more}"
+
+
+def _explain(rule_id: str, as_json: bool) -> None:
+    rule = next((each for each in all_rules() if each.id == rule_id.upper()), None)
+    if rule is None:
+        raise click.BadParameter(f"there is no rule {rule_id!r}; they are {', '.join(each.id for each in all_rules())}")
+    facts = {each.name: getattr(rule, each.name) for each in dataclasses.fields(AuditRule) if each.name != "dated"}
+    if as_json:
+        print_json(facts)
+        return
+    click.echo(f"{rule.id} {rule.severity}: {rule.title}")
+    click.echo(_wrapped(f"Why: {rule.why}", ""))
+    click.echo(_wrapped(f"Fix: {rule.fix}", ""))
+    if rule.references:
+        click.echo(f"See: {', '.join(rule.references)} (OWASP ASVS 5.0 and API Security Top 10 2023)")
+
+
+def _wrapped(text: str, indent: str) -> str:
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
+    return click.wrap_text(text, width, indent, f"{indent}     ")

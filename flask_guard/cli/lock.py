@@ -1,0 +1,139 @@
+"""``flask guard lock`` and ``flask guard check``."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from ..audit.changes import KINDS, WORSE, Change, Kind, changes, kinds_of
+from ..audit.findings import open_entries
+from ..audit.lock import Lock, as_text, describe, make_lock, named, parse
+from ..core.facts import Inventory
+from ..errors import ConfigError
+from .common import Failure, json_option, print_json
+from .inventory import inventory_of_app
+
+WORSENED = 1
+OUTDATED = 3
+FILE = "guard.lock"
+SCHEMA = "flask_guard.check/1"
+SHOWN = 50
+"""Changes of one kind that are shown as text."""
+_TITLES: dict[Kind, str] = {
+    "weaker": "Weaker",
+    "different": "Different, and not to be ordered",
+    "unguarded": "New, and open to everyone",
+    "stronger": "Stronger",
+    "new": "New",
+    "gone": "Gone",
+}
+_COLOURS: dict[Kind, str] = {"weaker": "red", "different": "red", "unguarded": "red", "stronger": "green"}
+
+_file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=FILE, required=False)
+
+
+@click.command("lock")
+@click.option(
+    "-o", "--output", default=FILE, metavar="FILE", help=f"Where to write it; - for standard output ({FILE})."
+)
+@json_option
+@with_appcontext
+def lock_command(output: str, as_json: bool) -> None:
+    """Write down what protects every endpoint, for reviews and for 'flask guard check'.
+
+    The file has no secrets, and is the same on every machine: keep it in version control.
+    """
+    lock = make_lock(inventory_of_app())
+    if as_json:
+        print_json(describe(lock))
+    elif output == "-":
+        click.echo(as_text(lock), nl=False)
+    else:
+        _write(Path(output), lock)
+        click.echo(f"{len(lock.blocks)} endpoints written to {output}", err=True)
+
+
+@click.command("check")
+@_file_argument
+@click.option("--allow-stronger", is_flag=True, help="Do not fail where the file is only out of date.")
+@click.option("--update", is_flag=True, help="Write the file anew, unless something became worse.")
+@json_option
+@click.pass_context
+@with_appcontext
+def check_command(context: click.Context, file: Path, allow_stronger: bool, update: bool, as_json: bool) -> None:
+    """Compare the protection of every endpoint with a lock file, and say what became weaker.
+
+    A policy says itself what makes it weaker, option by option. What cannot be ordered is different, and fails too.
+
+    \b
+    Exit codes:
+      0  nothing has changed; or nothing became worse, and --allow-stronger or --update is given
+      1  something is weaker, different, or new and open to everyone
+      2  invalid command line, or no lock file
+      3  the file is out of date: something is stronger, new or gone
+      6  the app is misconfigured, and serves nothing
+    """
+    old = _read(file)
+    inventory = inventory_of_app()
+    new = make_lock(inventory)
+    found = changes(old, new, kinds_of(inventory), _open_names(inventory))
+    worse = any(each.kind in WORSE for each in found)
+    if update and not worse:
+        _write(file, new)
+    if as_json:
+        print_json({"schema": SCHEMA, "app": inventory.app.name, "changes": [each.describe() for each in found]})
+    else:
+        _print(found, worse=worse, updated=update and not worse)
+    if worse:
+        context.exit(WORSENED)
+    if found and not (allow_stronger or update):
+        context.exit(OUTDATED)
+
+
+def _open_names(inventory: Inventory) -> set[str]:
+    """Return the names in a lock of the endpoints that are open and should not be."""
+    opened = {id(entry) for entry in open_entries(inventory)}
+    return {name for name, entry in named(inventory) if id(entry) in opened}
+
+
+def _read(file: Path) -> Lock:
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise click.UsageError(f"there is no {file}: write it with 'flask guard lock'") from None
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise click.UsageError(f"{file}: {error}") from None
+
+
+def _write(file: Path, lock: Lock) -> None:
+    try:
+        file.write_text(as_text(lock), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise Failure(WORSENED, f"{file} cannot be written: {error.strerror}") from None
+
+
+def _print(found: list[Change], *, worse: bool, updated: bool) -> None:
+    for kind, group in groupby(found, lambda change: change.kind):
+        listed = list(group)
+        click.echo(click.style(f"{_TITLES[kind]}:", fg=_COLOURS.get(kind)))
+        for each in listed[:SHOWN]:
+            click.echo(f"  {each.message}")
+        if len(listed) > SHOWN:
+            click.echo(f"  … and {len(listed) - SHOWN} more, which --json lists")
+        click.echo()
+    click.echo(_conclusion(found, worse=worse, updated=updated))
+
+
+def _conclusion(found: list[Change], *, worse: bool, updated: bool) -> str:
+    if not found:
+        return f"{current_app.name!r} is protected as the lock file says."
+    counts = ", ".join(f"{number} {kind}" for kind in KINDS if (number := sum(each.kind == kind for each in found)))
+    if worse:
+        return f"{counts}. If this is meant, write the file anew with 'flask guard lock', and have it reviewed."
+    if updated:
+        return f"{counts}. The lock file has been written anew."
+    return f"{counts}. Nothing became worse. Write the file anew: 'flask guard check --update'."

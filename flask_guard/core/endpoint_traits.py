@@ -1,0 +1,60 @@
+"""The sort of an endpoint, as far as its path and its code tell: for audits, which run neither."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Flask
+
+from .facts import EVERY_METHOD, Entry
+from .url_patterns import VARIABLE
+from .view_code import functions_in, mentions
+
+_LOGS_IN = re.compile(
+    r"log-?in|sign-?in|log-?on|sign-?up|forgot|reset-?(your-?)?password|password-?(reset|recovery)|2fa|mfa"
+)
+"""In any segment of a path, with underscores as hyphens."""
+_IS_LOG_IN = frozenset(
+    (
+        "auth",
+        "authenticate",
+        "authorize",
+        "otp",
+        "recover",
+        "register",
+        "session",
+        "sessions",
+        "token",
+        "tokens",
+        "totp",
+    )
+)
+"""As the last segment of a path."""
+_TEMPLATES = frozenset(("render_template", "render_template_string", "stream_template", "stream_template_string"))
+_TAG = re.compile(r"<!doctype html|<(html|head|body|h[1-6]|p|form|div|table|ul|script)[ >]", re.IGNORECASE)
+
+
+def is_static_view(app: Flask, endpoint: str) -> bool:
+    """Return whether Flask itself serves an endpoint, from the static folder of the app or of a blueprint."""
+    owner, _, name = endpoint.rpartition(".")
+    scaffold = app.blueprints.get(owner) if owner else app
+    return name == "static" and scaffold is not None and scaffold.has_static_folder
+
+
+def takes_credentials(entry: Entry) -> bool:
+    """Return whether callers prove there who they are, or begin to: log-in, sign-up, password reset, tokens."""
+    if entry.method not in ("POST", "PUT", "PATCH", EVERY_METHOD):
+        return False
+    segments = [each for each in VARIABLE.sub("", entry.path).lower().replace("_", "-").split("/") if each]
+    return bool(segments) and (segments[-1] in _IS_LOG_IN or any(_LOGS_IN.search(each) for each in segments))
+
+
+def shows_html(entry: Entry) -> bool:
+    """Return whether its code renders a template, or has HTML in it."""
+    if entry.view is None or entry.method not in ("GET", "POST", EVERY_METHOD):
+        return False
+    for function in functions_in(entry.view, "GET" if entry.method == EVERY_METHOD else entry.method):
+        for word in mentions(function):
+            if word in _TEMPLATES or _TAG.search(word):
+                return True
+    return False

@@ -1,0 +1,74 @@
+"""Reading the code of views and hooks, without running it: what they mention, and whether they may answer."""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Callable, Iterator
+from types import CodeType
+from typing import Any
+
+from werkzeug import exceptions
+
+from ..typing import ViewFunction
+from .views import method_functions
+from .wrappers import inside
+
+_REFUSING = frozenset(
+    {"abort", "redirect", *(name for name in vars(exceptions) if name[:1].isupper() and not name.startswith("HTTP"))}
+)
+"""Names by which a function answers in place of what it stands before."""
+
+
+def methods_of(view: ViewFunction) -> tuple[str, ...]:
+    """Return the methods that a class-based view says that it has."""
+    methods = getattr(view, "methods", None)
+    return tuple(methods) if methods else ()
+
+
+def functions_in(view: ViewFunction, method: str | None = None) -> Iterator[Any]:
+    """Yield the functions that serve a view, those within decorators included.
+
+    :param method: one method of a class-based view; by default all of them.
+    """
+    methods = methods_of(view) if method is None else (method,)
+    for root in (view, *(each for name in methods for each in method_functions(view, name))):
+        for found in inside(root, is_view=lambda _: False):
+            if hasattr(found.function, "__globals__"):
+                yield found.function
+
+
+def mentions(function: Callable[..., Any]) -> Iterator[str]:
+    """Yield the names that the code of a function uses, and the text in it."""
+    for code in _code_in(function):
+        yield from code.co_names
+        yield from (each for each in code.co_consts if isinstance(each, str))
+
+
+def may_answer(function: Callable[..., Any]) -> bool:
+    """Return whether a ``before_request`` hook may answer the request: it returns something, or aborts."""
+    for found in inside(function, is_view=lambda _: False):
+        code = getattr(found.function, "__code__", None)
+        if code is None:
+            continue
+        if not _REFUSING.isdisjoint(code.co_names) or _returns_something(code):
+            return True
+    return not any(hasattr(found.function, "__code__") for found in inside(function, is_view=lambda _: False))
+
+
+def _returns_something(code: CodeType) -> bool:
+    before: dis.Instruction | None = None
+    for each in dis.get_instructions(code):
+        if each.opname == "RETURN_CONST" and each.argval is not None:
+            return True
+        if each.opname == "RETURN_VALUE" and not (before and before.opname == "LOAD_CONST" and before.argval is None):
+            return True
+        before = each
+    return False
+
+
+def _code_in(function: Callable[..., Any]) -> Iterator[CodeType]:
+    waiting = [code] if isinstance(code := getattr(function, "__code__", None), CodeType) else []
+    while waiting:
+        code = waiting.pop()
+        yield code
+        waiting += [each for each in code.co_consts if isinstance(each, CodeType)]
