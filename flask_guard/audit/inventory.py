@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,10 +9,14 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from ..core.app_state import AppState
-from ..core.facts import EVERY_METHOD, Entry, Inventory
+from ..core.config import ENABLED
+from ..core.facts import EVERY_METHOD, Entry, Foreign, Inventory
 from ..core.plan import Plan, paths_of
 from ..core.plan_lookup import endpoint_plan, kept_plan
 from ..core.policy import Target
+from .decorators import code_of, innermost, site_of_code
+from .foreign import ForeignFacts
+from .mounted_apps import mounts_of
 
 
 def take_inventory(app: Flask) -> Inventory:
@@ -21,18 +24,43 @@ def take_inventory(app: Flask) -> Inventory:
 
     :raises ConfigError: if a policy of the app cannot work.
     """
-    state = AppState.of(app)
-    rules = sorted(app.url_map.iter_rules(), key=lambda rule: (rule.rule, sorted(rule.methods or ())))
-    entries = tuple(entry for rule in rules for entry in _entries(state, rule))
-    return Inventory(app, entries, has_guard=state.guard is not None)
+    state, foreign = AppState.of(app), ForeignFacts(app)
+    rules = sorted(app.url_map.iter_rules(), key=lambda rule: (rule.rule, host_of(rule), sorted(rule.methods or ())))
+    entries = tuple(entry for rule in rules for entry in _entries(state, rule, foreign))
+    hooks = [hook for hook in foreign.hooks if hook.scope == "app"]
+    return Inventory(
+        app,
+        entries,
+        foreign=_everywhere(entries),
+        hooks=tuple(hook.name for hook in hooks),
+        early_hooks=tuple(hook.name for hook in hooks if hook.early),
+        has_guard=state.guard is not None,
+        is_enabled=state.config[ENABLED],
+        mounts=tuple(mounts_of(app)),
+    )
 
 
-def _entries(state: AppState, rule: Rule) -> Iterator[Entry]:
+def _entries(state: AppState, rule: Rule, foreign: ForeignFacts) -> Iterator[Entry]:
     view = state.app.view_functions.get(rule.endpoint)
     for method in methods_of(rule):
         asked = "GET" if method == EVERY_METHOD else method
+        facts = foreign.of_entry(rule, view, asked)
+        site = site_of(view, asked)
         for below, plan in _plans(state, rule, asked):
-            yield Entry(rule.rule, method, rule.endpoint, plan, below=below, site=site_of(view), view=view)
+            yield Entry(
+                rule.rule, method, rule.endpoint, plan, facts, below=below, site=site, host=host_of(rule), view=view
+            )
+
+
+def _everywhere(entries: tuple[Entry, ...]) -> tuple[Foreign, ...]:
+    """Return what is there for the whole app, and holds at every entry."""
+    facts = [fact for fact in (entries[0].foreign if entries else ()) if fact.scope == "app"]
+    return tuple(fact for fact in facts if all(fact in entry.foreign for entry in entries))
+
+
+def host_of(rule: Rule) -> str:
+    """Return the host or subdomain that a rule is for; an empty string for all."""
+    return rule.host or rule.subdomain or ""
 
 
 def methods_of(rule: Rule) -> list[str]:
@@ -59,13 +87,6 @@ def _plans(state: AppState, rule: Rule, method: str) -> Iterator[tuple[tuple[str
         yield some, kept_plan(Target(state, rule.endpoint, method, paths=some))
 
 
-def site_of(view: Callable[..., Any] | None) -> str | None:
-    """Return the ``file:line`` of a view, below its decorators; None if it is not written in Python."""
-    view = getattr(view, "view_class", view)
-    try:
-        found = inspect.unwrap(view) if callable(view) and not isinstance(view, type) else view
-        file = inspect.getsourcefile(found)  # type: ignore[arg-type]
-        line = inspect.getsourcelines(found)[1]  # type: ignore[arg-type]
-    except (TypeError, OSError):
-        return None
-    return f"{file}:{max(line, 1)}"
+def site_of(view: Callable[..., Any] | None, method: str = "GET") -> str | None:
+    """Return the ``file:line`` of the function that serves `method`; None if it is not written in Python."""
+    return site_of_code(code_of(innermost(view, method))) if view is not None else None

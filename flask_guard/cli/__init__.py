@@ -13,13 +13,14 @@ from flask.cli import AppGroup
 __all__ = ["guard_group"]
 
 COMMANDS = {
+    "bans": "limits:bans_group",
     "csp": "csp:csp_group",
     "audit": "audit:audit_command",
     "check": "lock:check_command",
     "lock": "lock:lock_command",
     "keys": "keys:keys_group",
     "limits": "limits:limits_group",
-    "bans": "limits:bans_group",
+    "routes": "routes:routes_command",
 }
 """Where each command is defined."""
 
@@ -38,4 +39,6 @@ class CommandGroup(AppGroup):
         return command
 
 
-guard_group: AppGroup = CommandGroup("guard", help="What guards this app.")
+guard_group: AppGroup = CommandGroup(
+    "guard", help="Show, explain and check the protection of this app; manage keys and limits."
+)

@@ -32,15 +32,25 @@ class Foreign:
     :ivar by: its name, such as ``Flask-Limiter``, or a hook's.
     :ivar purpose: its purpose; ``unknown`` where it may refuse or not.
     :ivar detail: what can be known of it.
+    :ivar scope: the place that it covers: ``app``, ``blueprint api``, or ``view``.
+    :ivar site: the ``file:line`` of a hook or decorator of the app's own.
     """
 
     by: str
     purpose: Purpose
     detail: str = ""
+    scope: str = "view"
+    site: str | None = None
 
     def describe(self) -> dict[str, Any]:
         """Return the fact as values that JSON can hold."""
-        return {"by": self.by, "purpose": self.purpose, "detail": self.detail}
+        return {
+            "by": self.by,
+            "purpose": self.purpose,
+            "detail": self.detail,
+            "scope": self.scope,
+            "site": self.site,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,7 @@ class Entry:
     :ivar plan: the plan that its requests run; None if the app has no Guard.
     :ivar below: the scopes by path that hold for some of the paths of the rule only, where this is about those.
     :ivar site: the ``file:line`` of the view.
+    :ivar host: the subdomain or host that the rule is for, if it is for one.
     """
 
     path: str
@@ -60,12 +71,14 @@ class Entry:
     foreign: tuple[Foreign, ...] = ()
     below: tuple[str, ...] = ()
     site: str | None = None
+    host: str = ""
     view: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def where(self) -> str:
         """Return its name in findings, such as ``POST /orders``."""
-        return f"{self.method} {self.path}{f' (below {self.below[-1]})' if self.below else ''}"
+        host = f"//{self.host}" if self.host else ""
+        return f"{self.method} {host}{self.path}{f' (below {self.below[-1]})' if self.below else ''}"
 
     @property
     def is_writing(self) -> bool:
@@ -99,15 +112,22 @@ class Application:
 class Inventory:
     """All entries of an app, and what is said of the app as a whole.
 
-    :ivar hooks: the ``before_request`` hooks that may answer, by name, in the order in which they run.
+    :ivar foreign: the protection by others that holds at every entry.
+    :ivar hooks: the ``before_request`` hooks of the app that may answer, by name, in the order in which they run.
+    :ivar early_hooks: those of them that run before the policies.
     :ivar has_guard: whether a Guard is installed.
+    :ivar is_enabled: whether its policies are in force; not so with ``GUARD_ENABLED = False``.
+    :ivar mounts: other WSGI applications that are mounted beside the app: the prefix of their paths, and a name.
     """
 
     app: Flask
     entries: tuple[Entry, ...]
     foreign: tuple[Foreign, ...] = ()
     hooks: tuple[str, ...] = ()
+    early_hooks: tuple[str, ...] = ()
     has_guard: bool = True
+    is_enabled: bool = True
+    mounts: tuple[tuple[str, str], ...] = ()
 
     @property
     def state(self) -> AppState:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType
@@ -61,6 +62,24 @@ def inside(function: Any, is_view: Callable[[Any], bool]) -> Iterator[Found]:
             new = [each for each in inner if id(each.function) not in seen]
             seen.update(id(each.function) for each in new)
             queue.extend((each, depth + 1) for each in new)
+
+
+def layers(function: Any) -> Iterator[Any]:
+    """Yield `function` and what it wraps, outside in, as far as one leads to the next.
+
+    What an opaque wrapper wraps is the first function that is found in it. A function that takes no arbitrary keyword
+    arguments wraps nothing: what it has in its closure it merely uses.
+    """
+    seen: set[int] = set()
+    while function is not None and id(function) not in seen:
+        seen.add(id(function))
+        yield function
+        function = _said(function) or (next(_hidden(function), None) if _may_wrap(function) else None)
+
+
+def _may_wrap(function: Any) -> bool:
+    code = getattr(function, "__code__", None)
+    return code is None or bool(code.co_flags & inspect.CO_VARKEYWORDS)
 
 
 def _said(function: Any) -> Any | None:

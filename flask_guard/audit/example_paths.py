@@ -1,0 +1,58 @@
+"""A path that a URL rule matches, for explaining an endpoint without a path of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from werkzeug.routing import BaseConverter, BuildError, Rule
+from werkzeug.routing.converters import AnyConverter, NumberConverter, PathConverter, UUIDConverter
+
+from ..core.url_patterns import VARIABLE, converter_of
+
+ZERO_UUID = "00000000-0000-0000-0000-000000000000"
+
+
+def example_path(rule: Rule) -> str:
+    """Return a path that `rule` matches; the rule itself if none of the usual values fits its converters."""
+    return example_url(rule) or rule.rule
+
+
+def example_url(rule: Rule) -> str | None:
+    """Return a path that `rule` matches, or None."""
+    try:
+        values = {each["name"]: _value(converter_of(each, rule.map)) for each in VARIABLE.finditer(rule.rule)}
+        built = rule.build({**dict(rule.defaults or {}), **values}, append_unknown=False)
+    except (BuildError, LookupError, TypeError, ValueError):
+        return None
+    return built[1].partition("?")[0] if built is not None else None
+
+
+def _value(converter: BaseConverter) -> Any:
+    """Return a value that `converter` can put into a URL."""
+    if isinstance(converter, NumberConverter):
+        return converter.num_convert(converter.min if converter.min is not None else 1)
+    fitting = (each for each in _words(converter) if converter.regex and _fits(converter, each))
+    word = next(fitting, "example")
+    try:
+        return converter.to_python(word)
+    except ValueError:
+        return word
+
+
+def _words(converter: BaseConverter) -> Iterator[str]:
+    if isinstance(converter, UUIDConverter):
+        yield ZERO_UUID
+    if isinstance(converter, AnyConverter):
+        yield from sorted(converter.items)
+    if isinstance(converter, PathConverter):
+        yield "example"
+    for length in (7, 1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 64):
+        yield "example"[:length].ljust(length, "x")
+        yield "1" * length
+    yield ZERO_UUID
+
+
+def _fits(converter: BaseConverter, word: str) -> bool:
+    return re.fullmatch(converter.regex, word) is not None

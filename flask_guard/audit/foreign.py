@@ -1,0 +1,154 @@
+"""Protection by other packages, and by the app itself: recognised by what is installed and registered.
+
+What cannot be known is said to be unknown: a hook or decorator of the app's own may refuse, or not. Nothing is
+imported for that, and no code of the app's runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+from werkzeug.routing import Rule
+
+from ..core.facts import Foreign
+from ..typing import ViewFunction
+from .decorators import Layer, closure_of, layers_of, module_of, shown_origins, site_of_code
+from .example_paths import example_path
+from .limiter import limiters_of, limits_of
+
+DESCRIBED = ("flask_guard", "flask_limiter", "flask_talisman", "flask_wtf", "flask_cors")
+"""Packages whose hooks are described by what they do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A ``before_request`` hook that may answer.
+
+    :ivar function: the hook.
+    :ivar scope: ``app``, or ``blueprint api``.
+    :ivar early: whether it runs before the policies of the Guard.
+    """
+
+    function: Callable[..., Any]
+    scope: str
+    early: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return its name, such as ``shop.auth.load_user``."""
+        written = getattr(self.function, "__func__", self.function)
+        name = getattr(written, "__qualname__", type(written).__qualname__).replace("<locals>.", "")
+        return f"{module_of(written)}.{name}"
+
+    @property
+    def site(self) -> str | None:
+        """Return the ``file:line`` of its code."""
+        return site_of_code(getattr(getattr(self.function, "__func__", self.function), "__code__", None))
+
+    def fact(self) -> Foreign:
+        """Return what is known of it."""
+        return Foreign(self.name, "unknown", "a before_request hook: may refuse", self.scope, self.site)
+
+
+class ForeignFacts:
+    """Knows the protection of one app that is not the Guard's."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._limiters = limiters_of(app)
+        self._talisman = tuple(_talisman(app))
+        self._csrf = app.extensions.get("csrf") if _checks_csrf(app) else None
+        self._has_cors = any(True for name in app.after_request_funcs for _ in _cors_hooks(app, name))
+        self.hooks = tuple(hook for name in app.before_request_funcs for hook in hooks_of(app, name))
+
+    def of_entry(self, rule: Rule, view: ViewFunction | None, method: str) -> tuple[Foreign, ...]:
+        """Return what holds for requests of one rule and method."""
+        layers = layers_of(self._app, view, method) if view is not None else []
+        return tuple(dict.fromkeys(self._facts(rule, view, method, layers)))
+
+    def _facts(self, rule: Rule, view: ViewFunction | None, method: str, layers: list[Layer]) -> Iterator[Foreign]:
+        owners = (None, *_blueprints(rule.endpoint))
+        yield from self._talisman
+        if self._csrf is not None and self._csrf_holds(rule.endpoint, view, method):
+            yield self._csrf_fact()
+        if self._has_cors:
+            path = example_path(rule)
+            for owner in owners:
+                yield from _cors_hooks(self._app, owner, path)
+        for limiter in self._limiters:
+            yield from limits_of(self._app, limiter, rule.endpoint, method, layers)
+        scopes = {_scope(owner) for owner in owners}
+        yield from (hook.fact() for hook in self.hooks if hook.scope in scopes)
+        yield from (each.foreign for each in layers if each.foreign is not None)
+
+    # Flask-WTF -------------------------------------------------------------------------------------------------------
+
+    def _csrf_fact(self) -> Foreign:
+        methods = ", ".join(sorted(self._app.config.get("WTF_CSRF_METHODS", ())))
+        return Foreign("Flask-WTF", "csrf", f"CSRFProtect: {methods}", "app")
+
+    def _csrf_holds(self, endpoint: str, view: ViewFunction | None, method: str) -> bool:
+        """Return whether Flask-WTF checks a request. Which views are exempt, only private attributes tell."""
+        exempt_views = getattr(self._csrf, "_exempt_views", ())
+        exempt_blueprints = getattr(self._csrf, "_exempt_blueprints", ())
+        blueprint = self._app.blueprints.get(endpoint.rpartition(".")[0])
+        name = f"{getattr(view, '__module__', '')}.{getattr(view, '__name__', '')}"
+        is_exempt = name in exempt_views or (blueprint is not None and blueprint in exempt_blueprints)
+        return method in self._app.config.get("WTF_CSRF_METHODS", ()) and not is_exempt
+
+
+def _checks_csrf(app: Flask) -> bool:
+    extension = app.extensions.get("csrf")
+    is_known = extension is not None and module_of(type(extension)).partition(".")[0] == "flask_wtf"
+    return is_known and bool(app.config.get("WTF_CSRF_ENABLED")) and bool(app.config.get("WTF_CSRF_CHECK_DEFAULT"))
+
+
+# Hooks -------------------------------------------------------------------------------------------------------------
+
+
+def hooks_of(app: Flask, blueprint: str | None) -> Iterator[Hook]:
+    """Yield the ``before_request`` hooks of the app, or of a blueprint, about which nothing else is known."""
+    functions = app.before_request_funcs.get(blueprint, ())
+    own = [position for position, each in enumerate(functions) if module_of(each) == "flask_guard.core.hooks"]
+    for position, function in enumerate(functions):
+        if module_of(function).partition(".")[0] not in DESCRIBED:
+            yield Hook(function, _scope(blueprint), early=bool(own) and position < own[0])
+
+
+def _scope(blueprint: str | None) -> str:
+    return "app" if blueprint is None else f"blueprint {blueprint}"
+
+
+def _blueprints(endpoint: str) -> list[str]:
+    parts = endpoint.split(".")[:-1]
+    return [".".join(parts[: end + 1]) for end in range(len(parts))]
+
+
+def _talisman(app: Flask) -> Iterator[Foreign]:
+    for function in app.after_request_funcs.get(None, ()):
+        talisman = getattr(function, "__self__", None)
+        if talisman is not None and module_of(type(talisman)).partition(".")[0] == "flask_talisman":
+            redirects = getattr(talisman, "force_https", False) and not app.debug
+            csp = "with" if getattr(talisman, "content_security_policy", None) else "without"
+            yield Foreign("Flask-Talisman", "headers", f"{csp} CSP{', redirects to https' if redirects else ''}", "app")
+
+
+def _cors_hooks(app: Flask, blueprint: str | None, path: str | None = None) -> Iterator[Foreign]:
+    """Yield what Flask-CORS does as an extension.
+
+    :param path: a path that must be covered; None for all that is covered.
+    """
+    for function in app.after_request_funcs.get(blueprint, ()):
+        resources = closure_of(function).get("resources") if module_of(function).startswith("flask_cors") else None
+        for pattern, options in resources or ():
+            if path is None or function.__globals__["try_match_pattern"](path, pattern):
+                origins = "*" if getattr(options, "allow_all_origins", False) else shown_origins(options.origins)
+                shown = getattr(pattern, "pattern", pattern)
+                credentials = ", with credentials" if options.supports_credentials else ""
+                detail = f"CORS({shown}), origins {origins}{credentials}"
+                yield Foreign("Flask-CORS", "cors", detail, _scope(blueprint))
+                if path is not None:
+                    break

@@ -1,0 +1,128 @@
+"""The routes of an app and what protects each, as one document: ``flask guard routes --json``.
+
+The document has the schema ``flask_guard.routes/1``. Later versions of the same number only add to it::
+
+    {"schema": "flask_guard.routes/1",
+     "app": "shop", "guard": true, "enabled": true,
+     "everywhere": [FOREIGN, …],        protection by others that holds at every route
+     "hooks": ["shop.auth.load_user"],  before_request hooks of the app, which may refuse
+     "mounts": [{"path": "/metrics", "app": "…"}],
+     "routes": [{"path": "/orders", "method": "POST", "endpoint": "api.create", "blueprint": "api", "host": "",
+                 "below": [],           scopes by path that hold for some paths of the rule; this route is about those
+                 "site": "shop/api.py:12", "writes": true, "unguarded_write": false,
+                 "policies": [{"name": "limit", "text": "limit(10/minute)", "options": {…}, "mode": "enforce",
+                               "phase": "LIMIT", "scope": "view api.create", "site": "shop/api.py:10"}, …],
+                 "foreign": [FOREIGN, …]}, …]}
+
+with FOREIGN as ``{"by": "Flask-Login", "purpose": "authentication", "detail": "login_required", "scope": "view",
+"site": null}``. The purpose ``unknown`` is that of hooks and decorators that may refuse or not. Policies are in the
+order in which they act; their options are those that are not the defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ..core.app_state import AppState
+from ..core.facts import Entry, Inventory
+from ..core.policy import Phase
+from .wording import describe_placed
+
+SCHEMA = "flask_guard.routes/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A choice of routes. What is empty chooses all.
+
+    :ivar blueprint: the name of a blueprint: its routes, and those of the blueprints in it.
+    :ivar path: a path, for it and all below it; or a pattern with ``*``.
+    :ivar methods: the methods.
+    :ivar having: names of policies, or of packages such as ``Flask-Login``: routes that have each.
+    :ivar lacking: the same for routes that have none of them.
+    :ivar unguarded_writes: whether only routes are chosen that change state without authentication or CSRF protection.
+    """
+
+    blueprint: str = ""
+    path: str = ""
+    methods: tuple[str, ...] = ()
+    having: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    unguarded_writes: bool = False
+
+    def of(self, inventory: Inventory) -> list[Entry]:
+        """Return the entries that are chosen."""
+        return [entry for entry in inventory.entries if self._takes(entry, inventory)]
+
+    def _takes(self, entry: Entry, inventory: Inventory) -> bool:
+        return (
+            (not self.blueprint or f"{entry.endpoint}.".startswith(f"{self.blueprint}."))
+            and (not self.path or _lies_below(entry.path, self.path))
+            and (not self.methods or entry.method in self.methods or entry.method == "*")
+            and all(_has(entry, name) for name in self.having)
+            and not any(_has(entry, name) for name in self.lacking)
+            and (not self.unguarded_writes or is_unguarded_write(entry, inventory))
+        )
+
+
+def _lies_below(path: str, wanted: str) -> bool:
+    if "*" in wanted:
+        return fnmatchcase(path, wanted)
+    return f"{path.rstrip('/')}/".startswith(f"{wanted.rstrip('/')}/")
+
+
+def _has(entry: Entry, name: str) -> bool:
+    ours = {placed.policy.name for placed in entry.plan or ()}
+    return name in ours or name.lower() in {each.by.lower() for each in entry.foreign}
+
+
+def is_unguarded_write(entry: Entry, inventory: Inventory) -> bool:
+    """Return whether a route changes state with neither authentication nor protection from CSRF that is known."""
+    if not entry.is_writing or entry.has("authentication") or entry.has("csrf"):
+        return False
+    state = AppState.of(inventory.app)
+    policies = [placed.policy for placed in entry.plan or ()] if inventory.is_enabled else []
+    return not any(
+        policy.phase is Phase.AUTHENTICATE
+        and policy.mode_in(state) == "enforce"
+        and not getattr(policy, "optional", False)
+        for policy in policies
+    )
+
+
+def describe_routes(inventory: Inventory, entries: Iterable[Entry] | None = None) -> dict[str, Any]:
+    """Return the document.
+
+    :param entries: the entries to describe; by default all of the inventory.
+    """
+    return {
+        "schema": SCHEMA,
+        "app": inventory.app.name,
+        "guard": inventory.has_guard,
+        "enabled": inventory.is_enabled,
+        "everywhere": [each.describe() for each in inventory.foreign],
+        "hooks": list(inventory.hooks),
+        "mounts": [{"path": path, "app": name} for path, name in inventory.mounts],
+        "routes": [describe_entry(entry, inventory) for entry in (inventory.entries if entries is None else entries)],
+    }
+
+
+def describe_entry(entry: Entry, inventory: Inventory) -> dict[str, Any]:
+    """Return one route of the document."""
+    state = AppState.of(inventory.app)
+    return {
+        "path": entry.path,
+        "method": entry.method,
+        "endpoint": entry.endpoint,
+        "blueprint": entry.endpoint.rpartition(".")[0] or None,
+        "host": entry.host,
+        "below": list(entry.below),
+        "site": entry.site,
+        "writes": entry.is_writing,
+        "unguarded_write": is_unguarded_write(entry, inventory),
+        "policies": [describe_placed(placed, state) for placed in entry.plan or ()],
+        "foreign": [each.describe() for each in entry.foreign],
+    }

@@ -1,0 +1,98 @@
+"""Policies and places in a few words, for tables and pages. Secrets among the options of a policy are masked."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.policy import Placed, Policy
+from ..function_policy import Middleware
+from ..support.orders import plain
+from ..support.text import printable
+
+if TYPE_CHECKING:
+    from ..core.app_state import AppState
+    from ..core.facts import Foreign
+
+UNNAMED = frozenset(("rates", "preset", "amount"))
+"""Options that are written first, without their name."""
+LONGEST_OPTION = 60
+"""Characters of an option that are shown."""
+MASK = "…"
+_SECRET = re.compile(r"secret|token|passw|credential|signature|(^|_)key$", re.IGNORECASE)
+
+
+def shown(policy: Policy) -> str:
+    """Return a policy with the options that are not the defaults, such as ``limit(10/minute, by=api_key)``."""
+    given = sorted(options_of(policy).items(), key=lambda option: option[0] not in UNNAMED)
+    options = ", ".join(
+        _brief(value) if name in UNNAMED else name if value is True else f"{name}={_brief(value)}"
+        for name, value in given
+    )
+    return printable(f"{policy.name}({options})" if options else policy.name, 1000)
+
+
+def options_of(policy: Policy) -> dict[str, Any]:
+    """Return the options that are not the defaults, as values that JSON can hold. Secrets are masked."""
+    return {name: MASK if _is_secret(name, value) else value for name, value in _options(policy)}
+
+
+def _options(policy: Policy) -> Iterator[tuple[str, Any]]:
+    if isinstance(policy, Middleware):
+        yield from ((name, plain(value)) for name, value in policy.options)
+        return
+    options = policy.plain_options()
+    for field in dataclasses.fields(policy):
+        if field.name in options and field.name != "mode" and options[field.name] != plain(field.default):
+            yield field.name, options[field.name]
+
+
+def _is_secret(name: str, value: object) -> bool:
+    return isinstance(value, str) and not value.startswith("callable ") and _SECRET.search(name) is not None
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, list):
+        text = ", ".join(map(_brief, value))
+        text = text if len(value) == 1 else f"[{text}]"
+    elif isinstance(value, dict):
+        text = "{" + ", ".join(f"{name}: {_brief(each)}" for name, each in value.items()) + "}"
+    else:
+        text = str(value).removeprefix("callable ")
+    return text if len(text) <= LONGEST_OPTION else text[: LONGEST_OPTION - 1] + "…"
+
+
+def describe_placed(placed: Placed, state: AppState) -> dict[str, Any]:
+    """Return a policy in force, and where it was written, as values that JSON can hold."""
+    policy = placed.policy
+    return {
+        "name": policy.name,
+        "text": shown(policy),
+        "options": options_of(policy),
+        "mode": policy.mode_in(state),
+        "phase": policy.phase.name,
+        "scope": placed.scope,
+        "site": placed.site,
+    }
+
+
+def shown_foreign(foreign: Foreign) -> str:
+    """Return what another package or the app itself does, such as ``Flask-Login: login_required``."""
+    if foreign.purpose == "unknown" and foreign.site is not None:
+        return f"{foreign.by}?"
+    return f"{foreign.by}: {foreign.detail}"
+
+
+def short_site(site: str | None) -> str:
+    """Return a ``file:line`` as people refer to it: from the current folder, or from where packages are installed."""
+    if not site:
+        return ""
+    path, _, line = site.rpartition(":")
+    for base in (Path.cwd(), *(Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib"))):
+        if Path(path).is_relative_to(base):
+            return f"{Path(path).relative_to(base)}:{line}"
+    return site
