@@ -28,7 +28,7 @@ from .core.app_state import EXTENSION, AppState
 from .core.concern import Concern
 from .core.config import GuardConfig, Setting
 from .core.flask_versions import CONTEXTS, current_context, current_flask
-from .core.request_run import this_request
+from .core.request_run import current_run, this_request
 from .signals import defer_queue_full
 from .support.callables import synchronous
 from .support.options import number, one_of, whole_number
@@ -87,6 +87,8 @@ def defer(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -
     While the app is ``TESTING``, calls run in line, without a thread, as soon as the response is ready: they have ended
     when the test client returns.
 
+    A request that is only rehearsed, as ``flask guard explain`` does, defers nothing.
+
     :raises RuntimeError: outside of an app context, or if the app has no Guard.
     :raises TypeError: if an argument is the request.
     """
@@ -96,6 +98,9 @@ def defer(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -
     state = AppState.of(app)
     if state.guard is None:
         raise RuntimeError(f"defer() needs a Guard on the app {app.name!r}: call Guard(app) where the app is made")
+    run = current_run()
+    if run is not None and run.rehearsal:
+        return
     deferred = state.resource(Deferred)
     job = Job(app, function, tuple(map(_settled, args)), {name: _settled(value) for name, value in kwargs.items()})
     if request and current_context().app is app:

@@ -182,6 +182,8 @@ class Recorder:
 
     def _record(self, run: Run, outcome: Outcome) -> None:
         outcome.is_recorded = True
+        if run.rehearsal:
+            return
         started, ended = run.started, perf_counter()
         if self._sample < 1 and not self._is_kept(run, outcome, (ended - started) * 1000):
             return

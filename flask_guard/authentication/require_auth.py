@@ -53,6 +53,7 @@ from .refusals import Refusals
 from .schemes import CheckBasic, CheckBearer, FindSession, Verify
 
 if TYPE_CHECKING:
+    from ..core.denials import Denied
     from ..core.policy import Target
     from ..typing import Mode, Purpose, TargetT
 
@@ -163,6 +164,21 @@ class RequireAuth(DenyingPolicy):
 
     def applies(self, target: Target, scope: Scope) -> bool:
         return not target.automatic
+
+    def remedy(self, denial: Denied) -> str:
+        roles = " and ".join((*self.roles, *([f"one of {', '.join(self.any_role)}"] if self.any_role else ())))
+        ways = {
+            "'Authorization: Basic …' with a user name and password": self.basic,
+            "'Authorization: Bearer TOKEN'": self.bearer,
+            "the cookie of a session that has logged in": self.session,
+        }
+        send = f"Send {' or '.join(way for way, offered in ways.items() if offered is not None)}"
+        return {
+            "missing_role": f"Act as a principal with the role {roles}.",
+            "malformed": f"{send}. There is no token after Bearer.",
+            "failures": "Wait, or forget the failures: flask guard limits reset --key ADDRESS.",
+            "missing": f"{send}{f', of a principal with the role {roles}' if roles else ''}.",
+        }.get(denial.reason, f"{send}. Those that were sent are not valid.")
 
     def compile(self, target: Target) -> Step:
         state = target.state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ class AppState:
     :ivar once_planned: called once before the first request is served, when the plans are made.
     :ivar answer_options: each tells whether a decorator around a view answers OPTIONS in its place.
     :ivar error: why the app serves nothing: a mistake that was found before the first request.
+    :ivar traces: whether plans note what each policy does to a request: :mod:`flask_guard.core.tracing`.
+    :ivar rehearses: the state that this one is a copy of, for requests that are only rehearsed; else None.
     """
 
     app: Flask
@@ -61,6 +64,8 @@ class AppState:
     credentials: set[tuple[str, str]] = field(default_factory=set)
     services: dict[Hashable, Any] = field(default_factory=dict)
     resources: dict[Hashable, Any] = field(default_factory=dict)
+    traces: bool = False
+    rehearses: AppState | None = None
     _said: set[str] = field(default_factory=set)
 
     @classmethod
@@ -89,8 +94,10 @@ class AppState:
             return cast(T, kept[make])
 
     def once(self, what: str) -> bool:
-        """Return True at the first call with `what`, for messages that are worth one line."""
+        """Return True at the first call with `what`, for messages that are worth one line. Rehearsals say nothing."""
         with self.lock:
+            if self.rehearses is not None:
+                return False
             first = what not in self._said
             self._said.add(what)
             return first
@@ -110,6 +117,23 @@ class AppState:
         :param keys: the keys of the kinds of policy; None for every policy.
         """
         token = _SWITCHED_OFF.set((*_SWITCHED_OFF.get(), (self, SwitchedOff(keys))))
+        try:
+            with self._blocking():
+                yield
+        finally:
+            _SWITCHED_OFF.reset(token)
+
+    def off_here(self) -> SwitchedOff | None:
+        """Return the policies that are switched off in this context, or None."""
+        owner = self.rehearses or self
+        mine = [off.keys for state, off in _SWITCHED_OFF.get() if state is owner] if owner.blocks else []
+        if not mine:
+            return None
+        return SwitchedOff(None if None in mine else frozenset().union(*filter(None, mine)))
+
+    @contextmanager
+    def _blocking(self) -> Iterator[None]:
+        """Send requests the slow way, which looks at what holds in their context only."""
         with self.lock:
             self.blocks += 1
         try:
@@ -117,14 +141,31 @@ class AppState:
         finally:
             with self.lock:
                 self.blocks -= 1
-            _SWITCHED_OFF.reset(token)
 
-    def off_here(self) -> SwitchedOff | None:
-        """Return the policies that are switched off in this context, or None."""
-        mine = [off.keys for state, off in _SWITCHED_OFF.get() if state is self] if self.blocks else []
-        if not mine:
-            return None
-        return SwitchedOff(None if None in mine else frozenset().union(*filter(None, mine)))
+    # Rehearsals ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Rehearse the requests of a ``with`` block, in this context only: they change nothing that is kept here.
+
+        They run with a copy of this state, so that policies are compiled for it, and services are made for it. It has
+        the same resources. What would count, note, send or log something asks :attr:`rehearses` when it is compiled, or
+        ``run.rehearsal``.
+        """
+        copy = dataclasses.replace(self, plans={}, services={}, traces=True, rehearses=self)
+        token = _REHEARSED.set((*_REHEARSED.get(), copy))
+        try:
+            with self._blocking():
+                yield
+        finally:
+            _REHEARSED.reset(token)
+
+    def here(self) -> AppState:
+        """Return the state for a request in this context: the copy, where requests are rehearsed."""
+        copies = [each for each in _REHEARSED.get() if each.rehearses is self] if self.blocks else []
+        return copies[-1] if copies else self
 
 
 _SWITCHED_OFF: ContextVar[tuple[tuple[AppState, SwitchedOff], ...]] = ContextVar("flask_guard.switched_off", default=())
+
+_REHEARSED: ContextVar[tuple[AppState, ...]] = ContextVar("flask_guard.rehearsed", default=())

@@ -66,7 +66,7 @@ def _begin_slowly(state: AppState, context: Any) -> Run:
 
     :raises ConfigError: if a mistake keeps the app from serving; the same one for every request.
     """
-    request = context.request
+    state, request = state.here(), context.request
     run = request.__dict__[ATTRIBUTE] = Run(state, NOTHING, request, request.url_rule, context)
     off = state.off_here()
     if state.config[ENABLED] and not (off is not None and off.keys is None):

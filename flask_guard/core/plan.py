@@ -23,6 +23,7 @@ from .policy import Exemption, Phase, Placed, Policy, Scope, Step, Target
 from .report_mode import reporting
 from .request_run import Steps
 from .step_costs import timed
+from .tracing import traced
 from .views import ViewMarks, class_marks, method_functions
 
 T = TypeVar("T")
@@ -36,9 +37,18 @@ class Plan(Steps):
     gives them all.
     """
 
-    endpoint: str | None
-    method: str
+    target: Target
     policies: tuple[Placed, ...] = ()
+
+    @property
+    def endpoint(self) -> str | None:
+        """Return the endpoint; None for paths that no rule matches."""
+        return self.target.endpoint
+
+    @property
+    def method(self) -> str:
+        """Return the method."""
+        return self.target.method
 
     def __contains__(self, kind: object) -> bool:
         key = kind.key if isinstance(kind, Policy) else kind
@@ -72,9 +82,10 @@ def make_plan(target: Target) -> Plan:
     sources = [group[0].policy.name for group in groups]
     if any(each.policy.measures for each in placed):
         steps = [timed(name, step) for name, step in zip(sources, steps, strict=True)]
+    if target.state.traces:
+        steps = traced(groups, steps)
     return Plan(
-        target.endpoint,
-        target.method,
+        target,
         tuple(placed),
         names=tuple(each.policy.name for each in placed),
         enter=tuple(step.enter for step in steps if step.enter),

@@ -36,6 +36,8 @@ from .request_run import Enter, Leave, Teardown
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from .denials import Denied
+
 log: logging.Logger = logging.getLogger("flask_guard")
 
 Credential: TypeAlias = "tuple[Literal['header', 'query'], str]"
@@ -263,6 +265,10 @@ class Policy(Applicable):
     def mode_in(self, state: AppState) -> Mode:
         """Return the mode in force."""
         return "enforce"
+
+    def remedy(self, denial: Denied) -> str:
+        """Return what to send or to do so that a request which the policy denied is let through. Without secrets."""
+        return ""
 
     def plain_options(self) -> dict[str, Any]:
         """Return the options as values that JSON can hold, without secrets: for reports and lock files."""

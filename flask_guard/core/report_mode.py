@@ -60,6 +60,8 @@ def note_denial(run: Run, denial: Denied) -> None:
 
 def _announce(run: Run, denial: Denied, *, would: bool = False) -> None:
     """Log a denial and send its signal."""
+    if run.rehearsal:
+        return
     if run.state.app.debug:
         denial.remedy = remedy_of(run, denial)
     if log.isEnabledFor(logging.WARNING if would or run.state.app.debug else logging.INFO):

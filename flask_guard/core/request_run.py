@@ -98,6 +98,11 @@ class Run:
         self.outgoing: tuple[Callable[[Run, Response], None], ...] = ()
         self.kept: dict[Slot[Any], Any] = {}
 
+    @property
+    def rehearsal(self) -> bool:
+        """Return whether the request is only rehearsed: nothing may be counted, noted, sent or logged for it."""
+        return self.state.rehearses is not None
+
 
 class Slot(Generic[T]):
     """A place in every run for a value of one concern. Declared once, at module level.

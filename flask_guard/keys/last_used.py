@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 
+from ..core.request_run import current_run
 from .model import KeyStoreUnavailable
 from .records import KeyTable
 
@@ -39,6 +40,9 @@ class Usage:
             self._note(key_id, now)
 
     def _note(self, key_id: str, now: float) -> None:
+        run = current_run()
+        if run is not None and run.rehearsal:
+            return
         with self._lock:
             if len(self._noted) >= MOST_NOTED:
                 self._noted.clear()

@@ -66,6 +66,14 @@ def _places(value: str | Iterable[str], what: str) -> tuple[str, ...]:
     return places
 
 
+def _as_sent(place: str) -> str:
+    """Return a place of a key as it is written in a request."""
+    sort, _, name = place.partition(":")
+    return {"bearer": "'Authorization: Bearer KEY'", "x-api-key": "'X-API-Key: KEY'", "query": f"?{name}=KEY"}.get(
+        sort, f"'{name}: KEY'"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RequireApiKey(DenyingPolicy):
     """Let only callers with a valid API key through. :data:`current_api_key` is that key.
@@ -129,6 +137,20 @@ class RequireApiKey(DenyingPolicy):
     def applies(self, target: Target, scope: Scope) -> bool:
         return not target.automatic
 
+    def remedy(self, denial: Denied) -> str:
+        scopes = " and ".join((*self.scopes, *([f"one of {', '.join(self.any_scope)}"] if self.any_scope else ())))
+        with_scopes = f" with the scope {scopes}" if scopes else ""
+        places = " or ".join(map(_as_sent, self.in_))
+        return {
+            "missing": f"Send a key{with_scopes}: {places}.",
+            "malformed": f"Send one key, in one place: {places}.",
+            "unknown": "Send a key that the app knows: those of GUARD_API_KEYS, or of 'flask guard keys list'.",
+            "insufficient_scope": f"Send a key{with_scopes}.",
+            "address": "Send the key from an address that its addresses= allow, or change those.",
+            "failures": "Wait, or forget the failures: flask guard limits reset --key ADDRESS.",
+            "store": "Start the store of the keys, or mend its address.",
+        }.get(denial.reason, "Send a key that is in force; 'flask guard keys create' makes one.")
+
     def compile(self, target: Target) -> Step:
         state = target.state
         store = key_store_of(state)
@@ -155,7 +177,7 @@ class RequireApiKey(DenyingPolicy):
             run.identities["api_key"] = key.id
             if needs_scope:
                 verify.reaches(key)
-            if key_used.receivers:
+            if key_used.receivers and not run.rehearsal:
                 key_used.send(state.app, key=key, request=run.request)
 
         fields = [name for where, name in map(place_of, self.in_) if where == "header"]

@@ -163,6 +163,8 @@ class Ban(Metered):
         def leave(run: Run, response: Response) -> None:
             if response.status_code not in statuses or (run.denial is not None and run.denial.policy == Ban.kind):
                 return
+            if run.rehearsal:
+                return
             client = _client(run, banned, client_of)
             if client is not None and _used_up(strikes, banned, client, backend):
                 backend.counter.ban(banned, client)

@@ -26,6 +26,7 @@ from .storage import Backend, Charge, Counter
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
+    from ..core.denials import Denied
     from ..core.policy import Target
     from ..core.request_run import Run
 
@@ -105,6 +106,17 @@ class Metered(DenyingPolicy, abstract=True):
     def counts(self, target: Target) -> bool:
         """Return whether the method of `target` is counted."""
         return self.methods is None or not self.methods.isdisjoint((target.counted_method, target.method))
+
+    def remedy(self, denial: Denied) -> str:
+        if denial.reason == "store":
+            return (
+                "Start the storage of the limits, or mend RATELIMIT_STORAGE_URI. on_store_error='local' does without."
+            )
+        wait = dict(denial.headers).get("Retry-After", "some")
+        if denial.reason == "banned":
+            return f"Wait {wait} s, or lift the ban: flask guard bans lift --key CLIENT."
+        free = "until a request of the client ends" if self.kind == "limit.concurrent" else f"{wait} s"
+        return f"Wait {free}, raise the limit, or clear what is counted: flask guard limits reset --key CLIENT."
 
     def scope(self, target: Target, placed: Placed) -> str:
         """Return the name of its budget for `target`: shared by all that names it, or the endpoint's own."""

@@ -16,6 +16,7 @@ from .budgets import Budget, check_amounts, rate_budget
 from .counter import Counter, StrategyCounter
 from .fallback import FallbackCounter
 from .memory import ExactMemoryStorage
+from .peeking import PeekingCounter
 from .redis import LateCluster, RedisCounter, cluster_errors
 from .redis_connections import default_options
 from .table import TableStorage
@@ -48,6 +49,11 @@ class Backend:
     """
 
     def __init__(self, state: AppState) -> None:
+        if state.rehearses is not None:
+            rehearsed = vars(state.rehearses.service(Backend))
+            peeking = {"counter": PeekingCounter(rehearsed["counter"])} if rehearsed["enabled"] else {}
+            vars(self).update(rehearsed, **peeking)
+            return
         app = state.app
         self.enabled: bool = bool(app.config.get("RATELIMIT_ENABLED", True))
         limiter = adopted_limiter(app)

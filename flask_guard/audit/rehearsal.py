@@ -1,0 +1,298 @@
+"""A rehearsal: one request runs in this process, through the real plan, and is watched on its way.
+
+It changes nothing that flask_guard keeps: limits are looked at and not charged, no failure or strike is counted, no use
+of a key is noted, nothing is deferred, logged or signalled. The hooks of the app and of other packages run as they do
+for any request, and so does the view, unless it is left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from types import CodeType, FrameType
+from typing import Any
+
+from flask import Flask, request
+from flask.testing import EnvironBuilder
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
+from werkzeug.test import run_wsgi_app
+
+from ..core.app_state import AppState
+from ..core.plan import Plan
+from ..core.request_run import Run, current_run
+from ..core.start import start_serving
+from ..core.tracing import TRACE, StepTrace
+from .decorators import Layer, layers_of, module_of
+from .foreign import Hook
+
+OWN = "flask_guard"
+PROBLEM = "application/problem+json"
+MOST_READ = 65_536
+"""Bytes of a problem document that are read. Other bodies are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request to rehearse.
+
+    :ivar path: the path with its query, or a whole URL.
+    :ivar address: the address of the client.
+    """
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    data: bytes = field(default=b"", repr=False)
+    address: str = "127.0.0.1"
+
+    def with_headers(self, *headers: tuple[str, str]) -> Asked:
+        """Return the request with further header fields."""
+        return replace(self, headers=(*self.headers, *headers))
+
+    def environ(self, app: Flask) -> dict[str, Any]:
+        """Return the request as WSGI has it."""
+        builder = EnvironBuilder(
+            app,
+            self.path,
+            method=self.method,
+            headers=Headers(list(self.headers)),
+            data=self.data,
+            environ_overrides={"REMOTE_ADDR": self.address},
+        )
+        try:
+            return builder.get_environ()
+        finally:
+            builder.close()
+
+
+@dataclass(slots=True)
+class Passage:
+    """The passage of a request through one function: a hook, or the view with its decorators.
+
+    :ivar status: the status of an answer, or of the HTTP error that ended it.
+    :ivar error: the exception that ended it.
+    :ivar answered: whether it answered the request, or ended it by an exception.
+    """
+
+    us: float = 0.0
+    status: int | None = None
+    error: BaseException | None = None
+    answered: bool = False
+
+    def note_error(self, error: BaseException) -> None:
+        """Note the exception that ended the passage."""
+        self.error, self.answered = error, True
+        self.status = error.code if isinstance(error, HTTPException) else 500
+
+
+@dataclass(slots=True)
+class Rehearsed:
+    """What became of a rehearsed request.
+
+    :ivar headers: the fields of the response.
+    :ivar run: its passage through the plan; None without a Guard.
+    :ivar rule: the URL rule that serves it.
+    :ivar hooks: the ``before_request`` hooks that ran, other than the Guard's.
+    :ivar view: the passage through the view and its decorators; None if it was not reached.
+    :ivar layers: the decorators around the view that ran, outside in, and the view, if that ran.
+    :ivar left_out: whether the view would have run, and was left out.
+    :ivar error: the exception that nobody handled.
+    """
+
+    status: int = 500
+    reason: str = "INTERNAL SERVER ERROR"
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    problem: bytes = b""
+    run: Run | None = None
+    rule: Rule | None = None
+    hooks: list[tuple[Hook, Passage]] = field(default_factory=list)
+    view: Passage | None = None
+    layers: list[Layer] = field(default_factory=list)
+    entered: set[CodeType] = field(default_factory=set)
+    left_out: bool = False
+    error: BaseException | None = None
+
+    @property
+    def endpoint(self) -> str | None:
+        """Return the endpoint whose view was called, or would have been."""
+        return self.rule.endpoint if self.rule is not None else None
+
+    @property
+    def steps(self) -> tuple[StepTrace, ...]:
+        """Return what each step of the plan did; nothing without a Guard."""
+        if self.run is None:
+            return ()
+        policies = self.run.plan.policies if isinstance(self.run.plan, Plan) else ()
+        return TRACE.get(self.run) or tuple(StepTrace((placed,)) for placed in policies)
+
+
+def rehearse(app: Flask, asked: Asked, *, run_view: bool = True) -> Rehearsed:
+    """Let `asked` run through `app`, and return what became of it.
+
+    :param run_view: whether the view runs, with its decorators, if the request gets that far.
+    :raises ConfigError: if a mistake keeps the app from serving.
+    """
+    state, seen = AppState.of(app), Rehearsed()
+    environ = asked.environ(app)
+    with ExitStack() as stack:
+        if state.guard is not None:
+            start_serving(state)
+            if state.error is not None:
+                raise state.error
+            stack.enter_context(state.rehearsal())
+        stack.enter_context(_watching(app, seen, run_view))
+        stack.enter_context(_keeping_quiet(app))
+        try:
+            body, status, headers = run_wsgi_app(app, environ)
+        except Exception as error:  # noqa: BLE001  # it is the result, as in debug mode Flask lets it through
+            seen.error = error
+            return seen
+        seen.status, seen.reason = int(status[:3]), status[4:]
+        seen.headers = list(headers.items())
+        try:
+            if headers.get("Content-Type", "").partition(";")[0] == PROBLEM:
+                seen.problem = b"".join(body)[:MOST_READ]
+        finally:
+            close = getattr(body, "close", None)
+            if close is not None:
+                close()
+    return seen
+
+
+@contextmanager
+def _keeping_quiet(app: Flask) -> Iterator[None]:
+    """Keep the records of this thread out of the log that would tell of a request: those of the package, and Flask's
+    of an unhandled exception. Records that views and hooks of the app write themselves are written."""
+    thread, log_exception = threading.get_ident(), app.log_exception
+    own_log_exception = vars(app).get("log_exception")
+
+    def drop(_record: logging.LogRecord) -> bool:
+        return threading.get_ident() != thread
+
+    def log_elsewhere(*details: Any) -> None:
+        if threading.get_ident() != thread:
+            log_exception(*details)
+
+    log = logging.getLogger(OWN)
+    log.addFilter(drop)
+    app.log_exception = log_elsewhere  # type: ignore[assignment,method-assign]
+    try:
+        yield
+    finally:
+        log.removeFilter(drop)
+        _put_back(app, "log_exception", own_log_exception)
+
+
+def _put_back(app: Flask, name: str, own: Any) -> None:
+    """Set the attribute of the app to what it was, or let it be the class's again."""
+    if own is None:
+        delattr(app, name)
+    else:
+        setattr(app, name, own)
+
+
+# Watching the app ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _watching(app: Flask, seen: Rehearsed, run_view: bool) -> Iterator[None]:
+    """Note in `seen` what the requests of this thread meet. Those of other threads go on as they do."""
+    thread, hooks, dispatch = threading.get_ident(), app.before_request_funcs, app.dispatch_request
+    own_dispatch = vars(app).get("dispatch_request")
+
+    def watched_dispatch(*context: Any) -> Any:
+        if threading.get_ident() != thread or not _reaches_view():
+            return dispatch(*context)
+        return _through_view(app, seen, run_view, lambda: dispatch(*context))
+
+    watched = {name: [_watched(app, seen, each, name, thread) for each in found] for name, found in hooks.items()}
+    watched[None] = [_note_run(seen, thread), *watched.get(None, [])]
+    app.before_request_funcs = watched
+    app.dispatch_request = watched_dispatch  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        app.before_request_funcs = hooks
+        _put_back(app, "dispatch_request", own_dispatch)
+
+
+def _note_run(seen: Rehearsed, thread: int) -> Callable[[], None]:
+    def note_run() -> None:
+        if threading.get_ident() == thread and seen.run is None:
+            seen.rule, seen.run = request.url_rule, current_run()
+
+    return note_run
+
+
+def _watched(app: Flask, seen: Rehearsed, hook: Any, name: str | None, thread: int) -> Any:
+    if module_of(hook).partition(".")[0] == OWN:
+        return hook
+
+    def watched() -> Any:
+        if threading.get_ident() != thread:
+            return app.ensure_sync(hook)()
+        passage = Passage()
+        seen.hooks.append((Hook(hook, "app" if name is None else f"blueprint {name}"), passage))
+        answer = _timed(passage, lambda: app.ensure_sync(hook)())
+        if answer is not None:
+            answer = app.make_response(answer)
+            passage.answered, passage.status = True, answer.status_code
+        return answer
+
+    return watched
+
+
+def _timed(passage: Passage, call: Callable[[], Any]) -> Any:
+    start = perf_counter()
+    try:
+        return call()
+    except Exception as error:
+        passage.note_error(error)
+        raise
+    finally:
+        passage.us = round((perf_counter() - start) * 1e6, 1)
+
+
+def _reaches_view() -> bool:
+    """Return whether a view is about to be called, and not Flask's own answer."""
+    rule = request.url_rule
+    automatic = request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False)
+    return request.routing_exception is None and not automatic
+
+
+def _through_view(app: Flask, seen: Rehearsed, run_view: bool, call: Callable[[], Any]) -> Any:
+    endpoint = request.endpoint
+    view = app.view_functions.get(endpoint) if endpoint is not None else None
+    seen.layers = layers_of(app, view, request.method) if view is not None else []
+    if not run_view:
+        seen.left_out = True
+        return app.response_class(status=200)
+    passage = seen.view = Passage()
+    with _noting_calls({each.code for each in seen.layers if each.code is not None}, seen.entered):
+        answer = _timed(passage, call)
+    response = app.make_response(answer)
+    passage.answered, passage.status = True, response.status_code
+    return response
+
+
+@contextmanager
+def _noting_calls(wanted: set[CodeType], entered: set[CodeType]) -> Iterator[None]:
+    """Note which of the functions with the code `wanted` are called in this thread."""
+    before = sys.getprofile()
+
+    def note(frame: FrameType, event: str, _argument: Any) -> None:
+        if event == "call" and frame.f_code in wanted:
+            entered.add(frame.f_code)
+
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)

@@ -1,0 +1,154 @@
+"""What each policy of a plan does to a request, noted while requests run it: for explanations and the inspector.
+
+Plans are compiled so only where ``AppState.traces`` asks for that. Requests of other plans pay nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from werkzeug.exceptions import HTTPException
+
+from .denials import Denied
+from .policy import Placed, Step
+from .request_run import Enter, Leave, Run, Slot
+
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+
+    from ..typing import Response
+
+Verdict: TypeAlias = Literal["allowed", "denied", "would deny", "answered", "failed", "not reached", "response only"]
+"""The decision of a policy. One that is ``response only`` does nothing before the view."""
+
+Pairs: TypeAlias = "list[tuple[str, str]]"
+Traces: TypeAlias = "Callable[[Run], tuple[StepTrace, ...]]"
+
+
+@dataclass(slots=True, eq=False)
+class StepTrace:
+    """What one step of a plan did to one request.
+
+    :ivar placed: the policies that are compiled into the step: one, or neighbours such as several limits.
+    :ivar denial: the denial, also one that was only reported.
+    :ivar failure: the exception other than a denial that ended the step.
+    :ivar answered: the status with which the step answered in place of the view.
+    :ivar enter_us: the microseconds that it took before the view; None if it was not reached.
+    :ivar leave_us: the microseconds that it took on the response.
+    :ivar added: the response fields that it added.
+    :ivar removed: the response fields that it removed; one with another value in `added` was changed.
+    """
+
+    placed: tuple[Placed, ...]
+    verdict: Verdict = "not reached"
+    denial: Denied | None = None
+    failure: BaseException | None = None
+    answered: int | None = None
+    enter_us: float | None = None
+    leave_us: float | None = None
+    added: Pairs = field(default_factory=list)
+    removed: Pairs = field(default_factory=list)
+
+
+TRACE: Slot[tuple[StepTrace, ...]] = Slot("trace")
+"""The traces of the steps of a run's plan, in the order in which they act."""
+
+
+def traced(groups: Sequence[tuple[Placed, ...]], steps: Sequence[Step]) -> list[Step]:
+    """Return `steps`, one for each of `groups`, such that they note in :data:`TRACE` what they do."""
+    groups = tuple(groups)
+    passive = tuple(step.enter is None for step in steps)
+
+    def traces(run: Run) -> tuple[StepTrace, ...]:
+        return TRACE.made(run, lambda: tuple(_fresh(groups, passive)))
+
+    noted: list[Step] = []
+    for index, step in enumerate(steps):
+        enter = _TracedEnter(step.enter, index, traces) if step.enter is not None else None
+        leave = _TracedLeave(step.leave, index, traces) if step.leave is not None else None
+        noted.append(Step(enter, leave, step.teardown))
+    return noted
+
+
+def _fresh(groups: Sequence[tuple[Placed, ...]], passive: Sequence[bool]) -> Iterator[StepTrace]:
+    for group, is_passive in zip(groups, passive, strict=True):
+        yield StepTrace(group, "response only" if is_passive else "not reached")
+
+
+class _TracedEnter:
+    """An ``enter`` whose verdict and cost are noted."""
+
+    __slots__ = ("_enter", "_index", "_traces")
+
+    def __init__(self, enter: Enter, index: int, traces: Traces) -> None:
+        self._enter = enter
+        self._index = index
+        self._traces = traces
+
+    def __call__(self, run: Run) -> ResponseReturnValue | None:
+        trace, reported = self._traces(run)[self._index], len(run.would_deny)
+        start = perf_counter()
+        try:
+            answer = self._enter(run)
+        except Denied as denial:
+            trace.verdict, trace.denial = "denied", denial
+            raise
+        except HTTPException as error:
+            trace.verdict, trace.failure, trace.answered = "answered", error, error.code
+            raise
+        except Exception as error:
+            trace.verdict, trace.failure = "failed", error
+            raise
+        finally:
+            trace.enter_us = _microseconds_since(start)
+        trace.verdict = "allowed"
+        if len(run.would_deny) > reported:
+            trace.verdict, trace.denial = "would deny", run.would_deny[-1]
+        if answer is None:
+            return None
+        response = run.state.app.make_response(answer)
+        trace.verdict, trace.denial = ("denied", run.denial) if run.denial is not None else ("answered", None)
+        trace.answered = response.status_code
+        return response
+
+
+class _TracedLeave:
+    """A ``leave`` whose cost and effect on the header fields are noted. Equal ones run once in a plan."""
+
+    __slots__ = ("_index", "_leave", "_traces")
+
+    def __init__(self, leave: Leave, index: int, traces: Traces) -> None:
+        self._leave = leave
+        self._index = index
+        self._traces = traces
+
+    def __call__(self, run: Run, response: Response) -> Response | None:
+        trace = self._traces(run)[self._index]
+        before = list(response.headers)
+        start = perf_counter()
+        replaced = self._leave(run, response)
+        trace.leave_us = _microseconds_since(start)
+        after = list((replaced or response).headers)
+        trace.added += _more(after, before)
+        trace.removed += _more(before, after)
+        return replaced
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _TracedLeave) and self._leave == other._leave
+
+    def __hash__(self) -> int:
+        return hash(self._leave)
+
+
+def _more(pairs: Pairs, than: Pairs) -> Pairs:
+    """Return those of `pairs` that are not among the others, in order."""
+    left = Counter(pairs) - Counter(than)
+    return [pair for pair in dict.fromkeys(pairs) for _ in range(left[pair])]
+
+
+def _microseconds_since(start: float) -> float:
+    return round((perf_counter() - start) * 1e6, 1)
