@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -166,3 +167,28 @@ def test_curl_commands_answer_as_promised(quickstart: int) -> None:
 
     assert len(calls) == 9
     assert statuses == [curl.status for curl in calls]
+
+
+@pytest.mark.parametrize("block", blocks("console"), ids=lambda block: str(block).splitlines()[0])
+def test_commands_of_the_readme_print_what_it_shows(block: str) -> None:
+    command, *shown = block.removeprefix("$ flask ").splitlines()
+    parts = "\n".join(shown).split("⋮")
+
+    result = subprocess.run(
+        [sys.executable, "-m", "flask", *shlex.split(command)],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    rest = without_costs(result.stdout)
+    for part in (without_costs(each).strip("\n") for each in parts):
+        assert part in rest
+        rest = rest[rest.index(part) + len(part) :]
+
+
+def without_costs(text: str) -> str:
+    """Return the output of a command without what differs from run to run."""
+    return re.sub(r"[\d.]+( \+ [\d.]+)? µs", "µs", text)

@@ -18,6 +18,7 @@ COMMANDS = {
     "audit": "audit:audit_command",
     "check": "lock:check_command",
     "lock": "lock:lock_command",
+    "explain": "explain:explain_command",
     "keys": "keys:keys_group",
     "limits": "limits:limits_group",
     "routes": "routes:routes_command",

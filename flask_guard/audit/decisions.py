@@ -1,0 +1,189 @@
+"""The decision about a rehearsed request: by a policy, a hook, a decorator, the view or routing, and what to do."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+from ..core.tracing import StepTrace
+from ..support.text import printable
+from .decorators import Layer, site_of_code
+from .matching import Match
+from .rehearsal import Rehearsed
+from .wording import short_site, shown
+
+By: TypeAlias = Literal["policy", "hook", "decorator", "view", "routing", "Flask", "left out", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The decision about one request.
+
+    :ivar by: the sort of its maker.
+    :ivar name: the policy, hook, decorator or endpoint.
+    :ivar site: the ``file:line`` of it.
+    :ivar why: a sentence.
+    :ivar fix: sentences that say what to send or to change, so that the request is let through.
+    """
+
+    by: By
+    name: str
+    why: str
+    site: str | None = None
+    fix: tuple[str, ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the decision as values that JSON can hold."""
+        return {"by": self.by, "name": self.name, "site": self.site, "why": self.why, "fix": list(self.fix)}
+
+
+def decide(match: Match, seen: Rehearsed) -> Decision:
+    """Return the decision about the request that became `seen`."""
+    for hook, passage in seen.hooks:
+        if passage.answered:
+            why = f"The before_request hook {hook.name} {_ended(passage.status, passage.error)}."
+            fix = (*_fix_for(passage.error, hook.name), f"Read the hook at {short_site(hook.site)}.")
+            return Decision("hook", hook.name, why, hook.site, fix)
+    for step in seen.steps:
+        if step.verdict in ("denied", "answered", "failed"):
+            return _by_policy(step, match)
+    if seen.left_out:
+        why = "Every policy lets the request through. The view was left out, and its decorators with it."
+        return Decision("left out", match.rule.endpoint if match.rule else "", why)
+    if seen.view is not None and seen.endpoint is not None:
+        return _by_view(seen, seen.endpoint)
+    return _by_routing(match, seen)
+
+
+def _ended(status: int | None, error: BaseException | None) -> str:
+    if error is not None:
+        return f"raised {_named(error)}, which is a {status}"
+    return f"answered {status}"
+
+
+def _named(error: BaseException) -> str:
+    text = printable(str(error), 200).strip()
+    return f"{type(error).__name__}{f' ({text})' if text else ''}"
+
+
+def _by_policy(step: StepTrace, match: Match) -> Decision:
+    names = [placed.policy.name for placed in step.placed]
+    denied_by = step.denial.policy if step.denial is not None else names[0]
+    placed = step.placed[names.index(denied_by) if denied_by in names else 0]
+    label, site = shown(placed.policy), placed.site
+    fix = [f"Read it at {short_site(site)}."]
+    if step.failure is not None:
+        why = f"{label} {_ended(step.answered or 500, step.failure)}."
+    elif step.denial is not None:
+        detail = printable(str(step.denial.description), 500)
+        why = f"{label} denied it: {detail} [{step.denial.reason}]"
+        remedy = placed.policy.remedy(step.denial)
+        fix = [remedy] if remedy else fix
+    else:
+        why, fix = f"{label} answered {step.answered} in place of the view.", []
+    if match.outcome in ("no rule", "wrong method"):
+        why = f"{why} {match.text} Such requests meet the policies around the path, too: a refusal hides what is there."
+        fix += [f"Did you mean {rule}?" for rule in match.suggestions]
+    return Decision("policy", placed.policy.name, why, site, tuple(fix))
+
+
+def _by_view(seen: Rehearsed, endpoint: str) -> Decision:
+    passage = seen.view
+    assert passage is not None  # noqa: S101
+    entered = [layer for layer in seen.layers if layer.code in seen.entered]
+    last = entered[-1] if entered else None
+    if last is not None and last.foreign is not None and last is not seen.layers[-1]:
+        why = f"The decorator {_decorator(last)} {_ended(passage.status, passage.error)}: the view did not run."
+        fix = _fix_for(passage.error, last.foreign.by)
+        return Decision("decorator", last.foreign.by, why, last.foreign.site, fix)
+    site = _raised_at(passage.error) or site_of_code(seen.layers[-1].code if seen.layers else None)
+    why = f"Every policy let it through, and the view {_ended(passage.status, passage.error)}."
+    fix = () if passage.status is not None and passage.status < 400 else _fix_for(passage.error, "", passage.status)
+    return Decision("view", endpoint, why, site, fix)
+
+
+def _decorator(layer: Layer) -> str:
+    foreign = layer.foreign
+    assert foreign is not None  # noqa: S101
+    return f"{foreign.by} ({foreign.detail})" if foreign.site is None else foreign.by
+
+
+def _raised_at(error: BaseException | None) -> str | None:
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+    own = [frame for frame in frames if "site-packages" not in frame.filename]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else None
+
+
+def _by_routing(match: Match, seen: Rehearsed) -> Decision:
+    if seen.error is not None and match.outcome != "redirect":
+        site = _raised_at(seen.error)
+        return Decision("unknown", "", f"The app failed: {_named(seen.error)}.", site, _fix_for(seen.error, ""))
+    fix: tuple[str, ...] = ()
+    if match.outcome == "no rule":
+        fix = tuple(f"Did you mean {rule}?" for rule in match.suggestions)
+    elif match.outcome == "wrong method":
+        fix = (f"Send {' or '.join(match.methods)}, or let a rule of the path take the method: methods=[…].",)
+    elif match.outcome == "redirect":
+        fix = ("Ask for that URL. Clients that do not follow redirects, or lose the body, fail here.",)
+    elif match.outcome == "refused":
+        fix = ("Send a Host that TRUSTED_HOSTS allows.",)
+    by: By = "Flask" if match.outcome == "automatic" else "routing"
+    return Decision(by, "", match.text, None, fix)
+
+
+# What to do about errors that other packages and Flask raise ----------------------------------------------------------
+
+Fix: TypeAlias = "Callable[[BaseException], str]"
+
+_BY_ERROR: Mapping[str, str] = MappingProxyType(
+    {
+        "UnsupportedMediaType": "Send the body as JSON, with 'Content-Type: application/json'.",
+        "CSRFError": "Send the CSRF token of the session, in the field csrf_token or the header X-CSRFToken.",
+        "RateLimitExceeded": "Wait until the limit of Flask-Limiter opens again.",
+        "NoAuthorizationError": "Send 'Authorization: Bearer TOKEN' with a token of Flask-JWT-Extended's.",
+        "InvalidHeaderError": "Send 'Authorization: Bearer TOKEN'.",
+        "ExpiredSignatureError": "Send a token that has not expired.",
+        "InvalidSignatureError": "Send a token that is signed with the app's JWT_SECRET_KEY.",
+        "BadRequestKeyError": "Send the form field or query parameter that the view reads.",
+        "RequestEntityTooLarge": "Send a shorter body, or raise MAX_CONTENT_LENGTH.",
+        "SecurityError": "Send a Host that TRUSTED_HOSTS allows.",
+        "NotGuarded": "The message says which line to change.",
+    }
+)
+_BY_PACKAGE: Mapping[str, str] = MappingProxyType(
+    {
+        "Flask-Login": "Send the cookie of a session that has logged in.",
+        "Flask-HTTPAuth": "Send the credentials that the WWW-Authenticate field of the answer asks for.",
+        "Flask-JWT-Extended": "Send 'Authorization: Bearer TOKEN'.",
+    }
+)
+_BY_STATUS: Mapping[int, str] = MappingProxyType(
+    {
+        400: "The view found the request malformed: look at its body and parameters.",
+        401: "The view asks for credentials itself: read how at its line.",
+        403: "The view forbids it itself: read why at its line.",
+        404: "The path is right, and what it names was not found.",
+        415: "Send the Content-Type that the view reads, such as application/json.",
+        422: "The view found the values invalid.",
+        429: "The view limits requests itself.",
+    }
+)
+
+
+def _fix_for(error: BaseException | None, package: str, status: int | None = None) -> tuple[str, ...]:
+    known = next((_BY_ERROR[each.__name__] for each in type(error).__mro__ if each.__name__ in _BY_ERROR), None)
+    found = known or _BY_PACKAGE.get(package) or _BY_STATUS.get(status or 0)
+    return (found,) if found else ()
+
+
+def detail_of(problem: bytes) -> str:
+    """Return the detail of a problem document (RFC 9457); an empty string if it has none."""
+    try:
+        document = json.loads(problem)
+        return printable(str(document.get("detail") or ""), 500)
+    except (ValueError, AttributeError):
+        return ""

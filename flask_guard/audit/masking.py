@@ -1,0 +1,111 @@
+"""Requests and responses as they may be shown: without credentials, and without the values of queries."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from ..support.text import printable
+
+MASK = "…"
+LONGEST = 2000
+SHORTEST = 4
+"""Characters of a credential below which it is masked only where it stands as a word of its own."""
+
+HARMLESS = re.compile(
+    r"accept(-.*)?|access-control-request-.*|cache-control|connection|content-(encoding|language|length|type)|date|expect"
+    r"|forwarded|from|host|if-.*|origin|pragma|priority|range|referer|sec-.*|te|trace(parent|state)|upgrade.*|user-agent"
+    r"|via|x-forwarded-.*|x-real-ip|x-request-id|x-requested-with"
+)
+"""Request fields whose values are shown. Any other may carry a credential."""
+_SUSPICIOUS = re.compile(r"secret|token|passw|api-?key|session|signature|(^|-)(auth|key)($|-)", re.IGNORECASE)
+_CREDENTIALS = frozenset(("authorization", "proxy-authorization", "cookie"))
+_URLS = frozenset(("location", "referer", "content-location"))
+
+
+def shown_request_value(name: str, value: str) -> str:
+    """Return the value of a request field as it may be shown."""
+    lowered = name.lower()
+    if lowered in ("authorization", "proxy-authorization"):
+        scheme, space, _ = value.partition(" ")
+        return f"{printable(scheme, 30)} {MASK}" if space and scheme.isalpha() else MASK
+    return shown_value(name, value) if HARMLESS.fullmatch(lowered) else MASK
+
+
+def shown_value(name: str, value: str) -> str:
+    """Return the value of a response field as it may be shown."""
+    lowered = name.lower()
+    if lowered == "set-cookie":
+        cookie, semicolon, attributes = value.partition(";")
+        return printable(f"{cookie.partition('=')[0]}={MASK}{semicolon}{attributes}", LONGEST)
+    if lowered in _CREDENTIALS or _SUSPICIOUS.search(lowered):
+        return MASK
+    return shown_url(value) if lowered in _URLS else printable(value, LONGEST)
+
+
+def shown_url(url: str) -> str:
+    """Return a URL or path without the values of its query, and without a user and password."""
+    parts = urlsplit(url)
+    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    query = "&".join(f"{name}={MASK}" for name in names) if names else MASK if parts.query else ""
+    netloc = f"{MASK}@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
+    return printable(parts._replace(query=query, netloc=netloc, fragment="").geturl(), LONGEST)
+
+
+# Credentials wherever they turn up ------------------------------------------------------------------------------------
+
+
+def secrets_in(fields: Iterable[tuple[str, str]], places: Collection[tuple[str, str]] = ()) -> frozenset[str]:
+    """Return the credentials among request fields, in every form in which an app may repeat them.
+
+    :param places: the places where the policies of the app read credentials, as ``("header", name)``.
+    """
+    found: set[str] = set()
+    for name, value in fields:
+        lowered = name.lower()
+        if lowered in _CREDENTIALS or ("header", lowered) in places or _SUSPICIOUS.search(lowered):
+            found.update(_forms(lowered, value))
+    return frozenset(each for each in found if each)
+
+
+def _forms(name: str, value: str) -> Iterator[str]:
+    yield value
+    if name == "cookie":
+        for each in value.split(";"):
+            yield each.strip().partition("=")[2]
+        return
+    scheme, _, credentials = value.partition(" ")
+    yield credentials.strip()
+    if scheme.lower() == "basic":
+        try:
+            pair = b64decode(credentials.strip()).decode("utf-8", "replace")
+        except ValueError:
+            return
+        yield pair
+        yield pair.partition(":")[2]
+
+
+def without(secrets: Collection[str], value: Any) -> Any:
+    """Return a JSON value in which `secrets` are masked, whatever strings they stand in."""
+    if not secrets:
+        return value
+    wanted = "|".join(_pattern(each) for each in sorted(secrets, key=len, reverse=True))
+    return _without(re.compile(wanted), value)
+
+
+def _pattern(secret: str) -> str:
+    escaped = re.escape(secret)
+    return escaped if len(secret) >= SHORTEST else rf"(?<!\w){escaped}(?!\w)"
+
+
+def _without(secrets: re.Pattern[str], value: Any) -> Any:
+    if isinstance(value, str):
+        return secrets.sub(MASK, value)
+    if isinstance(value, list):
+        return [_without(secrets, each) for each in value]
+    if isinstance(value, dict):
+        return {name: _without(secrets, each) for name, each in value.items()}
+    return value

@@ -1,0 +1,132 @@
+"""What routing makes of a request: an endpoint, a redirect, a 404, a 405, or an app that is mounted beside this one."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from flask import Flask
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import RequestRedirect, Rule
+
+from ..core.url_patterns import VARIABLE
+from ..support.text import did_you_mean, printable
+from .example_paths import example_url
+from .inventory import EVERY_METHOD, host_of, methods_of
+from .mounted_apps import mount_above
+from .rehearsal import Asked
+
+Outcome: TypeAlias = Literal["endpoint", "automatic", "redirect", "wrong method", "no rule", "refused", "mount"]
+"""The outcome of routing. Flask itself answers an ``automatic`` OPTIONS."""
+
+CLOSE = 0.6
+"""How alike a rule must be to a path that is not found."""
+OF_VARIABLE = 0.7
+"""How alike a variable part of a rule is to any segment."""
+MOST_SUGGESTED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The outcome of routing one request.
+
+    :ivar methods: the methods that the path takes.
+    :ivar location: the URL of a redirect.
+    :ivar suggestions: rules that are like a path which no rule matches.
+    :ivar mount: the prefix of the app that takes the request, and that app.
+    """
+
+    outcome: Outcome
+    text: str
+    rule: Rule | None = None
+    methods: tuple[str, ...] = ()
+    location: str = ""
+    suggestions: tuple[str, ...] = ()
+    mount: tuple[str, Any] | None = None
+
+
+def route(app: Flask, asked: Asked) -> Match:
+    """Return what routing makes of `asked`."""
+    request = app.request_class(asked.environ(app))
+    path, method = printable(request.path), asked.method
+    mount = mount_above(app, request.path)
+    if mount is not None:
+        return Match("mount", f"{mount[0]} is mounted beside this app: no policy of this app sees {path}.", mount=mount)
+    try:
+        adapter = app.create_url_adapter(request)
+        if adapter is None:
+            return Match("no rule", "The host is none that SERVER_NAME or the rules name.")
+        rule = adapter.match(return_rule=True)[0]
+    except RequestRedirect as redirect:
+        return Match("redirect", f"Routing sends {path} to {redirect.new_url}.", location=redirect.new_url)
+    except MethodNotAllowed as error:
+        methods = tuple(sorted(error.valid_methods or ()))
+        return Match("wrong method", f"{path} takes {', '.join(methods)}, and not {method}.", methods=methods)
+    except NotFound:
+        return Match("no rule", f"No rule matches {path}.", suggestions=tuple(like(app, request.path)))
+    except HTTPException as error:
+        return Match("refused", f"Flask refuses the request before routing: {error.description}")
+    methods = tuple(sorted(rule.methods or ()))
+    if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
+        return Match("automatic", f"Flask answers OPTIONS for {rule.rule} itself.", rule, methods)
+    return Match("endpoint", f"{rule.rule} is served by {rule.endpoint}.", rule, methods)
+
+
+def like(app: Flask, path: str) -> list[str]:
+    """Return rules that are like `path`, the likest first."""
+    scored = {rule.rule: _likeness(rule.rule, path) for rule in app.url_map.iter_rules()}
+    best = sorted(scored, key=lambda rule: (-scored[rule], rule))
+    return [rule for rule in best if scored[rule] >= CLOSE][:MOST_SUGGESTED]
+
+
+def _likeness(rule: str, path: str) -> float:
+    """Return how alike a rule and a path are, from 0 to 1: as a whole, or segment by segment."""
+    wanted, given = rule.lower().strip("/").split("/"), path.lower().strip("/").split("/")
+    whole = 0.0 if VARIABLE.search(rule) else _ratio("/".join(wanted), "/".join(given))
+    if len(wanted) != len(given):
+        return whole
+    return max(whole, sum(map(_segment_likeness, wanted, given)) / len(wanted))
+
+
+def _segment_likeness(wanted: str, given: str) -> float:
+    return OF_VARIABLE if VARIABLE.search(wanted) else _ratio(wanted, given)
+
+
+def _ratio(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+# From the command line -----------------------------------------------------------------------------------------------
+
+
+def path_of(app: Flask, target: str, method: str | None) -> tuple[str, str]:
+    """Return the path or URL, and the method, of a request to `target`: a path, a URL, or an endpoint.
+
+    :param method: the method; by default GET, or one that the endpoint takes.
+    :raises LookupError: if there is no such endpoint, or it does not take the method, or no path for it can be made up.
+    """
+    if target.startswith("/") or urlsplit(target).netloc:
+        return target, method or "GET"
+    if target not in app.view_functions:
+        hint = did_you_mean(target, app.view_functions)
+        raise LookupError(f"there is no endpoint {target!r}{hint}; a path begins with a slash")
+    rules = list(app.url_map.iter_rules(target))
+    possible = [each for rule in rules for each in methods_of(rule)]
+    asked = method or ("GET" if not possible or {"GET", EVERY_METHOD} & set(possible) else possible[0])
+    rule = next((rule for rule in rules if _takes(rule, asked)), None)
+    if rule is None:
+        raise LookupError(f"endpoint {target!r} does not take {asked}")
+    url = example_url(rule)
+    if url is None:
+        raise LookupError(f"no path can be made up for {rule.rule}: give one")
+    host = host_of(rule)
+    if not host:
+        return url, asked
+    server = host if app.url_map.host_matching else f"{host}.{app.config.get('SERVER_NAME') or 'localhost'}"
+    return f"{app.config['PREFERRED_URL_SCHEME']}://{server}{url}", asked
+
+
+def _takes(rule: Rule, method: str) -> bool:
+    return rule.methods is None or method in rule.methods

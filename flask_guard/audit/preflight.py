@@ -1,0 +1,193 @@
+"""A browser's preflight, played as Chromium plays it, and whether a page may make the call (Fetch, section 3.2).
+
+The document is that of :mod:`flask_guard.audit.explain` for the OPTIONS request, with one member more::
+
+    "preflight": {"origin": "https://app.example.com", "method": "PUT", "headers": ["x-tenant"], "is_sent": true,
+                  "allowed": false, "with_credentials": false, "problems": ["…"], "fix": ["…"],
+                  "request": {"status": 401, "readable": true}}
+
+``is_sent`` is false for a request that a browser sends without a preflight, such as a plain GET. ``request`` is the
+announced request itself: its answer must carry CORS headers, too, or the page cannot read it. ``readable`` is null
+where only a view that was left out could tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+
+from .explain import RunView, explain
+from .rehearsal import Asked
+from .wording import short_site
+
+SAFELISTED_METHODS = frozenset(("GET", "HEAD", "POST"))
+SAFELISTED_HEADERS = frozenset(("accept", "accept-language", "content-language", "range"))
+SIMPLE_TYPES = frozenset(("application/x-www-form-urlencoded", "multipart/form-data", "text/plain"))
+_ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/\s?#@]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that a page of `origin` makes.
+
+    :ivar headers: the names of the request fields that the page sets, in lower case and sorted, as browsers list them.
+    """
+
+    origin: str
+    method: str
+    headers: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, origin: str, method: str, headers: Sequence[str] = ()) -> Call:
+        """Return the call, with what browsers normalise.
+
+        :raises ValueError: if `origin` is not an origin.
+        """
+        if not _ORIGIN.fullmatch(origin.lower()):
+            raise ValueError(f"{origin!r} is not an origin: write scheme://host[:port], without a path")
+        names = {name.strip().lower() for each in headers for name in each.split(",") if name.strip()}
+        return cls(origin.lower(), method.upper(), tuple(sorted(names - SAFELISTED_HEADERS)))
+
+    @property
+    def needs_preflight(self) -> bool:
+        """Return whether browsers announce the call."""
+        return self.method not in SAFELISTED_METHODS or bool(self.headers)
+
+    def announced(self, path: str) -> Asked:
+        """Return the preflight for `path`."""
+        listed = (("Access-Control-Request-Headers", ",".join(self.headers)),) if self.headers else ()
+        fields = (("Origin", self.origin), ("Access-Control-Request-Method", self.method), *listed)
+        return Asked("OPTIONS", path, fields)
+
+
+def explain_preflight(
+    app: Flask, call: Call, path: str, *, run_view: RunView = "if safe", headers: tuple[tuple[str, str], ...] = ()
+) -> dict[str, Any]:
+    """Return the explanation of a preflight: would a browser let the page make the call, and if not, what to write.
+
+    :param headers: further fields of the announced request, such as credentials.
+    :raises ConfigError: if a mistake keeps the app from serving.
+    """
+    document = explain(app, call.announced(path), run_view="always" if run_view == "if safe" else run_view)
+    if "answer" not in document:
+        return document
+    answered = Fields(document["answer"]["headers"])
+    request = explain(app, Asked(call.method, path, (("Origin", call.origin), *headers)), run_view=run_view)
+    problems = list(_problems(call, document["answer"], answered, request)) if call.needs_preflight else []
+    fields = Fields(request["answer"]["headers"])
+    readable = _allows_origin(call, fields)
+    has_policy = any(each["name"] == "cors" for each in request["policies"])
+    is_open = request["view"]["outcome"] == "left out" and not has_policy  # the view or a decorator may add the fields
+    if not readable and not is_open and not problems:
+        problems.append(
+            _Problem(f"The answer to the {call.method} itself does not let {call.origin} read it.", "origin")
+        )
+    judged = fields if not call.needs_preflight else answered
+    document["preflight"] = {
+        "origin": call.origin,
+        "method": call.method,
+        "headers": list(call.headers),
+        "is_sent": call.needs_preflight,
+        "allowed": not problems,
+        "with_credentials": not problems and _allows_credentials(call, judged, fields),
+        "problems": [each.text for each in problems],
+        "fix": list(dict.fromkeys(each.fix(call, request, document) for each in problems)),
+        "request": {"status": request["answer"]["status"], "readable": None if is_open and not readable else readable},
+    }
+    return document
+
+
+class Fields:
+    """The fields of a response, by name in lower case; several of one name are joined as browsers join them."""
+
+    def __init__(self, pairs: Sequence[Sequence[str]]) -> None:
+        self._values: dict[str, str] = {}
+        for name, value in pairs:
+            known = self._values.get(name.lower())
+            self._values[name.lower()] = value if known is None else f"{known}, {value}"
+
+    def get(self, name: str) -> str | None:
+        """Return the value of a field, or None."""
+        return self._values.get(name.lower())
+
+    def listed(self, name: str) -> set[str]:
+        """Return the members of a field that is a list."""
+        return {each.strip() for each in (self.get(name) or "").split(",") if each.strip()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """Why a browser refuses a call.
+
+    :ivar about: the part of the CORS policy that is about it.
+    :ivar missing: the names that it lacks.
+    """
+
+    text: str
+    about: str
+    missing: tuple[str, ...] = ()
+
+    def fix(self, call: Call, request: Mapping[str, Any], preflight: Mapping[str, Any]) -> str:
+        """Return what to write."""
+        policy = next((each for each in request["policies"] if each["name"] == "cors"), None)
+        foreign = next((each for each in request["others"] if each["purpose"] == "cors"), None)
+        if self.about == "routing":
+            return f"Let a rule of the path take {call.method}: methods=['{call.method}']."
+        if self.about == "status":
+            return " ".join(preflight["decision"]["fix"]) or "Let OPTIONS through where the answer comes from."
+        if policy is None and foreign is None:
+            where = request["routing"]["endpoint"] or "the app"
+            return f"Write @cors(origins=['{call.origin}']) on {where}, its blueprint or the app."
+        place = f"at {short_site(policy['site'])}" if policy else f"of Flask-CORS ({foreign and foreign['detail']})"
+        if self.about == "methods":
+            return f"Add '{call.method}' to methods=… of cors {place}, or leave methods out."
+        if self.about == "headers":
+            return f"Add {', '.join(map(repr, self.missing))} to allow_headers=… of cors {place}."
+        return f"Add '{call.origin}' to origins=… of cors {place}."
+
+
+def _problems(call: Call, answer: Mapping[str, Any], fields: Fields, request: Mapping[str, Any]) -> Iterator[_Problem]:
+    """Yield why a browser refuses, in the order in which it looks (Fetch, section 4.8)."""
+    if request["routing"]["outcome"] in ("no rule", "wrong method"):
+        yield _Problem(request["routing"]["text"], "routing")
+        return
+    allows_origin, is_ok = _allows_origin(call, fields), 200 <= answer["status"] <= 299
+    listed = next((each["options"].get("methods") for each in request["policies"] if each["name"] == "cors"), None)
+    if not allows_origin and listed and call.method not in listed:
+        yield _Problem(f"cors lists the methods {', '.join(listed)}, and not {call.method}.", "methods")
+    elif not allows_origin:
+        sent = fields.get("Access-Control-Allow-Origin")
+        found = f"names {sent}" if sent else "is missing"
+        yield _Problem(f"Access-Control-Allow-Origin {found}: {call.origin} is not allowed.", "origin")
+    if not is_ok:
+        yield _Problem(
+            f"The preflight is answered with {answer['status']}; it needs a status from 200 to 299.", "status"
+        )
+    if not allows_origin or not is_ok:
+        return
+    methods = fields.listed("Access-Control-Allow-Methods")
+    if call.method not in methods | SAFELISTED_METHODS and "*" not in methods:
+        yield _Problem(f"Access-Control-Allow-Methods does not list {call.method}.", "methods")
+    allowed = {name.lower() for name in fields.listed("Access-Control-Allow-Headers")}
+    missing = tuple(
+        name for name in call.headers if name not in allowed and not ("*" in allowed and name != "authorization")
+    )
+    if missing:
+        yield _Problem(f"Access-Control-Allow-Headers does not list {', '.join(missing)}.", "headers", missing)
+
+
+def _allows_origin(call: Call, fields: Fields) -> bool:
+    return fields.get("Access-Control-Allow-Origin") in (call.origin, "*")
+
+
+def _allows_credentials(call: Call, *answers: Fields) -> bool:
+    return all(
+        each.get("Access-Control-Allow-Origin") == call.origin
+        and each.get("Access-Control-Allow-Credentials") == "true"
+        and "*" not in each.listed("Access-Control-Allow-Headers") | each.listed("Access-Control-Allow-Methods")
+        for each in answers
+    )
