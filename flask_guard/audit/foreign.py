@@ -62,7 +62,7 @@ class ForeignFacts:
         self._talisman = tuple(_talisman(app))
         self._csrf = app.extensions.get("csrf") if _checks_csrf(app) else None
         self._has_cors = any(True for name in app.after_request_funcs for _ in _cors_hooks(app, name))
-        self.hooks = tuple(hook for name in app.before_request_funcs for hook in hooks_of(app, name))
+        self.hooks: tuple[Hook, ...] = tuple(hook for name in app.before_request_funcs for hook in hooks_of(app, name))
 
     def of_entry(self, rule: Rule, view: ViewFunction | None, method: str) -> tuple[Foreign, ...]:
         """Return what holds for requests of one rule and method."""

@@ -11,10 +11,11 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect, Rule
 
+from ..core.facts import EVERY_METHOD
 from ..core.url_patterns import VARIABLE
 from ..support.text import did_you_mean, printable
 from .example_paths import example_url
-from .inventory import EVERY_METHOD, host_of, methods_of
+from .inventory import host_of, methods_of
 from .mounted_apps import mount_above
 from .rehearsal import Asked
 

@@ -13,14 +13,14 @@ from flask.cli import AppGroup
 __all__ = ["guard_group"]
 
 COMMANDS = {
-    "bans": "limits:bans_group",
-    "csp": "csp:csp_group",
     "audit": "audit:audit_command",
+    "bans": "limits:bans_group",
     "check": "lock:check_command",
-    "lock": "lock:lock_command",
+    "csp": "csp:csp_group",
     "explain": "explain:explain_command",
     "keys": "keys:keys_group",
     "limits": "limits:limits_group",
+    "lock": "lock:lock_command",
     "routes": "routes:routes_command",
 }
 """Where each command is defined."""
