@@ -445,6 +445,7 @@ def test_flask_admin_is_guarded_by_its_path(app: Flask, caplog: pytest.LogCaptur
     assert client.get("/").status_code == 200
 
 
+@pytest.mark.filterwarnings("ignore:The `ordered`")  # by marshmallow, of old versions of flask-smorest
 def test_flask_smorest_is_guarded_by_its_path(app: Flask) -> None:
     import flask_smorest  # type: ignore[import-untyped]
 
