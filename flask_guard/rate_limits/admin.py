@@ -6,7 +6,9 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from limits.storage import Storage
 
 from ..errors import ConfigError
 from ..support.addresses import client_network
@@ -15,8 +17,12 @@ from .charge import kind_of
 from .identity import short
 from .storage import Backend, Budget, Charge, Counter, Held, StoreDown
 from .storage.algorithms import BANS
+from .storage.backend import in_memory
 from .storage.budgets import ALGORITHMS
 from .storage.counter import StrategyCounter
+
+if TYPE_CHECKING:
+    from ..core.app_state import AppState
 
 LOOKED_AT_ONCE = 100
 """Budgets that one call asks for: a store serves nobody else meanwhile."""
@@ -130,6 +136,27 @@ def lift(backend: Backend, bans: Sequence[Holding]) -> list[Holding]:
             for budget, identity in sorted(found, key=lambda each: each[0].algorithm is BANS):  # the ban itself last
                 store.forget(budget, identity)
     return [replace(each, remaining=each.budget.amount, wait=0) for each in bans]
+
+
+def forget_everything(state: AppState) -> None:
+    """Forget all that an app has counted, in its storage and in this process: limits, bans, failures and places.
+
+    In a storage that processes share, the counts of apps with another key prefix are left alone.
+
+    :raises ConfigError: if other processes share the storage, and it cannot list what it holds.
+    :raises StoreDown: if the store is unreachable.
+    """
+    backend = state.service(Backend)
+    if not backend.enabled:
+        return
+    state.resource(in_memory).reset()
+    if backend.in_process and isinstance(backend.storage, Storage):
+        backend.storage.reset()
+        return
+    with _asking(backend) as store:
+        for budget, identity in list(store.find()):
+            if _scope(backend, budget) is not None:
+                store.forget(budget, identity)
 
 
 # Clients and scopes --------------------------------------------------------------------------------------------

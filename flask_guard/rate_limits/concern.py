@@ -36,10 +36,17 @@ def _check(state: AppState) -> None:
     check_field_names(state)
 
 
+def _reset(state: AppState) -> None:
+    from .admin import forget_everything
+
+    forget_everything(state)
+
+
 CONCERN: Concern = Concern(
     settings=(ON_STORE_ERROR, LIMIT_CLIENTS, LIMIT_SLOW_MS, FIELDS),
     denying=("limit", "limit.concurrent", "ban"),
     policies=("rate_limits.limit:limit", "rate_limits.limit:limit.concurrent", "rate_limits.ban:ban"),
     audit="rate_limits.audit",
     check=_check,
+    reset=_reset,
 )

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from ..errors import ConfigError
-from ..wsgi.addresses import LONGEST, Network, lies_in, parse_address, parse_networks, shown_address
+from ..wsgi.addresses import LONGEST, Network, lies_in, parse_address, parse_networks, shown_address, without_port
 from ..wsgi.text import printable
 from .options import listed
 
@@ -24,7 +24,7 @@ def client_network(address: str | None) -> str:
         return address if address.isprintable() and len(address) <= LONGEST else printable(address, LONGEST)
     ip = parse_address(address)
     if ip is None:
-        return printable(address)
+        return printable(without_port(address))
     return str(ip) if isinstance(ip, IPv4Address) else f"{type(ip)(int(ip) >> 64 << 64)}/64"
 
 

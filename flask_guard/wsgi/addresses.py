@@ -24,7 +24,8 @@ def without_port(address: str) -> str:
         return address
     if address.startswith("["):
         return address[1:].partition("]")[0]
-    return address.partition(":")[0] if address.count(":") == 1 else address
+    host, _, port = address.partition(":")
+    return host if port.isdecimal() else address  # an IPv6 address has more colons
 
 
 def shown_address(address: str | None) -> str:

@@ -8,44 +8,16 @@ from typing import Any
 import pytest
 from click.testing import Result
 from flask import Flask
-from limits.storage import Storage
 
 from flask_guard import ApiKey, Guard, limit
 from flask_guard.keys import SignedKeys, SQLKeys, chain
 
 from ..conftest import MakeApp, free_port
+from ..rate_limits.unlistable import Unlistable
 from .conftest import KEYS, ask, assert_refused, guard_command, held, limited_app, sqlite_uri
 
 OF_CLIENT = [["limits", "status"], ["limits", "reset", "--yes"], ["bans", "show"], ["bans", "lift", "--yes"]]
 ALL = [[*command, "--key", "192.0.2.1"] for command in OF_CLIENT] + [["limits", "status", "--all"], ["bans", "list"]]
-
-
-class Unlistable(Storage):
-    """A storage of ``limits`` like memcached's: it has no call that lists keys."""
-
-    STORAGE_SCHEME = ["unlistable"]  # noqa: RUF012
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return OSError
-
-    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        return amount
-
-    def get(self, key: str) -> int:
-        return 0
-
-    def get_expiry(self, key: str) -> float:
-        return 0
-
-    def check(self) -> bool:
-        return True
-
-    def reset(self) -> int | None:
-        return None
-
-    def clear(self, key: str) -> None:
-        """Do nothing."""
 
 
 @pytest.fixture
@@ -166,7 +138,7 @@ def test_exit_code_4_the_file_cannot_be_used(make_app: MakeApp, tmp_path: Path, 
 UNSEEN: list[tuple[dict[str, Any], list[str]]] = [
     ({}, ["memory", "each worker has its own", "sqlite:///", "redis://"]),
     ({"RATELIMIT_STORAGE_URI": "memory://"}, ["memory"]),
-    ({"RATELIMIT_STORAGE_URI": "unlistable://"}, ["cannot list", "SQLite", "Redis"]),
+    ({"RATELIMIT_STORAGE_URI": f"{Unlistable.STORAGE_SCHEME[0]}://"}, ["cannot list", "SQLite", "Redis"]),
     ({"RATELIMIT_ENABLED": False}, ["RATELIMIT_ENABLED"]),
 ]
 

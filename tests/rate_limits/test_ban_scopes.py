@@ -191,10 +191,20 @@ def test_who_is_allowed_is_never_banned(app: Flask, allow: Any) -> None:
     assert statuses(client, *["/?status=401"] * 2, "/", address="203.0.113.2")[-1] == 429
 
 
-def test_an_allowed_address_may_come_mapped_into_ipv6(app: Flask) -> None:
+@pytest.mark.parametrize("address", [f"::ffff:{HOME}", f"64:ff9b::{HOME}", f"{HOME}:40001", f"[::ffff:{HOME}]:40001"])
+def test_an_allowed_address_may_come_inside_an_ipv6_one_and_with_a_port(app: Flask, address: str) -> None:
     client = guarded(app, TWICE(allow="203.0.113.0/24"))
 
-    assert statuses(client, *["/?status=401"] * 3, address=f"::ffff:{HOME}") == [401] * 3
+    assert statuses(client, *["/?status=401"] * 3, address=address) == [401] * 3
+
+
+def test_a_banned_client_stays_banned_whatever_port_it_comes_from(app: Flask) -> None:
+    client = guarded(app, TWICE)
+
+    for port in (40001, 40002):
+        statuses(client, "/?status=401", address=f"{HOME}:{port}")
+
+    assert statuses(client, "/", address=f"{HOME}:40003") == statuses(client, "/", address=HOME) == [429]
 
 
 @pytest.mark.parametrize("address", ["", "not an address", "2001:db8::1%eth0"])

@@ -74,7 +74,7 @@ class Backend:
         self.algorithms_of_shared: dict[str, str] = {}
         if not isinstance(self.storage, ExactMemoryStorage):
             self.counter = FallbackCounter(
-                self.store, state.resource(_in_memory), self.errors, app, _slow(self.storage, state)
+                self.store, state.resource(in_memory), self.errors, app, _slow(self.storage, state)
             )
 
     @property
@@ -182,10 +182,10 @@ def _own_storage(state: AppState) -> Storage | LateCluster:
         raise ConfigError(f"RATELIMIT_STORAGE_URI must be a URI such as {EXAMPLE_URI}, not a {type(uri).__name__}")
     if not isinstance(options, dict):
         raise ConfigError(f"RATELIMIT_STORAGE_OPTIONS must be a dict of options, not a {type(options).__name__}")
-    return state.resource(_in_memory) if uri == MEMORY else _made(uri, options)
+    return state.resource(in_memory) if uri == MEMORY else _made(uri, options)
 
 
-def _in_memory(state: AppState) -> ExactMemoryStorage:
+def in_memory(state: AppState) -> ExactMemoryStorage:
     """Return the storage in memory: the app's own, or the one for while another is down."""
     storage = ExactMemoryStorage()
     storage.most = state.config[LIMIT_CLIENTS]
