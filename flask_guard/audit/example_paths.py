@@ -9,6 +9,7 @@ from typing import Any
 from werkzeug.routing import BaseConverter, BuildError, Rule
 from werkzeug.routing.converters import AnyConverter, NumberConverter, PathConverter, UUIDConverter
 
+from ..core.path_scopes import segments
 from ..core.url_patterns import VARIABLE, converter_of
 
 ZERO_UUID = "00000000-0000-0000-0000-000000000000"
@@ -27,6 +28,25 @@ def example_url(rule: Rule) -> str | None:
     except (BuildError, LookupError, TypeError, ValueError):
         return None
     return built[1].partition("?")[0] if built is not None else None
+
+
+def example_below(rule: Rule, scope: str) -> str:
+    """Return a path below `scope` that `rule` matches, where some of its paths lie there.
+
+    :param scope: the path of a scope by path.
+    """
+    given, wanted, path = segments(rule.rule), segments(scope), list[str]()
+    for position, segment in enumerate(given):
+        rest = wanted[position:]
+        if rest and any(not converter_of(each, rule.map).part_isolating for each in VARIABLE.finditer(segment)):
+            path += [*rest, *given[position + 1 :]]
+            break
+        path.append(rest[0] if rest and not VARIABLE.search(rest[0]) else segment)
+    return VARIABLE.sub(lambda each: _written(converter_of(each, rule.map)), f"/{'/'.join(path)}")
+
+
+def _written(converter: BaseConverter) -> str:
+    return converter.to_url(_value(converter))
 
 
 def _value(converter: BaseConverter) -> Any:

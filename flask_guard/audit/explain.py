@@ -28,20 +28,22 @@ masked.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from flask import Flask
 
 from ..core.app_state import AppState
 from ..core.config import ENABLED
+from ..core.facts import Purpose
 from ..core.plan import LeftOut, Plan, collect, merge
 from ..core.policy import Policy
-from ..core.tracing import StepTrace
-from .decisions import decide, detail_of
+from ..core.tracing import StepTrace, Verdict
+from ..typing import Mode
+from .decisions import By, decide, detail_of
 from .foreign import ForeignFacts
 from .inventory import site_of
 from .masking import secrets_in, shown_request_value, shown_url, shown_value, without
-from .matching import Match, route
+from .matching import Match, Outcome, route
 from .mounted_apps import name_of
 from .rehearsal import Asked, Rehearsed, rehearse
 from .wording import describe_placed, shown
@@ -51,6 +53,11 @@ SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """Methods that change no state (RFC 9110, section 9.2.1)."""
 
 RunView: TypeAlias = Literal["if safe", "always", "never"]
+Why: TypeAlias = Literal["replaced", "exempt", "repeated", "not concerned", "switched off", "merged"]
+ViewOutcome: TypeAlias = Literal["ran", "left out", "not reached"]
+
+WORDS = frozenset(word for words in (Outcome, Verdict, Why, ViewOutcome, By, Purpose, Mode) for word in get_args(words))
+"""The words by which the document is read. They are never masked, also if a credential is one of them."""
 
 
 def explain(app: Flask, asked: Asked, *, run_view: RunView = "if safe") -> dict[str, Any]:
@@ -61,7 +68,8 @@ def explain(app: Flask, asked: Asked, *, run_view: RunView = "if safe") -> dict[
     :raises ConfigError: if a mistake keeps the app from serving.
     """
     document = _explained(app, asked, run_view)
-    return cast("dict[str, Any]", without(secrets_in(asked.headers, AppState.of(app).credentials), document))
+    secrets = secrets_in(asked.headers, AppState.of(app).credentials)
+    return cast("dict[str, Any]", without(secrets, document, WORDS))
 
 
 def _explained(app: Flask, asked: Asked, run_view: RunView) -> dict[str, Any]:

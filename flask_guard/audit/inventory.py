@@ -12,9 +12,10 @@ from ..core.app_state import AppState
 from ..core.config import ENABLED
 from ..core.facts import EVERY_METHOD, Entry, Foreign, Inventory
 from ..core.plan import Plan, paths_of
-from ..core.plan_lookup import endpoint_plan, kept_plan
+from ..core.plan_lookup import endpoint_plan, is_answered_for, kept_plan
 from ..core.policy import Target
 from .decorators import code_of, innermost, site_of_code
+from .example_paths import example_below
 from .foreign import ForeignFacts
 from .mounted_apps import mounts_of
 
@@ -42,7 +43,7 @@ def take_inventory(app: Flask) -> Inventory:
 
 def _entries(state: AppState, rule: Rule, foreign: ForeignFacts) -> Iterator[Entry]:
     view = state.app.view_functions.get(rule.endpoint)
-    for method in methods_of(rule):
+    for method in methods_of(state, rule):
         asked = "GET" if method == EVERY_METHOD else method
         facts = foreign.of_entry(rule, view, asked)
         site = site_of(view, asked)
@@ -63,12 +64,15 @@ def host_of(rule: Rule) -> str:
     return rule.host or rule.subdomain or ""
 
 
-def methods_of(rule: Rule) -> list[str]:
-    """Return the methods of a rule that a view answers, without the HEAD that is a GET."""
+def methods_of(state: AppState, rule: Rule) -> list[str]:
+    """Return the methods of a rule that a view answers.
+
+    HEAD is a GET. OPTIONS is left out where Flask answers, or a decorator such as Flask-CORS's.
+    """
     if rule.methods is None:
         return [EVERY_METHOD]
     methods = set(rule.methods)
-    if getattr(rule, "provide_automatic_options", False):
+    if is_answered_for(state, rule):
         methods.discard("OPTIONS")
     if "GET" in methods:
         methods.discard("HEAD")
@@ -76,15 +80,18 @@ def methods_of(rule: Rule) -> list[str]:
 
 
 def _plans(state: AppState, rule: Rule, method: str) -> Iterator[tuple[tuple[str, ...], Plan | None]]:
-    """Yield the plan of a rule and method; and another one where a scope by path covers some of its paths."""
+    """Yield the plan of a rule and method; and others where scopes by path cover some of its paths."""
     if state.guard is None:
         yield (), None
         return
     yield (), endpoint_plan(state, rule, method)
     scopes = state.service(paths_of)
     if scopes.depends_on_path(rule.endpoint):
-        some = tuple(each.path for each in scopes.all if "maybe" in scopes.relations(each, rule.endpoint))
-        yield some, kept_plan(Target(state, rule.endpoint, method, paths=some))
+        some = [each.path for each in scopes.all if scopes.relation(each, rule.rule) == "maybe"]
+        for paths in dict.fromkeys(scopes.covering(example_below(rule, path)) for path in some):
+            below = tuple(path for path in paths if path in some)
+            if below:
+                yield below, kept_plan(Target(state, rule.endpoint, method, paths=paths))
 
 
 def site_of(view: Callable[..., Any] | None, method: str = "GET") -> str | None:

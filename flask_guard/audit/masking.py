@@ -88,12 +88,15 @@ def _forms(name: str, value: str) -> Iterator[str]:
         yield pair.partition(":")[2]
 
 
-def without(secrets: Collection[str], value: Any) -> Any:
-    """Return a JSON value in which `secrets` are masked, whatever strings they stand in."""
+def without(secrets: Collection[str], value: Any, words: Collection[str] = ()) -> Any:
+    """Return a JSON value in which `secrets` are masked, whatever strings they stand in.
+
+    :param words: the strings by which the value is read, such as verdicts: they are kept.
+    """
     if not secrets:
         return value
     wanted = "|".join(_pattern(each) for each in sorted(secrets, key=len, reverse=True))
-    return _without(re.compile(wanted), value)
+    return _without(re.compile(wanted), value, words)
 
 
 def _pattern(secret: str) -> str:
@@ -101,11 +104,11 @@ def _pattern(secret: str) -> str:
     return escaped if len(secret) >= SHORTEST else rf"(?<!\w){escaped}(?!\w)"
 
 
-def _without(secrets: re.Pattern[str], value: Any) -> Any:
+def _without(secrets: re.Pattern[str], value: Any, words: Collection[str]) -> Any:
     if isinstance(value, str):
-        return secrets.sub(MASK, value)
+        return value if value in words else secrets.sub(MASK, value)
     if isinstance(value, list):
-        return [_without(secrets, each) for each in value]
+        return [_without(secrets, each, words) for each in value]
     if isinstance(value, dict):
-        return {name: _without(secrets, each) for name, each in value.items()}
+        return {name: _without(secrets, each, words) for name, each in value.items()}
     return value

@@ -11,6 +11,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect, Rule
 
+from ..core.app_state import AppState
 from ..core.facts import EVERY_METHOD
 from ..core.url_patterns import VARIABLE
 from ..support.text import did_you_mean, printable
@@ -114,7 +115,7 @@ def path_of(app: Flask, target: str, method: str | None) -> tuple[str, str]:
         hint = did_you_mean(target, app.view_functions)
         raise LookupError(f"there is no endpoint {target!r}{hint}; a path begins with a slash")
     rules = list(app.url_map.iter_rules(target))
-    possible = [each for rule in rules for each in methods_of(rule)]
+    possible = [each for rule in rules for each in methods_of(AppState.of(app), rule)]
     asked = method or ("GET" if not possible or {"GET", EVERY_METHOD} & set(possible) else possible[0])
     rule = next((rule for rule in rules if _takes(rule, asked)), None)
     if rule is None:

@@ -75,8 +75,11 @@ class PathScopes:
 
     def relations(self, scope: PathScope, endpoint: str) -> set[Relation]:
         """Return for each rule of `endpoint` whether all, some or none of its paths lie below `scope`."""
-        rules = self._map.iter_rules(endpoint)
-        return {_relation(_segments(scope.path), _segments(rule.rule), self._map) for rule in rules}
+        return {self.relation(scope, rule.rule) for rule in self._map.iter_rules(endpoint)}
+
+    def relation(self, scope: PathScope, rule: str) -> Relation:
+        """Return whether all, some or none of the paths of a rule lie below `scope`."""
+        return _relation(segments(scope.path), segments(rule), self._map)
 
     def depends_on_path(self, endpoint: str) -> bool:
         """Return whether the plan of `endpoint` depends on the path of the request."""
@@ -86,7 +89,7 @@ class PathScopes:
         return self._depending[endpoint]
 
 
-def _segments(rule: str) -> list[str]:
+def segments(rule: str) -> list[str]:
     """Return the segments of a rule. A slash within a variable part ends none."""
     variables: list[str] = []
 

@@ -61,7 +61,7 @@ def endpoint_plan(state: AppState, rule: Rule, method: str, path: str | None = N
 
     :param path: the path of the request, on which the plan depends where a scope by path covers some paths of a rule.
     """
-    automatic = method == "OPTIONS" and _is_answered_for(state, rule)
+    automatic = method == "OPTIONS" and is_answered_for(state, rule)
     target = Target(state, rule.endpoint, method, automatic=automatic, paths=_paths(state, rule.endpoint, path))
     return kept_plan(target)
 
@@ -74,7 +74,7 @@ def _paths(state: AppState, endpoint: str | None, path: str | None) -> tuple[str
     return scopes.covering(path)
 
 
-def _is_answered_for(state: AppState, rule: Rule) -> bool:
+def is_answered_for(state: AppState, rule: Rule) -> bool:
     """Return whether Flask, or a decorator around the view of `rule`, answers OPTIONS in place of that view."""
     if getattr(rule, "provide_automatic_options", False):
         return True

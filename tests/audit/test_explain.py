@@ -550,6 +550,21 @@ def test_a_short_secret_is_masked_as_a_word_and_leaves_others_whole(app: Flask) 
     assert ["X-Echo", "…=…"] in document["answer"]["headers"]
 
 
+@pytest.mark.parametrize("word", ["wrong", "left out", "not reached", "denied", "routing", "enforce"])
+def test_a_secret_that_is_a_word_of_the_document_leaves_it_readable(shop: Flask, word: str) -> None:
+    def outcomes(document: dict[str, Any]) -> list[Any]:
+        return [
+            document["routing"]["outcome"],
+            document["view"]["outcome"],
+            document["decision"]["by"],
+            *((each["verdict"], each["mode"]) for each in document["policies"]),
+        ]
+
+    for method, path in (("DELETE", "/api/orders"), ("POST", "/api/orders"), ("GET", "/none")):
+        with_it, without_it = (explained(shop, method, path, ("X-API-Key", each)) for each in (word, "other"))
+        assert outcomes(with_it) == outcomes(without_it)
+
+
 def test_fields_without_credentials_are_shown(app: Flask) -> None:
     Guard(app)
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 from click.testing import Result
 from flask import Blueprint, Flask, abort
+from flask_cors import cross_origin
 from flask_login import LoginManager, login_required  # type: ignore[import-untyped]
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
@@ -107,13 +108,13 @@ def test_policies_are_listed_in_the_order_in_which_they_act(shop: Flask) -> None
 
     assert names["POST /api/orders"] == [
         "log_timing",
-        "cors(origins=['https://a.example'])",
+        "cors(origins=https://a.example)",
         "secure_headers",
         "require_api_key",
         "limit(10/minute, by=api_key)",
     ]
     assert names["GET /api/inner/"][3:] == ["limit(100/minute)", "require_api_key"]
-    assert names["GET /api/health"] == ["log_timing", "cors(origins=['https://a.example'])", "secure_headers"]
+    assert names["GET /api/health"] == ["log_timing", "cors(origins=https://a.example)", "secure_headers"]
     assert names["POST /open"] == ["log_timing", "secure_headers"]
 
 
@@ -154,6 +155,29 @@ def test_a_rule_on_both_sides_of_a_path_has_a_route_for_each(shop: Flask) -> Non
         ([], ["log_timing", "secure_headers"]),
         (["/areas/one"], ["log_timing", "secure_headers", "limit"]),
     ]
+
+
+def test_a_rule_on_both_sides_of_several_paths_has_a_route_for_each_that_a_path_can_meet(app: Flask) -> None:
+    for number, path in enumerate(["/one", "/one/deep", "/two", "/files/secret"]):
+        protect(app, limit("7/minute", shared=f"path-{number}"), under=path)
+    app.add_url_rule("/<section>/deep/<int:number>", "deep", fine)
+    app.add_url_rule("/files/<path:name>", "files", fine)
+    Guard(app)
+
+    routes = document(app)["routes"]
+    found = {each: [route["below"] for route in routes if route["endpoint"] == each] for each in ("deep", "files")}
+
+    assert found == {
+        "deep": [[], ["/one", "/one/deep"], ["/two"]],
+        "files": [[], ["/files/secret"]],
+    }
+
+
+def test_options_that_a_decorator_answers_is_no_route_of_the_view(app: Flask) -> None:
+    app.add_url_rule("/", "view", cross_origin(require_api_key(fine)), methods=["PUT"])
+    Guard(app, keys={"k": "a long secret key"})
+
+    assert [each["method"] for each in document(app)["routes"] if each["endpoint"] == "view"] == ["PUT"]
 
 
 def test_no_secret_option_is_shown(shop: Flask) -> None:
