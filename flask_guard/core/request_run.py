@@ -149,9 +149,10 @@ def run_of(request: Request) -> Run | None:
 def current_run() -> Run | None:
     """Return the run of the current request, or None outside a guarded request."""
     try:
-        return run_of(this_request._get_current_object())
+        run: Run | None = this_request._get_current_object().__dict__.get(ATTRIBUTE)
     except RuntimeError:
         return None
+    return run
 
 
 __all__ = ["Enter", "Leave", "Run", "Slot", "Steps", "Teardown", "current_run", "run_of", "this_request"]

@@ -89,9 +89,9 @@ class Csp:
             merged = {name: sources for name, sources in merged.items() if sources is not None}
         return Csp(tuple(merged.items()), outer.is_whole)
 
-    def without(self, directive: str) -> Csp:
-        """Return the policy without `directive`."""
-        return Csp(tuple(each for each in self.directives if each[0] != directive), self.is_whole)
+    def without(self, *directives: str) -> Csp:
+        """Return the policy without `directives`."""
+        return Csp(tuple(each for each in self.directives if each[0] not in directives), self.is_whole)
 
     def sources(self, *directives: str) -> tuple[str, ...] | None:
         """Return the sources of the first of `directives` that the policy has, or None."""
@@ -101,6 +101,11 @@ class Csp:
     @property
     def uses_nonce(self) -> bool:
         return any(nonce in (sources or ()) for _, sources in self.directives)
+
+    @property
+    def reports(self) -> bool:
+        """Return whether browsers are told where to report."""
+        return self.sources("report-to", "report-uri") is not None
 
     def __str__(self) -> str:
         return "; ".join(" ".join((name, *(sources or ()))) for name, sources in self.directives)
@@ -112,6 +117,11 @@ class Csp:
 def insecure(policy: Csp) -> Csp:
     """Return `policy` as it goes out over http: there, upgrading requests would break every asset of the site."""
     return policy.without(_INSECURE)
+
+
+def only_reported(policy: Csp) -> Csp:
+    """Return `policy` as it goes out in a Report-Only header: browsers ignore what nothing can be reported about."""
+    return policy.without(_INSECURE, "sandbox")
 
 
 def without_nonce(policy: Csp) -> Csp:
@@ -135,8 +145,7 @@ def parse_csp(value: object, what: str) -> Csp:
     if isinstance(value, Csp):
         return value
     if isinstance(value, Mapping):
-        pairs = [(_name(name, what), _listed(name, sources, what)) for name, sources in value.items()]
-        return Csp(tuple(pairs), is_whole=False)
+        return Csp(tuple(_pairs(value, what)), is_whole=False)
     return Csp(tuple(_directives(check_value(value, what), what)), is_whole=True)
 
 
@@ -164,6 +173,12 @@ def _name(name: object, what: str) -> str:
     if lowered not in DIRECTIVES:
         raise ConfigError(f"{what}: {name!r} is not a directive{did_you_mean(str(lowered), DIRECTIVES)}")
     return str(lowered)
+
+
+def _pairs(mapping: Mapping[str, Sources], what: str) -> Iterator[tuple[str, tuple[str, ...] | None]]:
+    for key, sources in mapping.items():
+        name = _name(key.replace("_", "-") if isinstance(key, str) else key, what)
+        yield name, _listed(name, sources, what)
 
 
 def _listed(name: str, sources: Sources, what: str) -> tuple[str, ...] | None:

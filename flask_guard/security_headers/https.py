@@ -22,12 +22,15 @@ SameSite: TypeAlias = Literal["Lax", "Strict"]
 PREFIX = "__Host-"
 
 
-def redirect_to_https(run: Run) -> WSGIResponse | None:
-    """Answer a request over http: a redirect if it reads, else a 403, as its body has been sent in the clear."""
+def insist_on_https(run: Run, *, redirects: bool) -> WSGIResponse | None:
+    """Answer a request over http: a redirect if it reads, else a 403, as its body has been sent in the clear.
+
+    :param redirects: whether to redirect at all.
+    """
     request = run.request
     if request.scheme == "https" or run.state.app.debug:
         return None
-    if request.method in ("GET", "HEAD"):
+    if redirects and request.method in ("GET", "HEAD"):
         return redirect("https" + request.url.removeprefix("http"), 308)
     raise Denied("Send this request over https.", policy="secure_headers", reason="https")
 
@@ -60,6 +63,12 @@ def protect_session_cookie(app: Flask, same_site: SameSite) -> None:
         raise ConfigError(
             "the prefix __Host- of the session cookie needs one host and the path '/': leave SESSION_COOKIE_DOMAIN and"
             " SESSION_COOKIE_PATH out"
+        )
+    if not config["SESSION_COOKIE_PATH"] and config["APPLICATION_ROOT"] != "/":
+        raise ConfigError(
+            "the prefix __Host- of the session cookie needs the path '/', and APPLICATION_ROOT is"
+            f" {config['APPLICATION_ROOT']!r}: set SESSION_COOKIE_PATH = '/' if no other app of the host may see the"
+            " cookie, or set the flags of the cookie by SESSION_COOKIE_SECURE and SESSION_COOKIE_SAMESITE"
         )
     config["SESSION_COOKIE_SAMESITE"] = config["SESSION_COOKIE_SAMESITE"] or same_site
     name: str = config["SESSION_COOKIE_NAME"].removeprefix(PREFIX)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from os import urandom
-from typing import TYPE_CHECKING, Any
+import os
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flask import g, has_app_context
 
@@ -17,9 +19,13 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger("flask_guard")
 
-NONCE: Slot[str] = Slot("secure_headers.nonce")
-"""The nonce of the response; empty until one is asked for, absent where no policy has a nonce."""
-BYTES = 16
+Source: TypeAlias = "Callable[[], str]"
+NONCE: Slot[str | Source] = Slot("secure_headers.nonce")
+"""The nonce of the response. Until one is asked for, what makes it; absent where no policy has a nonce."""
+DIGITS = 32
+"""Hexadecimal digits of a nonce, which make 128 bits."""
+AT_ONCE = 64
+"""Nonces that are made at once: asking the operating system takes longer than all else about a nonce."""
 
 
 def csp_nonce() -> str:
@@ -31,15 +37,19 @@ def csp_nonce() -> str:
     run = current_run()
     if run is None:
         return vars(g).get("csp_nonce", "") if has_app_context() else ""  # a stream asks when its request has ended
-    return run.kept.get(NONCE) or make_nonce(run)
+    kept = run.kept.get(NONCE)
+    return kept if type(kept) is str else make_nonce(run, kept)
 
 
-def make_nonce(run: Run) -> str:
-    """Make the nonce of a request's response, which has none yet."""
-    if NONCE not in run.kept:
+def make_nonce(run: Run, source: Source | None) -> str:
+    """Make the nonce of a request's response, which has none yet.
+
+    :param source: what makes nonces, or None where no policy has a nonce.
+    """
+    if source is None:
         _say_that_none_is_offered(run)
         return ""
-    made = run.kept[NONCE] = urandom(BYTES).hex()
+    made = run.kept[NONCE] = source()
     return made
 
 
@@ -52,9 +62,43 @@ def _say_that_none_is_offered(run: Run) -> None:
         )
 
 
-def offer_nonce(run: Run) -> None:
-    """Let this response have a nonce."""
-    NONCE.put(run, "")
+class Nonces:
+    """Makes the nonces of an app. A resource of the app's state."""
+
+    def __init__(self, state: AppState) -> None:
+        self._ready: list[str] = []
+        if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+            os.register_at_fork(after_in_child=_forgetting(weakref.ref(self)))
+
+    def make(self) -> str:
+        """Return a nonce that neither this process nor one that it forks has ever used."""
+        try:
+            return self._ready.pop()
+        except IndexError:
+            digits = os.urandom(AT_ONCE * DIGITS // 2).hex()
+            made = [digits[start : start + DIGITS] for start in range(0, len(digits), DIGITS)]
+            first = made.pop()
+            self._ready = made
+            return first
+
+    def forget(self) -> None:
+        """Forget the nonces that are ready: a process that forked has them too."""
+        self._ready = []
+
+    def offer(self, run: Run) -> None:
+        """Let the response of this request have a nonce."""
+        run.kept[NONCE] = self.make
+
+
+def _forgetting(made_by: weakref.ref[Nonces]) -> Callable[[], None]:
+    """Return the hook on forks, which is there for good, and so must not keep the app."""
+
+    def forget() -> None:
+        nonces = made_by()
+        if nonces is not None:
+            nonces.forget()
+
+    return forget
 
 
 class _LazyNonce:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,10 +16,10 @@ from ..support import options as check
 from ..support.options import INHERIT, Inherited, option, or_inherit
 from ..support.orders import irrelevant, more_is_stronger, plain, true_is_stronger
 from . import orders, values
-from .csp import Csp, CspOption, check_policy, parse_csp, parse_whole_csp
-from .https import SameSite, protect_session_cookie, redirect_to_https
+from .csp import Csp, CspOption, check_policy, only_reported, parse_csp, parse_whole_csp
+from .https import SameSite, insist_on_https, protect_session_cookie
 from .presets import NAMES, PRESETS, REVEALING
-from .response_nonce import Templates, offer_nonce
+from .response_nonce import Nonces, Templates
 from .values import header
 from .writer import Fields
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from ..core.policy import Target
     from ..core.request_run import Enter, Run
     from ..typing import Mode, Purpose, TargetT
+
+log: logging.Logger = logging.getLogger("flask_guard")
 
 Preset: TypeAlias = Literal["strict", "api", "relaxed"]
 Value: TypeAlias = "str | Inherited | None"
@@ -75,7 +78,8 @@ class SecureHeaders(DenyingPolicy):
 
     A nearer policy does not replace an outer one. It is laid over that, header by header: a header that is named beats
     one of a preset, and of two that are named the nearer wins. A ``csp`` that is a mapping is laid over the policy
-    below directive by directive. A header that the view set itself wins.
+    below directive by directive. A header that the view set itself wins. ``Strict-Transport-Security`` is a promise for
+    the whole host, so a nearer preset does not change it.
 
     To try it out on a site, write ``mode="report"``: browsers report what the content security policy would block, and
     block nothing. The other headers are enforced.
@@ -187,7 +191,8 @@ class SecureHeaders(DenyingPolicy):
         :param xss_protection: ``X-XSS-Protection``: 0.
         :param remove: the names of headers to take out, in place of OWASP's list; ``()`` for none.
         :param https_redirect: answer requests over http with a redirect to https, or if they may change something with
-            a 403. For pages, never for APIs (ASVS 5.0, 4.1.2). Off in debug mode.
+            a 403. For pages, never for APIs (ASVS 5.0, 4.1.2): where ``"api"`` is nearer, the answer is a 403. Off in
+            debug mode.
         :param session_cookie: give the session cookie this SameSite, Secure, HttpOnly and the prefix ``__Host-``. For
             the app as a whole.
         :param mode: ``"report"`` to send ``csp`` as ``Content-Security-Policy-Report-Only``.
@@ -195,18 +200,17 @@ class SecureHeaders(DenyingPolicy):
         """
         return Policy.__call__(self, *args, **options)
 
-    def __post_init__(self) -> None:
-        Policy.__post_init__(self)
-        if self.preset == "api" and self.https_redirect is True:
+    def refine(self, *args: Any, **options: Any) -> Self:
+        if len(args) == 1 and isinstance(args[0], str):
+            refined = super(SecureHeaders, self).refine(preset=args[0], **options)
+        else:
+            refined = super(SecureHeaders, self).refine(*args, **options)
+        if refined.preset == "api" and refined.https_redirect is True:
             raise ConfigError(
                 "secure_headers('api', https_redirect=True) would let clients of an API send secrets over http without"
                 " noticing (ASVS 5.0, 4.1.2). Leave https_redirect out"
             )
-
-    def refine(self, *args: Any, **options: Any) -> Self:
-        if len(args) == 1 and isinstance(args[0], str):
-            return super(SecureHeaders, self).refine(preset=args[0], **options)
-        return super(SecureHeaders, self).refine(*args, **options)
+        return refined
 
     def hint(self, option: str) -> str:
         return f"; {HINTS[option]}" if option in HINTS else ""
@@ -221,6 +225,8 @@ class SecureHeaders(DenyingPolicy):
         for name in ("preset", "session_cookie", "mode"):
             if named[name] is None:
                 del named[name]
+        if "preset" in named and outer.hsts is INHERIT:
+            named.setdefault("hsts", PRESETS[outer.preset or "strict"]["hsts"])  # it is of the host, not of the view
         if isinstance(self.csp, Csp) and outer.csp is not INHERIT:
             named["csp"] = self.csp.over(outer.csp if isinstance(outer.csp, Csp) else Csp((), is_whole=True))
         return dataclasses.replace(outer, **named)
@@ -263,34 +269,50 @@ class SecureHeaders(DenyingPolicy):
         if self.resource_policy is INHERIT and target.is_open:
             chosen["resource_policy"] = "cross-origin"
         enforced = "csp_report_only" if self.mode_in(target.state) == "report" else "csp"
-        policies = [(NAMES[enforced], chosen["csp"]), (NAMES["csp_report_only"], chosen["csp_report_only"])]
-        for _, policy in policies:
+        policies: list[tuple[str, Csp]] = []
+        for keyword, policy in ((enforced, chosen["csp"]), ("csp_report_only", chosen["csp_report_only"])):
             if policy is not None:
                 check_policy(policy, values.endpoint_names(chosen["reporting_endpoints"]))
+                is_tried = keyword == "csp_report_only"
+                if is_tried and not policy.reports:
+                    _say_that_nobody_is_told(target.state)
+                policies.append((NAMES[keyword], only_reported(policy) if is_tried else policy))
         others = [each for each in NAMES if each not in ("csp", "csp_report_only", "hsts")]
         return Fields(
             fixed=[(NAMES[each], value) for each in others if (value := chosen[each]) is not None],
             hsts=chosen["hsts"],
-            policies=[(name, policy) for name, policy in policies if policy is not None],
+            policies=policies,
             removed=REVEALING if isinstance(self.remove, Inherited) else frozenset(self.remove),
             stores_identified=self.cache_control is not INHERIT or chosen["cache_control"] is not None,
         )
 
     def compile(self, target: Target) -> Step:
         fields = self.fields_in(target)
-        redirects = self.https_redirect is True and not target.automatic
-        return Step(_before_the_view(redirects, fields.uses_nonce), fields.writer())
+        offer = target.state.resource(Nonces).offer if fields.uses_nonce else None
+        insists = self.https_redirect is True and not target.automatic
+        enter = _insisting_on_https(offer, redirects=self.preset != "api") if insists else offer
+        return Step(enter, fields.writer())
 
 
-def _before_the_view(redirects: bool, offers: bool) -> Enter | None:
-    if not offers:
-        return redirect_to_https if redirects else None
+def _say_that_nobody_is_told(state: AppState) -> None:
+    if state.once("content security policy without reports"):
+        log.warning(
+            "%r has a content security policy that is only reported, without report-to and report-uri, so nobody gets"
+            " the reports: register csp_reports(), and write secure_headers(csp={'report-to': 'csp', 'report-uri':"
+            " '/csp-reports'}, reporting_endpoints={'csp': '/csp-reports'})",
+            state.app.name,
+        )
+
+
+def _insisting_on_https(offer: Enter | None, *, redirects: bool) -> Enter:
+    """Return the step before the view where requests over http are not served."""
 
     def enter(run: Run) -> ResponseReturnValue | None:
-        offer_nonce(run)
-        return redirect_to_https(run)
+        if offer is not None:
+            offer(run)
+        return insist_on_https(run, redirects=redirects)
 
-    return enter if redirects else offer_nonce
+    return enter
 
 
 secure_headers: SecureHeaders = SecureHeaders()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..typing import Response
 
 NO_STORE: Pair = (NAMES["cache_control"], "no-store")
+STORING = frozenset({"cache-control", "cdn-cache-control", "surrogate-control"})
+"""The headers (lower case) that say whether a response is stored (RFC 9111, section 5.2, and RFC 9213)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +85,24 @@ class Fields:
             )
             for https in (True, False)
         )
-        touched = self._touched([*((name, "") for name, _ in self.policies), *secure[1]])
+        touched = self._touched([*((name, "") for name, _ in self.policies), *secure[1]]) | STORING
 
         def write_with_nonce(run: Run, response: Response) -> None:
-            made = NONCE.get(run)
-            if made == "" and type(response.response) is not list and _may_ask_later(response):
-                made = g.csp_nonce = make_nonce(run)
-            if not made:
-                write(run, response)
-                return
+            made = run.kept.get(NONCE)
+            if type(made) is not str:
+                if made is None or not _may_ask_later(response):
+                    write(run, response)
+                    return
+                made = g.csp_nonce = make_nonce(run, made)
             policies, others = secure if run.request.scheme == "https" else plain
-            word = f"'nonce-{made}'"
-            pairs = [(name, word.join(parts)) for name, parts in policies]
+            word, pairs = f"'nonce-{made}'", others.copy()
+            for name, parts in policies:
+                pairs.append((name, word.join(parts)))
             present = field_names(response.headers)
             if not present.isdisjoint(touched):
-                drop(response.headers, ("cache-control",))
-                present.discard("cache-control")
-                pairs = self._missing(response.headers, [*pairs, *others], present)
-                others = []
+                drop(response.headers, STORING)
+                pairs = self._missing(response.headers, pairs, present - STORING)
             append(response.headers, pairs)
-            append(response.headers, others)
 
         return write_with_nonce
 
@@ -125,7 +125,7 @@ class Fields:
 
 def _may_ask_later(response: Response) -> bool:
     """Return whether the body may ask for the nonce once the headers have been sent; a file does not."""
-    return response.is_streamed and not response.direct_passthrough
+    return type(response.response) is not list and response.is_streamed and not response.direct_passthrough
 
 
 def _keeping_identified(write: Leave) -> Leave:

@@ -58,7 +58,7 @@ def cross_origin(app: Flask) -> None:
 
 def asking(app: Flask) -> None:
     """Guard an app whose view asks for a nonce."""
-    app.view_functions["view"] = lambda: f"hello{csp_nonce()[:0]}"
+    app.view_functions["view"] = lambda: "hello" if csp_nonce() else ""
     Guard(app, policies=[WITH_NONCE])
 
 

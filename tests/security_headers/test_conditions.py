@@ -9,6 +9,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_guard import Guard, SecureHeaders, cors, protect, require_api_key, secure_headers
+from flask_guard.security_headers import nonce
 from tests.conftest import MakeApp
 
 from .test_secure_headers import HTTPS, OWASP_STRICT, security_headers, serve
@@ -78,9 +79,44 @@ def test_report_mode_only_reports_what_the_policy_would_block(make_app: MakeApp,
 
     headers = security_headers(serve(app, policy))
 
-    expected = {**OWASP_STRICT, "Content-Security-Policy-Report-Only": OWASP_STRICT["Content-Security-Policy"]}
-    del expected["Content-Security-Policy"]
+    expected = dict(OWASP_STRICT)
+    enforced = expected.pop("Content-Security-Policy")
+    expected["Content-Security-Policy-Report-Only"] = enforced.removesuffix("; upgrade-insecure-requests")
     assert headers == expected
+
+
+def test_what_browsers_ignore_in_report_mode_is_left_out(app: Flask) -> None:
+    csp = {"sandbox": "allow-scripts", "script-src": ["'self'", nonce]}
+    serve(app, secure_headers(mode="report", csp=csp, csp_report_only="sandbox; img-src *"))
+
+    response = app.test_client().get("/", base_url=HTTPS)
+
+    tried, second = response.headers.getlist("Content-Security-Policy-Report-Only")
+    assert "sandbox" not in tried
+    assert "upgrade-insecure-requests" not in tried
+    assert second == "img-src *"
+
+
+@pytest.mark.parametrize(
+    ("options", "is_told"),
+    [
+        ({"mode": "report"}, False),
+        ({"csp_report_only": "img-src *"}, False),
+        ({"mode": "report", "csp": {"report-uri": "/csp-reports"}}, True),
+        ({"mode": "report", "csp": {"report-to": "csp"}, "reporting_endpoints": {"csp": "/csp-reports"}}, True),
+        ({}, True),
+        ({"mode": "report", "csp": None}, True),
+    ],
+)
+def test_log_says_once_that_nobody_gets_the_reports(
+    app: Flask, options: dict[str, Any], is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.add_url_rule("/other", "other", lambda: "other")
+    serve(app, secure_headers(**options))
+
+    app.test_client().get("/")
+
+    assert caplog.text.count("nobody gets the reports") == (0 if is_told else 1)
 
 
 def test_report_mode_leaves_a_second_policy_as_it_is(app: Flask) -> None:

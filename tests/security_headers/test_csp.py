@@ -35,7 +35,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "nonce written out": ("script-src 'nonce-abc123'", "the same on every response protects nothing"),
     "hash of the wrong length": ("script-src 'sha256-AAAA'", "is not a keyword"),
     "misspelled directive": ("defualt-src 'self'", "did you mean 'default-src'"),
-    "misspelled directive in a mapping": ({"script_src": ["'self'"]}, "did you mean 'script-src'"),
+    "misspelled directive in a mapping": ({"scripts-src": ["'self'"]}, "did you mean 'script-src'"),
     "unknown directive": ("plugin-types application/pdf", "is not a directive"),
     "directive that is not text": ({5: "'self'"}, "5 is not a directive"),
     "directive twice": ("img-src a.example; img-src b.example", "img-src twice"),
@@ -97,6 +97,12 @@ def test_mapping_may_give_sources_as_a_list_as_text_or_not_at_all() -> None:
     written = str(parse_whole_csp(policy, "csp"))
 
     assert written == "script-src 'self' 'nonce' 'strict-dynamic'; img-src 'self' data:; upgrade-insecure-requests"
+
+
+def test_names_in_a_mapping_may_have_underscores() -> None:
+    assert str(parse_whole_csp({"script_src": "'self'", "img_src": ["*"]}, "csp")) == "script-src 'self'; img-src *"
+    with pytest.raises(ConfigError, match="did you mean 'script-src'"):
+        parse_csp("script_src 'self'", "csp")
 
 
 def test_equal_policies_are_equal_however_they_are_written() -> None:

@@ -88,6 +88,19 @@ def test_apis_never_redirect() -> None:
         secure_headers("api", https_redirect=True)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_api_below_a_site_that_redirects_is_refused_over_http(app: Flask, method: str) -> None:
+    api = secure_headers("api")(Blueprint("api", __name__, url_prefix="/api"))
+    api.add_url_rule("/", "index", view, methods=["GET", "POST"])
+    app.register_blueprint(api)
+    Guard(app, policies=[secure_headers("relaxed", https_redirect=True)])
+
+    refused = app.test_client().open("/api/", method=method)
+
+    assert (refused.status_code, "Location" in refused.headers) == (403, False)
+    assert app.test_client().open("/api/", method=method, base_url="https://shop.example").status_code == 200
+
+
 # The session cookie ------------------------------------------------------------------------------------------------
 
 
@@ -156,11 +169,19 @@ def test_name_and_same_site_of_the_configuration_are_kept(make_app: MakeApp) -> 
         ({"SESSION_COOKIE_SAMESITE": "None"}, "SESSION_COOKIE_SAMESITE is 'None': leave it out"),
         ({"SESSION_COOKIE_DOMAIN": "shop.example"}, "leave SESSION_COOKIE_DOMAIN and SESSION_COOKIE_PATH out"),
         ({"SESSION_COOKIE_PATH": "/app"}, "leave SESSION_COOKIE_DOMAIN and SESSION_COOKIE_PATH out"),
+        ({"APPLICATION_ROOT": "/app"}, "APPLICATION_ROOT is '/app': set SESSION_COOKIE_PATH = '/'"),
     ],
 )
 def test_configuration_that_says_otherwise_is_refused(make_app: MakeApp, config: Any, fix: str) -> None:
     with pytest.raises(ConfigError, match=rf"secure_headers at .*: .*{fix}"):
         Guard(make_app(**config), policies=[secure_headers(session_cookie="Lax")])
+
+
+def test_session_below_another_root_may_belong_to_the_whole_host(make_app: MakeApp) -> None:
+    cookie = with_session(make_app(APPLICATION_ROOT="/app", SESSION_COOKIE_PATH="/"))
+
+    assert cookie.startswith("__Host-session=")
+    assert "Path=/;" in f"{cookie};"
 
 
 def test_cookie_without_the_option_is_left_alone(app: Flask) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -70,6 +74,17 @@ def test_response_with_a_nonce_is_never_stored(app: Flask, own: str | None) -> N
 
     assert sent_nonces(response) == {response.text}
     assert response.headers.getlist("Cache-Control") == ["no-store"]
+
+
+@pytest.mark.parametrize("header", ["CDN-Cache-Control", "Surrogate-Control"])
+def test_response_with_a_nonce_is_not_stored_by_other_means(app: Flask, header: str) -> None:
+    fields = {header: "max-age=3600"}
+    app.add_url_rule("/", "index", lambda: (csp_nonce(), fields))
+    app.add_url_rule("/plain", "plain", lambda: ("hello", fields))
+    Guard(app, policies=[secure_headers("relaxed")])
+
+    assert header not in get(app).headers
+    assert get(app, "/plain").headers[header] == "max-age=3600"
 
 
 def test_file_that_is_sent_stays_cacheable(app: Flask) -> None:
@@ -180,3 +195,43 @@ def test_redirect_to_https_goes_with_a_nonce(app: Flask) -> None:
 def test_nonce_that_is_written_out_is_refused() -> None:
     with pytest.raises(ConfigError, match="Write \"'nonce'\""):
         secure_headers(csp={"script-src": ["'nonce-r4nd0m'"]})
+
+
+# Never twice -------------------------------------------------------------------------------------------------------
+
+
+def test_no_nonce_is_made_twice_by_many_threads(app: Flask) -> None:
+    app.add_url_rule("/", "index", csp_nonce)
+    Guard(app, policies=[secure_headers("relaxed")])
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: get(app).text, range(400)))
+
+    assert len(set(made)) == 400
+
+
+FORKING = """
+import json, os
+from flask import Flask
+from flask_guard import Guard, csp_nonce, secure_headers
+
+app = Flask("forking")
+app.add_url_rule("/", "index", csp_nonce)
+Guard(app, policies=[secure_headers("relaxed")])
+client = app.test_client()
+made = [client.get("/").text]
+end, other_end = os.pipe()
+if os.fork() == 0:
+    os.write(other_end, json.dumps([client.get("/").text for _ in range(70)]).encode())
+    os._exit(0)
+made += [client.get("/").text for _ in range(70)]
+os.wait()
+print(json.dumps(made + json.loads(os.read(end, 65536))))
+"""
+
+
+def test_no_nonce_is_made_twice_by_processes_that_fork() -> None:
+    run = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=60, check=True)
+
+    made = json.loads(run.stdout)
+    assert len(made) == len(set(made)) == 141

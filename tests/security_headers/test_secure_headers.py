@@ -14,6 +14,7 @@ from flask_guard import (
     exempt,
     secure_headers,
 )
+from flask_guard.security_headers.presets import PRESETS
 
 OWASP_STRICT = {
     "Cache-Control": "no-store, max-age=0",
@@ -240,6 +241,19 @@ def test_nearer_preset_never_undoes_a_header_that_an_outer_scope_named(app: Flas
     assert "X-Frame-Options" not in index
     assert (bare["Strict-Transport-Security"], bare["X-Frame-Options"]) == ("max-age=60", "sameorigin")
     assert bare["Content-Security-Policy"].startswith("default-src 'self'; script-src 'self'")
+
+
+@pytest.mark.parametrize("nearer", ["api", "relaxed", "strict"])
+@pytest.mark.parametrize("outer", ["api", "relaxed", "strict"])
+def test_promise_of_https_is_that_of_the_outermost_preset_as_it_holds_for_the_whole_host(
+    app: Flask, outer: Any, nearer: Any
+) -> None:
+    app.add_url_rule("/", "index", secure_headers(nearer)(lambda: "hello"))
+    app.add_url_rule("/named", "named", secure_headers(nearer, hsts=60)(lambda: "hello"))
+    Guard(app, policies=[secure_headers(outer)])
+
+    assert security_headers(app)["Strict-Transport-Security"] == PRESETS[outer]["hsts"]
+    assert security_headers(app, "/named")["Strict-Transport-Security"] == "max-age=60"
 
 
 def test_header_that_an_outer_scope_leaves_out_stays_out_under_a_nearer_preset(app: Flask) -> None:
