@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .rate_limits.in_view import LimitStatus
     from .rate_limits.limit import Limit, limit
     from .request_rules.require_request import RequireRequest, require_request
+    from .request_rules.same_origin import SameOrigin, same_origin
     from .security_headers.response_nonce import csp_nonce
     from .security_headers.secure_headers import SecureHeaders, secure_headers
     from .signals import (
@@ -112,6 +113,7 @@ __all__ = [  # noqa: RUF022
     "RequireAuth",
     "RequireRequest",
     "Run",
+    "SameOrigin",
     "SecureHeaders",
     "Silence",
     "Step",
@@ -151,6 +153,7 @@ __all__ = [  # noqa: RUF022
     "require_api_key",
     "require_auth",
     "require_request",
+    "same_origin",
     "secure_headers",
     "store_available",
     "store_unavailable",
@@ -195,6 +198,7 @@ __getattr__: Callable[[str], Any] = importing(
         "rate_limits.in_view": ("LimitStatus",),
         "rate_limits.limit": ("Limit", "limit"),
         "request_rules.require_request": ("RequireRequest", "require_request"),
+        "request_rules.same_origin": ("SameOrigin", "same_origin"),
         "security_headers.response_nonce": ("csp_nonce",),
         "security_headers.secure_headers": ("SecureHeaders", "secure_headers"),
         "support.options": ("option",),

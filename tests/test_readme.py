@@ -88,6 +88,16 @@ def test_rules_of_the_readme_refuse_what_it_says(readme: dict[str, Any]) -> None
     assert client.get("/internal/x").status_code == 404
 
 
+def test_pages_of_other_origins_are_refused_as_the_readme_says(readme: dict[str, Any]) -> None:
+    client = readme["shop"].test_client()
+    foreign = {"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example.com"}
+
+    statuses = [client.post(path, headers=foreign).status_code for path in ("/address", "/basket")]
+
+    assert statuses == [403, 200]
+    assert client.post("/address", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+
+
 def test_keys_of_the_readme_open_what_it_says(readme: dict[str, Any]) -> None:
     client = readme["app"].test_client()
 

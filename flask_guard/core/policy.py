@@ -43,6 +43,9 @@ log: logging.Logger = logging.getLogger("flask_guard")
 Credential: TypeAlias = "tuple[Literal['header', 'query'], str]"
 """A place of credentials: a header field, in lower case, or a query parameter."""
 
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""Methods that change nothing (RFC 9110, section 9.2.1)."""
+
 ScopeKind: TypeAlias = Literal["app", "path", "blueprint", "class", "view", "method"]
 
 
@@ -103,6 +106,11 @@ class Target:
     def counted_method(self) -> str:
         """Return the method, with HEAD as the GET that it is without a body (RFC 9110, section 9.3.2)."""
         return "GET" if self.method == "HEAD" else self.method
+
+    @property
+    def is_safe(self) -> bool:
+        """Return whether requests with the method change nothing (RFC 9110, section 9.2.1)."""
+        return self.method in SAFE_METHODS
 
 
 @dataclass(frozen=True, slots=True)

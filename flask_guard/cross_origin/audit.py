@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ..core.facts import EVERY_METHOD, Application, AuditRule, Checks, Finding, Inventory, shown
+from ..support.origins import ANY
 from ..support.text import names
 from .cors import Cors
-from .origins import ANY
 from .response_headers import CorsOptions
 
 EVERY_ORIGIN = AuditRule(

@@ -7,7 +7,7 @@ import re
 from ..errors import ConfigError
 from ..support.header_fields import check_names
 from ..support.options import listed
-from .origins import ignoring_case
+from ..support.origins import ignoring_case
 
 _LIKE_A_PATTERN = re.compile(r"[*+^$|]")
 """Characters that the name of a header may have (RFC 9110, section 5.6.2) and that no name has."""

@@ -10,9 +10,9 @@ from ..core.concern import Concern
 from ..core.config import Setting
 from ..support.header_fields import check_names
 from ..support.options import flag, optional, whole_seconds
+from ..support.origins import Origins, parse_origins
 from ..typing import ViewFunction
 from . import checks
-from .origins import Origins, parse_origins
 
 ORIGINS: Setting[Origins | None] = Setting("GUARD_CORS_ORIGINS", None, optional(parse_origins))
 METHODS: Setting[tuple[str, ...] | None] = Setting("GUARD_CORS_METHODS", None, optional(checks.methods))

@@ -29,8 +29,8 @@ from ..support.orders import (
     plain,
     true_is_stronger,
 )
+from ..support.origins import ANY, Origins, own_origin, parse_origins
 from . import checks, concern
-from .origins import ANY, Origins, parse_origins
 from .others import OtherHooks, other_is_nearer
 from .response_headers import CorsOptions, Engine, announced_method
 
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 
 OneOrigin: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
 HeaderName: TypeAlias = "str | re.Pattern[str]"
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""Methods that change nothing (RFC 9110, section 9.2.1)."""
 
 HINTS: Mapping[str, str] = MappingProxyType(
     {
@@ -228,7 +225,7 @@ class Cors(DenyingPolicy):
         engine = Engine(options, target.exposes)
         if target.preflight:
             return Step(_answer(target), _preflight_writer(engine, options.methods, target))
-        refuses = options.reject_unlisted and target.method not in SAFE_METHODS
+        refuses = options.reject_unlisted and not target.is_safe
         leave = target.state.resource(OtherHooks).step(engine, group[0].place)
         return Step(_refuse_unlisted(options.origins) if refuses else None, leave)
 
@@ -301,7 +298,7 @@ def _is_same_origin(run: Run, origin: str) -> bool:
     site = run.request.environ.get("HTTP_SEC_FETCH_SITE")
     if site is not None:
         return site in ("same-origin", "none")
-    return origin.lower() == f"{run.request.scheme}://{run.request.host}".lower()
+    return origin.lower() == own_origin(run.request)
 
 
 cors: Cors = Cors()

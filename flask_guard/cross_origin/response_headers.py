@@ -14,7 +14,7 @@ from flask_cors import core as flask_cors
 from werkzeug.datastructures import Headers
 
 from ..support.header_fields import Pair, add_vary, append, drop, pairs_of
-from .origins import ANY, Origins
+from ..support.origins import ANY, Origins
 
 if TYPE_CHECKING:
     from ..core.request_run import Run

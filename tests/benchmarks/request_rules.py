@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask
 
-from flask_guard import Guard, Policy, require_request
+from flask_guard import Guard, Policy, require_request, same_origin
 from tests.benchmarks.overhead import Variant, measure
 
 BODY = b'{"stars": 5}'
@@ -20,7 +20,10 @@ ROWS: dict[str, list[Policy]] = {
     "hosts": [require_request(hosts=["api.example.com", "*.example.com"])],
     "addresses": [require_request(addresses=["10.0.0.0/8", "192.0.2.0/24"])],
     "headers": [require_request(headers=["X-Tenant"])],
+    "same_origin": [same_origin],
+    "same_origin, old": [same_origin],
     "all of these": [
+        same_origin,
         require_request(
             json=True,
             max_body=10_000,
@@ -28,7 +31,7 @@ ROWS: dict[str, list[Policy]] = {
             hosts=["api.example.com"],
             addresses="192.0.2.0/24",
             headers="X-Tenant",
-        )
+        ),
     ],
 }
 
@@ -58,13 +61,15 @@ def variants() -> list[Variant]:
     fields |= {"REMOTE_ADDR": "192.0.2.1", "HTTP_HOST": "api.example.com", "wsgi.url_scheme": "https"}
     chunked = {**fields, "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
     del chunked["CONTENT_LENGTH"]
+    old = {**fields}
+    del old["HTTP_SEC_FETCH_SITE"]
     found: list[Variant] = []
     for name, policies in {"empty plan": [], **ROWS}.items():
         app = Flask("benchmark")
         app.config["SECRET_KEY"] = "secret"
         Guard(app, policies=policies)
         app.add_url_rule("/", "view", lambda: "hello", methods=["POST"])
-        found.append(Posted(name, app, chunked if "chunked" in name else fields))
+        found.append(Posted(name, app, chunked if "chunked" in name else old if "old" in name else fields))
     return found
 
 

@@ -7,11 +7,14 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..errors import ConfigError
-from ..support.options import listed
-from ..support.text import printable
+from .options import listed
+from .text import printable
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request
 
 log: logging.Logger = logging.getLogger("flask_guard")
 
@@ -66,7 +69,7 @@ def _agrees(predicate: Callable[[str], bool], origin: str) -> bool:
         if not isinstance(answer, bool):
             raise TypeError(f"{predicate!r} must return True or False, not {answer!r}")
     except Exception:
-        log.exception("cors(origins=…): a callable failed, so the origin is not allowed")
+        log.exception("a callable that tells which origins are allowed failed, so the origin is not allowed")
         return False
     return answer
 
@@ -74,6 +77,11 @@ def _agrees(predicate: Callable[[str], bool], origin: str) -> bool:
 def is_origin(value: str) -> bool:
     """Return whether `value` is a serialised origin other than ``null``."""
     return len(value) <= LONGEST_ORIGIN and _ORIGIN.fullmatch(value) is not None
+
+
+def own_origin(request: Request) -> str:
+    """Return the origin under which the app serves `request`, in lower case and without the default port."""
+    return f"{request.scheme}://{request.host}".lower()
 
 
 def parse_origins(value: object, what: str) -> Origins:

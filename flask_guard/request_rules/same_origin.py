@@ -1,0 +1,162 @@
+"""`same_origin`: let only the app's own pages send requests that change something (CSRF protection)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
+
+from ..core.denials import Denied
+from ..core.policy import SAFE_METHODS, DenyingPolicy, Phase, Policy, Scope, Step
+from ..errors import ConfigError
+from ..support.options import listed, option
+from ..support.orders import fewer_is_stronger
+from ..support.origins import ANY, Origins, own_origin, parse_origins
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+    from ..core.policy import Target
+    from ..core.request_run import Run
+    from ..typing import Mode, TargetT
+
+log: logging.Logger = logging.getLogger("flask_guard")
+
+OneOrigin: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
+
+AMBIENT_SCHEMES = frozenset({"basic", "digest", "negotiate", "ntlm"})
+"""The schemes of ``Authorization`` that browsers add by themselves, once the user has logged in."""
+
+NULL_OVER_HTTP = (
+    "same_origin refuses a form with the origin null over http on %r. Browsers send that origin for pages with"
+    " Referrer-Policy: no-referrer, and the field Sec-Fetch-Site, which would tell, only over https. Serve the app over"
+    " https, or write secure_headers(referrer_policy='same-origin')"
+)
+
+
+def _allowed(value: Any, what: str) -> tuple[OneOrigin, ...]:
+    """Check for origins that may be listed."""
+    given = listed(value)
+    origins = parse_origins(given, what) if given else Origins()
+    if given and origins is ANY:
+        raise ConfigError(f"{what}: '*' lets every site act as the user. Leave same_origin out, or list the origins")
+    if "null" in origins.exact:
+        raise ConfigError(
+            f"{what}: 'null' lets every site act as the user, since any page can make a frame whose origin is null."
+            " Leave it out"
+        )
+    return tuple(each.lower() if isinstance(each, str) else each for each in given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class SameOrigin(DenyingPolicy):
+    """Let only the app's own pages send requests that change something: ``same_origin``.
+
+    Browsers add cookies to whatever request a page makes, so a foreign page could act as the user (cross-site request
+    forgery, CSRF). Each browser also says which page a request comes from, and no page can change that:
+
+    - ``Sec-Fetch-Site`` decides where it is sent, over https and on localhost. ``same-origin`` passes, and so does
+      ``none``, for what the user did without a page. Other sites, and other hosts of the same site, are refused.
+    - Without it, ``Origin`` must be the scheme, host and port under which the app serves the request. The origin
+      ``null`` is refused.
+    - A request with neither field does not come from a page: browsers have sent ``Origin`` with every POST since 2019.
+      It is refused if it carries what a browser would add by itself: a cookie, or HTTP authentication. Clients with an
+      API key or a token pass.
+
+    No token has to be put into forms. The answer is a 403, before any limit is counted and any credential looked at.
+    GET, HEAD, OPTIONS and TRACE are let through: a view must not change anything on those.
+
+    Behind a proxy, set Werkzeug's ``ProxyFix``, so that the app knows the scheme and the host that browsers see. A page
+    on another domain that is made to resolve to the app's address (DNS rebinding) is of the origin that it asks for:
+    beside this policy, name your hosts with ``require_request(hosts=…)``.
+    """
+
+    kind: ClassVar[str] = "same_origin"
+    phase: ClassVar[Phase] = Phase.PRECONDITION
+
+    allow: tuple[OneOrigin, ...] = option((), _allowed, fewer_is_stronger)
+
+    @overload
+    def __call__(self, target: TargetT, /) -> TargetT: ...
+    @overload
+    def __call__(self, *, allow: OneOrigin | Iterable[OneOrigin] = (), mode: Mode | None = None) -> SameOrigin: ...
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Apply the policy to a target, or return a copy with other options.
+
+        :param allow: other origins whose pages may send such requests, such as ``"https://app.example.com"``. A string
+            is exact: scheme, host and port. A compiled pattern must match the whole origin. A callable takes the origin
+            and returns True or False. Pages that read the answer need ``cors`` as well.
+        :param mode: ``"report"`` to log denials instead of denying.
+        :raises ConfigError: for a malformed origin, and for ``"*"`` and ``"null"``.
+        """
+        return Policy.__call__(self, *args, **options)
+
+    def applies(self, target: Target, scope: Scope) -> bool:
+        if target.is_safe and scope.kind in ("view", "method"):
+            _warn_if_useless(target, scope)
+        return not (target.automatic or target.is_safe)
+
+    def compile(self, target: Target) -> Step:
+        listed = parse_origins(self.allow, "same_origin(allow=…)") if self.allow else None
+
+        def enter(run: Run) -> None:
+            environ = run.request.environ
+            site: str | None = environ.get("HTTP_SEC_FETCH_SITE")
+            if site in ("same-origin", "none"):
+                return
+            origin: str | None = environ.get("HTTP_ORIGIN")
+            if origin and ((listed is not None and listed.allow(origin)) or (site is None and _is_own(run, origin))):
+                return
+            if site is None and not origin and not _has_ambient_credentials(environ):
+                return
+            raise _refusal(run, site, origin)
+
+        return Step(enter)
+
+
+def _is_own(run: Run, origin: str) -> bool:
+    return origin.lower() == own_origin(run.request)
+
+
+def _has_ambient_credentials(environ: WSGIEnvironment) -> bool:
+    """Return whether a request carries credentials that a browser adds whatever page it comes from."""
+    if environ.get("HTTP_COOKIE") or environ.get("REMOTE_USER"):
+        return True
+    authorization: str = environ.get("HTTP_AUTHORIZATION", "")
+    return authorization.strip().partition(" ")[0].lower() in AMBIENT_SCHEMES
+
+
+def _refusal(run: Run, site: str | None, origin: str | None) -> Denied:
+    detail = "Pages of other origins may not send this request."
+    if site is not None:
+        reason = site.replace("-", "_") if site in ("cross-site", "same-site") else "fetch_site"
+    elif origin:
+        reason = "null_origin" if origin == "null" else "origin"
+    else:
+        reason = "no_origin"
+        detail = (
+            "The request carries credentials that browsers add by themselves, and does not say which page it is from."
+            " Send the header field Origin."
+        )
+    if reason == "null_origin" and run.state.once("same_origin null"):
+        log.warning(NULL_OVER_HTTP, run.state.app.name)
+    return Denied(detail, policy=SameOrigin.kind, reason=reason)
+
+
+def _warn_if_useless(target: Target, scope: Scope) -> None:
+    """Warn of a policy on a view none of whose methods changes anything."""
+    rules = target.app.url_map.iter_rules(target.endpoint)
+    methods = {method for rule in rules for method in rule.methods or {"POST"}}
+    if (scope.kind == "method" or methods <= SAFE_METHODS) and target.state.once(f"same_origin on {scope}"):
+        log.warning(
+            "same_origin protects nothing on %s of %r: it checks requests that change something, and %s does not take"
+            " POST, PUT, PATCH or DELETE",
+            scope,
+            target.app.name,
+            "the view" if scope.kind == "view" else "the method",
+        )
+
+
+same_origin: SameOrigin = SameOrigin()
