@@ -46,7 +46,7 @@ def _viewers(value: object, what: str) -> bool | Callable[..., object]:
 
 
 _MILLISECONDS: check.Check[float] = check.number(0, sys.float_info.max, "milliseconds")
-_fewer_viewers: Order = by(lambda old, new: old == new or old is True or new is False)
+_fewer_viewers: Order = by(lambda old, new: repr(old) == repr(new) or old is True or new is False)
 """Compares to whom the timings are shown: to everybody, to some, or to nobody."""
 
 

@@ -17,6 +17,7 @@ from ..support.options import option
 from ..support.orders import (
     fewer_is_stronger_unless_empty,
     more_is_stronger,
+    none_weakest,
     smaller_is_stronger,
     true_is_stronger,
 )
@@ -28,7 +29,7 @@ from .refusals import UnsupportedContentType
 if TYPE_CHECKING:
     from ..core.policy import Target
     from ..core.request_run import Run
-    from ..typing import Mode, TargetT
+    from ..typing import Mode, Purpose, TargetT
 
 log: logging.Logger = logging.getLogger("flask_guard")
 
@@ -56,7 +57,9 @@ class RequireRequest(DenyingPolicy):
 
     json: bool = option(False, check.flag, true_is_stronger)
     content_types: tuple[str, ...] = option((), content_types, fewer_is_stronger_unless_empty)
-    max_body: int | None = option(None, check.optional(check.whole_number(0, "bytes")), smaller_is_stronger)
+    max_body: int | None = option(
+        None, check.optional(check.whole_number(0, "bytes")), none_weakest(smaller_is_stronger)
+    )
     https: bool = option(False, check.flag, true_is_stronger)
     hosts: tuple[str, ...] = option((), host_names, fewer_is_stronger_unless_empty)
     addresses: tuple[Network, ...] = option((), networks, fewer_is_stronger_unless_empty)
@@ -107,6 +110,10 @@ class RequireRequest(DenyingPolicy):
         rules = (self.json, self.content_types, self.https, self.hosts, self.addresses, self.headers)
         if not any(rules) and self.max_body is None:
             raise ConfigError("require_request requires nothing: name a rule, such as @require_request(json=True)")
+
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        return ("body",) if self.max_body is not None else ()
 
     def applies(self, target: Target, scope: Scope) -> bool:
         return not target.automatic

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..core.policy import Target
     from ..core.request_run import Run
-    from ..typing import Mode, TargetT
+    from ..typing import Mode, Purpose, TargetT
 
 log: logging.Logger = logging.getLogger("flask_guard")
 
@@ -92,6 +92,10 @@ class SameOrigin(DenyingPolicy):
         :raises ConfigError: for a malformed origin, and for ``"*"`` and ``"null"``.
         """
         return Policy.__call__(self, *args, **options)
+
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        return ("csrf",)
 
     def applies(self, target: Target, scope: Scope) -> bool:
         if target.is_safe and scope.kind in ("view", "method"):

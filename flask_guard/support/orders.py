@@ -93,7 +93,9 @@ def irrelevant(_old: Any, _new: Any) -> Comparison:
 
 
 def _is_smaller(old: Any, new: Any) -> bool:
-    return bool(new <= old) if _is_number(old) and _is_number(new) else bool(old == new)
+    if _is_number(old) and _is_number(new):
+        return bool(new <= old)
+    return type(old) is type(new) and bool(old == new)  # True is no number, though Python says that it equals 1
 
 
 def _is_number(value: object) -> bool:

@@ -137,6 +137,20 @@ def test_paths_with_odd_characters_keep_to_one_line() -> None:
 
 
 def test_two_endpoints_of_one_path_and_method_are_told_apart() -> None:
+    app = Flask("shop", static_folder=None)
+    app.add_url_rule("/", "first", require_api_key(lambda: "1"))
+    app.add_url_rule("/", "second", lambda: "2")
+    Guard(app)
+
+    lock = make_lock(take_inventory(app))
+
+    assert {name: [line.name for line in lines] for name, lines in lock.blocks.items()} == {
+        "GET / as first": ["require_api_key"],
+        "GET / as second": [],
+    }
+
+
+def test_endpoints_of_two_hosts_are_told_apart() -> None:
     app = Flask("shop", static_folder=None, host_matching=True, static_host=None)
     app.add_url_rule("/", "first", require_api_key(lambda: "1"), host="a.example")
     app.add_url_rule("/", "second", lambda: "2", host="b.example")
@@ -145,8 +159,8 @@ def test_two_endpoints_of_one_path_and_method_are_told_apart() -> None:
     lock = make_lock(take_inventory(app))
 
     assert {name: [line.name for line in lines] for name, lines in lock.blocks.items()} == {
-        "GET / as first": ["require_api_key"],
-        "GET / as second": [],
+        "GET //a.example/": ["require_api_key"],
+        "GET //b.example/": [],
     }
 
 

@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from flask_guard import JWT, ban, cors, limit, log_timing, metrics, require_api_key, require_auth, secure_headers
+from flask_guard import (
+    JWT,
+    ban,
+    cors,
+    limit,
+    log_timing,
+    metrics,
+    require_api_key,
+    require_auth,
+    require_request,
+    same_origin,
+    secure_headers,
+)
 from flask_guard.audit.changes import changes
 from flask_guard.concerns import built_in_policies
 from flask_guard.support.options import orders_of
@@ -34,6 +46,7 @@ once = limit("10/minute")
 at_once = limit.concurrent(4)
 banned = ban(after="10/minute")
 site, page = cors(origins=SITE), secure_headers
+form = require_request(https=True)
 CSP = "default-src 'self' https://cdn.example; object-src 'none'; base-uri 'none'"
 
 STRONGER: list[tuple[str, Any, Any]] = [
@@ -151,6 +164,19 @@ STRONGER: list[tuple[str, Any, Any]] = [
     ("secure_headers.download_options", page, page(download_options="noopen")),
     ("secure_headers.remove", page(remove="X-Powered-By"), page),
     ("secure_headers.https_redirect", page, page(https_redirect=True)),
+    ("require_request.mode", form(mode="report"), form),
+    ("require_request.json", form, form(json=True)),
+    ("require_request.content_types", form, form(content_types=["text/csv", "text/plain"])),
+    ("require_request.content_types", form(content_types=["text/csv", "text/plain"]), form(content_types="text/csv")),
+    ("require_request.max_body", form, form(max_body=1000)),
+    ("require_request.max_body", form(max_body=1000), form(max_body=100)),
+    ("require_request.https", require_request(json=True), require_request(json=True, https=True)),
+    ("require_request.hosts", form, form(hosts="example.com")),
+    ("require_request.addresses", form, form(addresses="10.0.0.0/8")),
+    ("require_request.headers", form, form(headers="X-Client")),
+    ("same_origin.mode", same_origin(mode="report"), same_origin),
+    ("same_origin.allow", same_origin(allow=[SITE, OTHER]), same_origin(allow=SITE)),
+    ("same_origin.allow", same_origin(allow=SITE), same_origin),
     ("log_timing.sample", log_timing(sample=0.1), log_timing),
     ("log_timing.server_timing", log_timing(server_timing=True), log_timing(server_timing=sometimes)),
 ]
