@@ -97,7 +97,10 @@ def scan_command(as_json: bool) -> None:
     start_serving(state)
     if state.error is not None:
         raise Failure(2, str(state.error))
-    findings = scan(state)
+    try:
+        findings = scan(state)
+    except ConfigError as error:
+        raise Failure(2, str(error)) from None
     if as_json:
         print_json([_finding_as_json(each) for each in findings])
     else:

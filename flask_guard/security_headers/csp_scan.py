@@ -13,9 +13,10 @@ from jinja2 import TemplateError, meta
 from ..core.plan_lookup import endpoint_plan, kept_plan
 from ..core.policy import Target
 from ..core.wrappers import inside
+from ..errors import ConfigError
 from .csp import Csp, strict_dynamic
 from .csp_match import allows_inline, allows_url, deciding
-from .page_uses import PAGE, Use, uses_in
+from .page_uses import PAGE, Use, uses_in, uses_in_style
 from .secure_headers import SecureHeaders
 
 if TYPE_CHECKING:
@@ -60,14 +61,18 @@ class Page:
 def blocked_uses(template: str, policy: Csp) -> Iterator[Use]:
     """Yield what `policy` would block in a page or a template, and what it may block, as the URL is not known."""
     for use in uses_in(template):
-        if use.url and use.is_known:
-            allowed = allows_url(policy, use.directive, use.url, PAGE, has_nonce=use.has_nonce)
-        elif use.url:
-            allowed = deciding(policy, use.directive) is None
-        else:
-            allowed = allows_inline(policy, use.directive, use.content, has_nonce=use.has_nonce)
-        if not allowed:
+        if not _is_allowed(use, policy):
             yield use
+        elif use.directive.startswith("style-src") and not use.url:
+            yield from (each for each in uses_in_style(use) if not _is_allowed(each, policy))
+
+
+def _is_allowed(use: Use, policy: Csp) -> bool:
+    if not use.url:
+        return allows_inline(policy, use.directive, use.content, has_nonce=use.has_nonce)
+    if not use.is_known:
+        return deciding(policy, use.directive) is None
+    return allows_url(policy, use.directive, use.url, PAGE, has_nonce=use.has_nonce)
 
 
 def scan(state: AppState) -> list[Finding]:
@@ -106,9 +111,15 @@ def _fix(use: Use, directive: str, policy: Csp) -> str:
 
 
 def pages_of(state: AppState) -> list[Page]:
-    """Return the templates of an app. One that no view is seen to render gets the policy of the app."""
+    """Return the templates of an app. One that no view is seen to render gets the policy of the app.
+
+    :raises ConfigError: if the template loader of the app cannot list them.
+    """
     env = state.app.jinja_env
-    names = env.list_templates(extensions=EXTENSIONS)
+    try:
+        names = env.list_templates(extensions=EXTENSIONS)
+    except TypeError as error:
+        raise ConfigError(f"the templates of {state.app.name!r} cannot be listed: {error}") from None
     sources = {name: env.loader.get_source(env, name)[:2] for name in names if env.loader is not None}
     referenced = {name: _referenced(env, source) & set(names) for name, (source, _) in sources.items()}
     by_template: dict[str, dict[Csp, list[str]]] = {name: {} for name in names}

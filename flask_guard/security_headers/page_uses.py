@@ -16,9 +16,21 @@ _NONCE, _URL, _UNKNOWN = "\ue000", "\ue001", "\ue002"
 _JINJA = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{(?P<expression>.*?)\}\}", re.DOTALL)
 _CANDIDATE = re.compile(r"[\s,]*([^\s,]\S*)(?:\s+[^,\s]+)?")
 """A URL in ``srcset`` and its descriptor: a comma ends one only before a blank."""
-_CODE_TYPES = frozenset({"", "module", "importmap", "speculationrules", "text/javascript", "application/javascript",
-                         "text/ecmascript", "application/ecmascript", "text/babel"})  # fmt: skip
+_CODE_TYPE = re.compile(
+    r"(?:module|importmap|speculationrules|(?:text|application)/(?:x-)?(?:java|ecma)script"
+    r"|text/(?:babel|jscript|livescript|javascript1\.[0-5]))?"
+)
+"""The types of scripts that run, and those that tell the browser what to load."""
+_TEXT_ONLY = frozenset({"textarea", "title"})
+"""Elements in which tags are text."""
+_SET_NONCE = re.compile(r"\{%-?\s*set\s+(\w+)\s*=\s*(?:g\.)?csp_nonce\b")
+_CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_CSS_IMPORT = re.compile(r"@import\s+(?:url\(\s*)?[\"']?([^\"')\s;]+)", re.IGNORECASE)
+_CSS_URL = re.compile(r"\burl\(\s*[\"']?([^#\"')][^\"')]*)[\"']?\s*\)", re.IGNORECASE)
+_CSS_FONT = re.compile(r"@font-face\s*\{[^}]*\}", re.IGNORECASE)
 _LOADS = {
+    ("a", "ping"): "connect-src",
+    ("area", "ping"): "connect-src",
     ("audio", "src"): "media-src",
     ("base", "href"): "base-uri",
     ("body", "background"): "img-src",
@@ -31,6 +43,7 @@ _LOADS = {
     ("input", "formaction"): "form-action",
     ("input", "src"): "img-src",
     ("object", "data"): "object-src",
+    ("script", "href"): "script-src-elem",
     ("script", "src"): "script-src-elem",
     ("source", "src"): "media-src",
     ("track", "src"): "media-src",
@@ -78,44 +91,66 @@ class Use:
 
 def uses_in(template: str) -> list[Use]:
     """Return what a page or a template runs and loads, in the order in which it is written."""
-    parser = _PageParser()
-    parser.feed(_JINJA.sub(_blank, template))
+    nonces = re.compile("|".join((r"\bcsp_nonce\b", *(rf"^\s*{name}\b" for name in _SET_NONCE.findall(template)))))
+
+    def blank(match: re.Match[str]) -> str:
+        """Return what stands for a piece of Jinja: as many lines, so that line numbers stay right."""
+        expression, mark = match["expression"], ""
+        if expression is not None:
+            mark = _NONCE if nonces.search(expression) else _URL if "url_for" in expression else _UNKNOWN
+        return mark + "\n" * match[0].count("\n")
+
+    return _uses_in_html(_JINJA.sub(blank, template))
+
+
+def _uses_in_html(html: str, line: int = 1) -> list[Use]:
+    """Return what HTML runs and loads.
+
+    :param line: the line at which the HTML begins.
+    """
+    parser = _PageParser(line)
+    parser.feed(html)
     parser.close()
     return parser.uses
 
 
-def _blank(match: re.Match[str]) -> str:
-    """Return what stands for a piece of Jinja: as many lines, so that line numbers stay right."""
-    expression = match["expression"]
-    mark = ""
-    if expression is not None:
-        mark = _NONCE if "csp_nonce" in expression else _URL if re.search(r"\burl_for\b", expression) else _UNKNOWN
-    return mark + "\n" * match[0].count("\n")
+def uses_in_style(style: Use) -> Iterator[Use]:
+    """Yield what a style that is written into the page loads, if the browser applies it."""
+    css = _CSS_COMMENT.sub("", style.content)
+    rest = _CSS_IMPORT.sub("", css)
+    loaded = [("style-src-elem", url) for url in _CSS_IMPORT.findall(css)]
+    loaded += [("font-src", url) for face in _CSS_FONT.findall(rest) for url in _CSS_URL.findall(face)]
+    loaded += [("img-src", url) for url in _CSS_URL.findall(_CSS_FONT.sub("", rest))]
+    for directive, url in loaded:
+        yield _use_of_url(style.line, directive, f"url() in {style.kind}", url.strip(), has_nonce=False)
 
 
 class _PageParser(HTMLParser):
-    def __init__(self) -> None:
+    def __init__(self, line: int) -> None:
         super().__init__()
         self.uses: list[Use] = []
+        self._first_line = line
         self._inside: Callable[[str], Use] | None = None
         self._content = ""
+        self._text_only = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        line = self.getpos()[0]
+        if self._text_only:
+            return
+        self._text_only = tag if tag in _TEXT_ONLY else ""
+        line = self.getpos()[0] + self._first_line - 1
         given: dict[str, str] = {}
         for name, value in attrs:
             given.setdefault(name, value or "")  # the first of two counts
         has_nonce = _NONCE in given.get("nonce", "")
-        for name, value in given.items():
-            if name.startswith("on"):
-                self.uses.append(Use(line, "script-src-attr", f"event handler {name}", content=value))
-            elif name == "style":
-                self.uses.append(Use(line, "style-src-attr", "style attribute", content=value))
+        self.uses += _inline_attributes(line, given)
         for directive, kind, url in _loaded(tag, given):
             self.uses.append(_use_of_url(line, directive, kind, url, has_nonce))
+        if tag == "iframe" and "srcdoc" in given:
+            self.uses += _uses_in_html(given["srcdoc"], line)
         if tag == "style":
             self._inside = lambda content: Use(line, "style-src-elem", "inline style", "", content, has_nonce)
-        elif tag == "script" and "src" not in given and given.get("type", "").lower().split(";")[0] in _CODE_TYPES:
+        elif tag == "script" and "src" not in given and _CODE_TYPE.fullmatch(given.get("type", "").strip().lower()):
             self._inside = lambda content: Use(line, "script-src-elem", "inline script", "", content, has_nonce)
 
     def handle_data(self, data: str) -> None:
@@ -123,10 +158,21 @@ class _PageParser(HTMLParser):
             self._content += data
 
     def handle_endtag(self, tag: str) -> None:
+        if tag == self._text_only:
+            self._text_only = ""
         if self._inside is not None and tag in ("script", "style"):
             if self._content.strip():
                 self.uses.append(self._inside(self._content))
             self._inside, self._content = None, ""
+
+
+def _inline_attributes(line: int, given: dict[str, str]) -> Iterator[Use]:
+    """Yield the event handlers and the style among the attributes of an element."""
+    for name, value in given.items():
+        if name.startswith("on"):
+            yield Use(line, "script-src-attr", f"event handler {name}", content=value)
+        elif name == "style":
+            yield Use(line, "style-src-attr", "style attribute", content=value)
 
 
 def _loaded(tag: str, given: dict[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -19,9 +19,10 @@ from flask_guard.security_headers.page_uses import PAGE
 from .conftest import Serve, Server, Tab
 
 PAGES = Path(__file__).parent / "pages"
-WATCH = """window.violations = [];
+WATCH = """let all = [];
+try { all = top.violations ??= []; } catch { /* a frame of another origin */ }
 document.addEventListener('securitypolicyviolation', event => {
-    window.violations.push([event.effectiveDirective, event.blockedURI, event.lineNumber]);
+    all.push([event.effectiveDirective, event.blockedURI, event.lineNumber]);
 });"""
 POLICIES: dict[str, dict[str, Any]] = {
     "strict": {},
@@ -65,7 +66,7 @@ TRY_EVERYTHING = """async ([submits, expected]) => {
     };
     document.querySelectorAll('template').forEach(each => document.body.append(each.content.cloneNode(true)));
     document.querySelectorAll('noscript').forEach(each => each.insertAdjacentHTML('afterend', each.innerText));
-    document.querySelector('a.script')?.click();
+    document.querySelectorAll('a.script').forEach(each => each.click());
     for (const [index, form] of document.querySelectorAll(submits ? 'form' : 'form.pay').entries()) {
         form.submit();  // which the next one would stop
         await blocked('form-action', index + 1);

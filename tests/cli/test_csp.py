@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask, render_template
+from jinja2 import FunctionLoader
 
 from flask_guard import Guard, secure_headers
 
@@ -133,6 +134,17 @@ def test_scan_prints_json(templated: Flask) -> None:
         (2, "script-src-attr", True, ["page"]),
         (3, "img-src", False, ["page"]),
     ]
+
+
+def test_scan_of_templates_that_cannot_be_listed_says_why() -> None:
+    app = Flask("unlisted")
+    app.jinja_env.loader = FunctionLoader(lambda name: "<h1>Orders</h1>")
+    Guard(app, policies=[secure_headers])
+
+    result = guard_command(app, "csp", "scan")
+
+    assert result.exit_code == 2
+    assert "the templates of 'unlisted' cannot be listed: this loader cannot iterate" in result.stderr
 
 
 def test_scan_of_an_app_that_cannot_serve_says_why(app: Flask) -> None:

@@ -43,6 +43,7 @@ PAGE = """\
 {% endblock %}
 """
 POLICY = "default-src 'self'; script-src 'self' 'nonce'; form-action 'self'"
+INLINE_STYLES = "default-src 'self'; style-src 'self' 'unsafe-inline'"
 
 
 def blocked(template: str, policy: str = POLICY) -> list[tuple[int, str, str]]:
@@ -93,6 +94,10 @@ def test_url_that_the_template_does_not_tell_is_said_to_be_unknown() -> None:
         ("<form action='' method=post></form><form></form>", "form-action 'self'"),
         ("<img srcset='data:image/png;base64,AA 1x,/b.png 2x, /c.png'>", "img-src 'self' data:"),
         ("<svg><use href='#a'></use></svg><button type=button>", POLICY),
+        ("<textarea><script>run()</script></textarea><title><b onclick='x'></title>", POLICY),
+        ("{% set n = csp_nonce() %}<script nonce='{{ n }}'>run()</script>", POLICY),
+        ("{%- set n = g.csp_nonce -%}<script nonce='{{n|e}}'>run()</script>", POLICY),
+        ("<style>/* url(https://x.example/) */ a { background: url('/a.png'), url(#b) }</style>", INLINE_STYLES),
     ],
 )
 def test_what_is_allowed_is_not_found(template: str, policy: str) -> None:
@@ -116,10 +121,37 @@ def test_what_is_allowed_is_not_found(template: str, policy: str) -> None:
         ("<BODY ONLOAD='run()'>", "script-src-attr"),
         ("<script nonce='fixed'>run()</script>", "script-src-elem"),
         ("<b onclick='a()' {% if x %}data-x{% endif %}>", "script-src-attr"),
+        ("<a href='/' ping=https://count.example/></a>", "connect-src"),
+        ("<svg><script href=https://cdn.example/a.js></script></svg>", "script-src-elem"),
+        ("<script type='application/x-javascript'>run()</script>", "script-src-elem"),
+        ("<iframe srcdoc='<script>run()</script>'></iframe>", "script-src-elem"),
+        ("{% set n = name %}<script nonce='{{ n }}'>run()</script>", "script-src-elem"),
+        ("<title>T</title><textarea></textarea><script>run()</script>", "script-src-elem"),
     ],
 )
 def test_each_sort_of_thing_is_found(template: str, directive: str) -> None:
     assert [found for _, found, _ in blocked(template)] == [directive]
+
+
+@pytest.mark.parametrize(
+    ("css", "directive"),
+    [
+        ("@import url(https://cdn.example/a.css);", "style-src-elem"),
+        ("@import 'https://cdn.example/a.css' screen;", "style-src-elem"),
+        ("@font-face { font-family: a; src: url('https://cdn.example/a.woff2') format('woff2') }", "font-src"),
+        ("b { background: url( https://cdn.example/a.png ) }", "img-src"),
+        ("b { background: URL(data:image/png;base64,AAAA) }", "img-src"),
+    ],
+)
+def test_what_a_style_loads_is_found_where_the_style_is_allowed(css: str, directive: str) -> None:
+    assert [found for _, found, _ in blocked(f"<style>{css}</style>", INLINE_STYLES)] == [directive]
+    assert [found for _, found, _ in blocked(f"<style>{css}</style>")] == ["style-src-elem"]
+
+
+def test_line_of_what_a_frame_contains_is_that_of_the_template() -> None:
+    template = "<h1>Orders</h1>\n<iframe srcdoc='<p>\n<b onclick=run()>'></iframe>"
+
+    assert blocked(template) == [(3, "script-src-attr", "event handler onclick")]
 
 
 # Which policy holds for which template -----------------------------------------------------------------------------
