@@ -11,7 +11,7 @@ from flask.cli import AppGroup
 
 from ..core.start import start_serving
 from ..errors import ConfigError
-from ..security_headers.csp import Csp, parse_whole_csp
+from ..security_headers.csp import Csp, nonce, parse_whole_csp
 from ..security_headers.csp_scan import Finding, scan
 from ..security_headers.csp_suggest import Suggestion, Suggestions, suggest
 from ..security_headers.violations import violations_in_text
@@ -62,8 +62,13 @@ def suggest_command(file: Any, policy: Csp | None, as_json: bool) -> None:
     click.echo(str(found.policy))
     for each in found.added:
         click.echo(f"  {_line_about(each)}", err=True)
+        if each.source == nonce:
+            click.echo('    add nonce="{{ csp_nonce() }}" to each inline script', err=True)
         if each.danger:
             click.echo(f"    DANGEROUS: {each.danger}", err=True)
+    for directive, source, danger in found.dangers:
+        click.echo(f"  {directive} {source}: was allowed before", err=True)
+        click.echo(f"    DANGEROUS: {danger}", err=True)
     for violation, reason in found.beyond_help:
         click.echo(f"  {violation.directive} on {violation.document_url} cannot be allowed: {reason}", err=True)
 
@@ -80,6 +85,9 @@ def _suggestions_as_json(found: Suggestions) -> dict[str, Any]:
     return {
         "policy": str(found.policy),
         "added": [dataclasses.asdict(each) for each in found.added],
+        "dangers": [
+            {"directive": directive, "source": source, "danger": danger} for directive, source, danger in found.dangers
+        ],
         "beyond_help": [{**dataclasses.asdict(each), "reason": reason} for each, reason in found.beyond_help],
     }
 

@@ -73,8 +73,17 @@ def allows_inline(policy: Csp, directive: str, content: str, *, has_nonce: bool 
     hashes = [match for source in sources if (match := _HASH.fullmatch(source))]
     if (not is_attribute or "'unsafe-hashes'" in sources) and any(_hashes_to(each, content) for each in hashes):
         return True
-    ignored = bool(hashes) or nonce in sources or (strict_dynamic in sources and directive.startswith("script"))
-    return "'unsafe-inline'" in sources and not ignored
+    return "'unsafe-inline'" in sources and not ignores_unsafe_inline(policy, decides, of_script=directive[:2] == "sc")
+
+
+def ignores_unsafe_inline(policy: Csp, directive: str, *, of_script: bool | None = None) -> bool:
+    """Return whether ``'unsafe-inline'`` has no effect in a directive of `policy`, as a nonce or hash is beside it.
+
+    :param of_script: whether it is asked about a script; by default whether the directive is about scripts.
+    """
+    sources = policy.sources(directive) or ()
+    is_about_scripts = directive.startswith("script") if of_script is None else of_script
+    return nonce in sources or any(map(_HASH.fullmatch, sources)) or (is_about_scripts and strict_dynamic in sources)
 
 
 def _hashes_to(match: re.Match[str], content: str) -> bool:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
-from .csp import FETCH_DIRECTIVES, Csp, nonce, parse_whole_csp
-from .csp_match import allows_url, deciding
+from .csp import Csp, nonce, parse_whole_csp, strict_dynamic
+from .csp_dangers import danger_of
+from .csp_match import allows_inline, allows_url, deciding, ignores_unsafe_inline
 from .violations import Violation
 
-_NARROWER = {"script-src-elem": "script-src", "script-src-attr": "script-src",
-             "style-src-elem": "style-src", "style-src-attr": "style-src"}  # fmt: skip
-DANGERS = {
-    "'unsafe-inline'": "any script or style that gets into the page runs, which is what the policy is there to stop",
-    "'unsafe-eval'": "text can become code: find what calls eval() or new Function(), and replace it",
-    "data:": "scripts and frames may be made up within the page",
-    "blob:": "scripts and frames may be made up within the page",
-    "http:": "whoever is on the way may change what is loaded",
+_FAMILY = {"script-src-elem": "script-src", "style-src-elem": "style-src"}
+"""The directives in place of which a wider one is changed: those stand for attributes too, which have no URLs."""
+_WORDS = {
+    "eval": "'unsafe-eval'",
+    "wasm-eval": "'wasm-unsafe-eval'",
+    "self": "'self'",
+    "data": "data:",
+    "data:": "data:",
+    "blob": "blob:",
+    "blob:": "blob:",
 }
-"""Why a source is dangerous."""
+"""What reports say in place of a URL, and the source that allows it."""
+_ADD_NONCE = 'add nonce="{{ csp_nonce() }}" to the element'
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,17 @@ class Suggestions:
 
     :ivar policy: the policy that would have allowed all that can be allowed.
     :ivar beyond_help: reports that no source allows, with the reason.
+    :ivar dangers: the directives, sources and reasons of what was dangerous in the policy before.
     """
 
     policy: Csp
     added: list[Suggestion] = field(default_factory=list)
     beyond_help: list[tuple[Violation, str]] = field(default_factory=list)
+    dangers: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+class _BeyondHelp(Exception):
+    """No source allows what was reported. Its message says why."""
 
 
 def suggest(violations: Iterable[Violation], policy: Csp | None = None) -> Suggestions:
@@ -64,17 +74,19 @@ def suggest(violations: Iterable[Violation], policy: Csp | None = None) -> Sugge
     beyond_help: list[tuple[Violation, str]] = []
     wanted: dict[tuple[str, str], list[Violation]] = {}
     for violation in found:
-        directive = _directive_to_change(start, violation.directive)
-        source, reason = _source_for(violation, directive)
-        if source is None:
-            beyond_help.append((violation, reason))
-        elif not _is_allowed(start, violation, source):
-            wanted.setdefault((directive, source), []).append(violation)
+        try:
+            needed = _needed(start, violation)
+        except _BeyondHelp as reason:
+            beyond_help.append((violation, str(reason)))
+        else:
+            if not _is_allowed(start, violation, needed[1]):
+                wanted.setdefault(needed, []).append(violation)
+    result = _with(start, sorted(wanted))
     added = [
-        Suggestion(directive, source, _danger(directive, source, reports[0]), len(reports), reports[0])
+        Suggestion(directive, source, danger_of(result, directive, source), len(reports), reports[0])
         for (directive, source), reports in sorted(wanted.items())
     ]
-    return Suggestions(_with(start, added), added, beyond_help)
+    return Suggestions(result, added, beyond_help, list(_dangers(result, set(wanted))))
 
 
 def _reported_policy(violations: list[Violation]) -> Csp:
@@ -93,59 +105,93 @@ def _without_nonce(source: str) -> str:
     return f"{nonce}{end}" if source.startswith("'nonce-") else source
 
 
-def _directive_to_change(policy: Csp, directive: str) -> str:
-    """Return the directive to which a source is added: one that the policy has, or its own in place of default-src."""
-    decides = deciding(policy, directive)
-    if decides is None or decides == "default-src":
-        return _NARROWER.get(directive, directive)
-    return decides
+# What one report asks for ------------------------------------------------------------------------------------------
 
 
-def _source_for(violation: Violation, directive: str) -> tuple[str | None, str]:
-    """Return the source that would have allowed it; or None, and why there is none."""
-    blocked, page = violation.blocked_url, urlsplit(violation.document_url)
-    if directive in ("frame-ancestors", "base-uri", "form-action") and not blocked:
-        return None, "the report does not say what was blocked"
+def _needed(policy: Csp, violation: Violation) -> tuple[str, str]:
+    """Return the source that would have allowed `violation`, after the directive that it belongs to.
+
+    :raises _BeyondHelp: if there is none.
+    """
+    blocked = violation.blocked_url
+    if _is_of_extension(blocked) or _is_of_extension(violation.source_file):
+        raise _BeyondHelp("a browser extension of the visitor did it")
+    if violation.directive in ("require-trusted-types-for", "trusted-types"):
+        raise _BeyondHelp("the script has to use a policy of Trusted Types")
     if blocked == "inline":
-        is_attribute = violation.directive.endswith("-attr") or directive.endswith("-attr")
-        is_script = violation.directive.startswith("script")
-        return ("'unsafe-inline'" if is_attribute or not is_script else nonce), ""
-    words = {"eval": "'unsafe-eval'", "wasm-eval": "'wasm-unsafe-eval'", "self": "'self'", "data": "data:",
-             "blob": "blob:", "data:": "data:", "blob:": "blob:"}  # fmt: skip
-    if blocked in words:
-        return words[blocked], ""
-    url = urlsplit(blocked)
+        return _needed_inline(policy, violation)
+    directive = _directive_to_change(policy, violation.directive)
+    if blocked in _WORDS:
+        return directive, _WORDS[blocked]
+    url, page = urlsplit(blocked), urlsplit(violation.document_url)
     if not url.netloc:
-        return None, "the report does not say what was blocked"
+        raise _BeyondHelp("the report does not say what was blocked")
+    if directive.startswith("script-src") and strict_dynamic in (policy.sources(directive, "default-src") or ()):
+        raise _BeyondHelp(f"the policy has 'strict-dynamic', so hosts do not count: {_ADD_NONCE}")
     if (url.scheme, url.netloc) == (page.scheme, page.netloc):
-        return "'self'", ""
-    return f"{url.scheme}://{url.netloc}", ""
+        return directive, "'self'"
+    return directive, f"{url.scheme}://{url.netloc}"
+
+
+def _needed_inline(policy: Csp, violation: Violation) -> tuple[str, str]:
+    if violation.sample.lower().startswith("javascript:"):
+        raise _BeyondHelp("it is a javascript: URL: use a button, and addEventListener() in a script")
+    if violation.directive.endswith("-attr"):
+        return violation.directive, "'unsafe-inline'"  # in a wider directive it would do nothing beside a nonce
+    directive = _directive_to_change(policy, violation.directive)
+    decides = deciding(policy, violation.directive)
+    if decides is not None and ignores_unsafe_inline(policy, decides):
+        raise _BeyondHelp(f"the policy has a nonce or a hash, so inline code needs one: {_ADD_NONCE}")
+    return directive, nonce if violation.directive.startswith("script") else "'unsafe-inline'"
+
+
+def _is_of_extension(url: str) -> bool:
+    return url.partition(":")[0].endswith("-extension")
+
+
+def _directive_to_change(policy: Csp, directive: str) -> str:
+    """Return the directive to which a source is added: one of its own in place of one that allows more besides."""
+    family = _FAMILY.get(directive, directive)
+    decides = deciding(policy, directive)
+    return decides if decides in (directive, family) else family
 
 
 def _is_allowed(policy: Csp, violation: Violation, source: str) -> bool:
     """Return whether the policy to start from allows it already, as where reports are about an older one."""
     if "://" in source or source == "'self'":
         return allows_url(policy, violation.directive, violation.blocked_url, violation.document_url)
+    if source == "'unsafe-inline'":
+        return allows_inline(policy, violation.directive, violation.sample)
     decides = deciding(policy, violation.directive)
     return decides is None or source in (policy.sources(decides) or ())
 
 
-def _danger(directive: str, source: str, example: Violation) -> str:
-    if source == "'unsafe-inline'" and example.directive.startswith("script"):
-        return f"{DANGERS[source]}: replace the attribute by addEventListener() in a script"
-    if source in ("'unsafe-inline'", "data:", "blob:") and not directive.startswith(("script", "default", "frame")):
-        return ""
-    if source.startswith(("http://", "ws://")) and urlsplit(source).hostname not in ("localhost", "127.0.0.1", "::1"):
-        return DANGERS["http:"]
-    return DANGERS.get(source, "")
+# The policy that comes out -----------------------------------------------------------------------------------------
 
 
-def _with(policy: Csp, added: list[Suggestion]) -> Csp:
-    """Return `policy` with the sources added. A new directive keeps what default-src allows."""
+def _with(policy: Csp, added: list[tuple[str, str]]) -> Csp:
+    """Return `policy` with the sources added. A new directive keeps what the one that it stands for allows."""
     directives = {name: sources or () for name, sources in policy.directives}
-    for each in added:
-        inherited = directives.get("default-src", ()) if each.directive in FETCH_DIRECTIVES else ()
-        before = directives.get(each.directive, inherited)
-        kept = tuple(source for source in before if source != "'none'")
-        directives[each.directive] = tuple(dict.fromkeys((*kept, each.source)))
+    for directive, source in added:
+        before = directives[directive] if directive in directives else _inherited(policy, directive)
+        if directive.endswith("-attr") and source == "'unsafe-inline'":
+            before = ()  # hashes would make it have no effect
+        kept = tuple(each for each in before if each != "'none'")
+        directives[directive] = tuple(dict.fromkeys((*kept, source)))
     return Csp(tuple(directives.items()), is_whole=True)
+
+
+def _inherited(policy: Csp, directive: str) -> tuple[str, ...]:
+    decides = deciding(policy, directive)
+    sources = (policy.sources(decides) or ()) if decides is not None else ()
+    if directive.startswith(("script", "style")):
+        return sources
+    return tuple(each for each in sources if each in ("'self'", "'none'") or not each.startswith("'"))
+
+
+def _dangers(policy: Csp, added: set[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+    for directive, sources in policy.directives:
+        for source in sources or ():
+            danger = danger_of(policy, directive, source) if (directive, source) not in added else ""
+            if danger:
+                yield directive, source, danger

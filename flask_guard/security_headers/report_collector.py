@@ -51,7 +51,8 @@ def csp_reports(*, url: str = "/csp-reports", per_minute: int = 120, name: str =
 
     No credentials are asked for, even if the whole app wants some: browsers send none. A body over 64 KiB is a 413,
     another content type a 415, and what is not JSON a 400. To limit clients as well, write
-    ``protect(csp_reports(), limit("60/minute"))``.
+    ``protect(csp_reports(), limit("60/minute"))``. Where the whole app wants certain content types or headers, write
+    ``exempt(require_request)(csp_reports())``.
 
     :param url: where the endpoint is.
     :param per_minute: how many violations each process records in a minute. The others are counted.

@@ -1,7 +1,8 @@
-"""What `csp scan` says of two pages is what Chromium blocks in them."""
+"""What `csp scan` says of two pages is what Chromium blocks in them; what `csp suggest` suggests, it lets through."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,20 @@ from flask_guard import Guard, secure_headers
 from flask_guard.core.app_state import AppState
 from flask_guard.core.start import start_serving
 from flask_guard.security_headers import nonce
+from flask_guard.security_headers.csp import parse_whole_csp
 from flask_guard.security_headers.csp_scan import scan
+from flask_guard.security_headers.csp_suggest import suggest
 from flask_guard.security_headers.page_uses import PAGE
+from flask_guard.security_headers.violations import Violation, clean_url
 
-from .conftest import Serve, Server, Tab
+from .conftest import Browser, Serve, Server, Tab
 
 PAGES = Path(__file__).parent / "pages"
 WATCH = """let all = [];
 try { all = top.violations ??= []; } catch { /* a frame of another origin */ }
 document.addEventListener('securitypolicyviolation', event => {
-    all.push([event.effectiveDirective, event.blockedURI, event.lineNumber]);
+    const {effectiveDirective, blockedURI, lineNumber, documentURI, sourceFile, sample} = event;
+    all.push([effectiveDirective, blockedURI, lineNumber, documentURI, sourceFile, sample]);
 });"""
 POLICIES: dict[str, dict[str, Any]] = {
     "strict": {},
@@ -88,10 +93,10 @@ def blocked_by_chromium(tab: Tab, server: Server, *, submits: bool, expected: in
     tab.evaluate(TRY_EVERYTHING, [submits, expected])
     violations = tab.evaluate("window.violations")
     loaded = {
-        (directive, _site(uri, server.origin("shop.test"))) for directive, uri, _ in violations if uri != "inline"
+        (directive, _site(uri, server.origin("shop.test"))) for directive, uri, *_ in violations if uri != "inline"
     }
-    inline = Counter(directive for directive, uri, _ in violations if uri == "inline")
-    lines = {line for directive, uri, line in violations if uri == "inline" and directive.endswith("-elem")}
+    inline = Counter(directive for directive, uri, *_ in violations if uri == "inline")
+    lines = {line for directive, uri, line, *_ in violations if uri == "inline" and directive.endswith("-elem")}
     return loaded, inline, lines
 
 
@@ -130,3 +135,38 @@ def test_scan_says_what_chromium_blocks(tab: Tab, serve: Serve, page: str, polic
     assert loaded <= loaded_there <= loaded | perhaps
     assert inline_there == inline
     assert lines <= lines_there
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("page", ["orders.html", "app.html"])
+def test_suggested_policy_lets_through_what_was_blocked(browser: Browser, serve: Serve, page: str, policy: str) -> None:
+    app = app_with(page, POLICIES[policy])
+    response = app.test_client().get("/", base_url="https://shop.test")
+    in_force = parse_whole_csp(re.sub("'nonce-[0-9a-f]+'", nonce, response.headers["Content-Security-Policy"]), "csp")
+    blocked = _violations(browser, serve(app, tls=True))
+    needs_nonce = set()
+
+    for _ in range(3):  # what is let through loads more
+        found = suggest(blocked, in_force)
+        left = {(each.directive, each.blocked_url) for each, _ in found.beyond_help}
+        needs_nonce |= {(each.example.directive, "inline") for each in found.added if each.source == nonce}
+        before = {(each.directive, each.blocked_url) for each in blocked}
+        in_force = found.policy
+        blocked = _violations(browser, serve(app_with(page, {"csp": str(in_force)}), tls=True))
+        still = {(each.directive, each.blocked_url) for each in blocked}
+        assert still & before <= left | needs_nonce
+        if still <= left | needs_nonce:
+            return
+    pytest.fail(f"{still} is still blocked")
+
+
+def _violations(browser: Browser, server: Server) -> list[Violation]:
+    """Return what Chromium blocks of what is loaded with the page."""
+    with Tab(browser) as tab:
+        tab.before_scripts(WATCH)
+        tab.goto(server.url("/", "shop.test"))
+        found = tab.evaluate("window.violations")
+    return [
+        Violation(clean_url(page), directive, clean_url(blocked), clean_url(source), line, sample=sample)
+        for directive, blocked, line, page, source, sample in found
+    ]

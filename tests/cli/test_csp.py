@@ -63,6 +63,27 @@ def test_suggest_starts_from_the_policy_that_is_given(app: Flask, reports: str) 
     assert result.stdout == "script-src 'unsafe-eval' https://cdn.example\n"
 
 
+def test_suggest_says_what_was_dangerous_before(app: Flask, reports: str) -> None:
+    result = guard_command(app, "csp", "suggest", reports, "--policy", "script-src 'unsafe-eval' http:")
+
+    assert result.stderr.splitlines() == [
+        "  script-src 'unsafe-eval': was allowed before",
+        "    DANGEROUS: text can become code: find what calls eval() or new Function(), and replace it",
+        "  script-src http:: was allowed before",
+        "    DANGEROUS: whoever is on the way may change what is loaded: load it over https",
+    ]
+
+
+def test_suggest_says_that_inline_scripts_need_the_nonce(app: Flask, tmp_path: Path) -> None:
+    inline = {"directive": "script-src-elem", "blocked_url": "inline", "document_url": "https://shop.example/orders"}
+    (tmp_path / "reports.json").write_text(json.dumps(inline))
+
+    result = guard_command(app, "csp", "suggest", str(tmp_path / "reports.json"), "--policy", "script-src 'self'")
+
+    assert result.stdout == "script-src 'self' 'nonce'\n"
+    assert 'add nonce="{{ csp_nonce() }}" to each inline script' in result.stderr
+
+
 def test_suggest_prints_json(app: Flask, reports: str) -> None:
     document = json.loads(guard_command(app, "csp", "suggest", reports, "--json").stdout)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flask_guard import ConfigError
 from flask_guard.security_headers.csp import Csp, nonce, parse_whole_csp
-from flask_guard.security_headers.csp_match import allows_url, deciding
+from flask_guard.security_headers.csp_match import allows_inline, allows_url, deciding, hash_of
 from flask_guard.security_headers.csp_suggest import suggest
 from flask_guard.security_headers.violations import Violation, violations_in_text
 
@@ -41,12 +41,13 @@ def suggested(*violations: Violation, policy: Csp = STRICT) -> dict[str, str]:
         (violation("style-src-elem", "https://cdn.example/a.css"), {"style-src": "'self' https://cdn.example"}),
         (violation("img-src", "data"), {"img-src": "'self' data:"}),
         (violation("font-src", "data:"), {"font-src": "'self' data:"}),
-        (violation("worker-src", "blob"), {"script-src": "'self' 'nonce' blob:"}),
+        (violation("worker-src", "blob"), {"worker-src": "'self' blob:"}),
         (violation("connect-src", "wss://live.example:8443/feed"), {"connect-src": "'self' wss://live.example:8443"}),
         (violation("base-uri", "https://shop.example/"), {"base-uri": "'self'"}),
         (violation("script-src-elem", "inline"), {}),
-        (violation("style-src-attr", "inline"), {"style-src": "'self' 'unsafe-inline'"}),
-        (violation("script-src-attr", "inline"), {"script-src": "'self' 'nonce' 'unsafe-inline'"}),
+        (violation("style-src-elem", "inline"), {"style-src": "'self' 'unsafe-inline'"}),
+        (violation("style-src-attr", "inline"), {"style-src-attr": "'unsafe-inline'"}),
+        (violation("script-src-attr", "inline"), {"script-src-attr": "'unsafe-inline'"}),
         (violation("script-src", "eval"), {"script-src": "'self' 'nonce' 'unsafe-eval'"}),
         (violation("script-src", "wasm-eval"), {"script-src": "'self' 'nonce' 'wasm-unsafe-eval'"}),
         (violation("img-src", "https://shop.example/logo.png"), {}),
@@ -61,6 +62,15 @@ def test_policy_without_a_nonce_gets_one_for_inline_scripts() -> None:
     policy = parse_whole_csp("script-src 'self'", "csp")
 
     assert suggested(violation("script-src-elem", "inline"), policy=policy) == {"script-src": "'self' 'nonce'"}
+
+
+def test_hashes_that_would_take_the_effect_of_a_source_are_replaced_by_it() -> None:
+    policy = parse_whole_csp(f"script-src-attr 'unsafe-hashes' {hash_of('run()')}", "csp")
+
+    found = suggest([violation("script-src-attr", "inline")], policy).policy
+
+    assert str(found) == "script-src-attr 'unsafe-inline'"
+    assert allows_inline(found, "script-src-attr", "run()")
 
 
 def test_reports_of_one_source_are_counted_together() -> None:
@@ -80,6 +90,10 @@ def test_reports_of_one_source_are_counted_together() -> None:
         (violation("script-src-elem", "data"), "made up within the page"),
         (violation("script-src-elem", "http://cdn.example/a.js"), "on the way"),
         (violation("img-src", "http://cdn.example/a.png"), "on the way"),
+        (violation("object-src", "data"), "made up within the page"),
+        (violation("worker-src", "blob"), "made up within the page"),
+        (violation("style-src-elem", "inline"), "use a nonce"),
+        (violation("script-src-elem", "https://cdn.jsdelivr.net/npm/vue"), "anybody may publish"),
     ],
 )
 def test_dangerous_source_is_marked(reported: Violation, word: str) -> None:
@@ -95,12 +109,54 @@ def test_dangerous_source_is_marked(reported: Violation, word: str) -> None:
         violation("style-src-attr", "inline"),
         violation("img-src", "http://localhost:5000/x"),
         violation("script-src-elem", "https://cdn.example/a.js"),
+        violation("img-src", "https://cdn.jsdelivr.net/a.png"),
     ],
 )
 def test_harmless_source_is_not_marked(reported: Violation) -> None:
     (added,) = suggest([reported], STRICT).added
 
     assert added.danger == ""
+
+
+@pytest.mark.parametrize(
+    ("policy", "dangers"),
+    [
+        ("script-src 'self' 'unsafe-inline' 'unsafe-eval' https: http: data:", 5),
+        ("script-src 'nonce' 'unsafe-inline' 'strict-dynamic' https:", 0),
+        ("default-src *", 1),
+        ("default-src *; script-src 'self'; object-src 'none'; frame-src 'self'", 0),
+        ("default-src 'self'; script-src unpkg.com *.jsdelivr.net https://cdnjs.cloudflare.com/ajax/", 2),
+        ("script-src-attr 'unsafe-inline'; style-src 'self' 'unsafe-inline' https:; img-src * data:", 2),
+    ],
+)
+def test_dangers_of_the_policy_to_start_from_are_told(policy: str, dangers: int) -> None:
+    found = suggest([violation("font-src", "data")], parse_whole_csp(policy, "csp"))
+
+    assert len(found.dangers) == dangers, found.dangers
+
+
+@pytest.mark.parametrize(
+    ("reported", "policy", "reason"),
+    [
+        (violation("script-src-elem", "inline"), "script-src 'nonce'", 'add nonce="{{ csp_nonce() }}" to the element'),
+        (violation("style-src-elem", "inline"), "style-src 'self'", ""),
+        (violation("style-src-elem", "inline"), "style-src 'nonce'", "inline code needs one"),
+        (
+            violation("script-src-elem", "https://a.example/"),
+            "script-src 'nonce' 'strict-dynamic'",
+            "hosts do not count",
+        ),
+        (violation("script-src-elem", "inline", sample="javascript:x()"), "script-src 'self'", "use a button"),
+        (violation("script-src-elem", "chrome-extension://abc/x.js"), "script-src 'self'", "browser extension"),
+        (violation("img-src", "data", source_file="moz-extension:"), "img-src 'self'", "browser extension"),
+        (violation("require-trusted-types-for", "trusted-types-sink"), "img-src *", "Trusted Types"),
+    ],
+)
+def test_what_no_source_allows_has_a_reason(reported: Violation, policy: str, reason: str) -> None:
+    found = suggest([reported], parse_whole_csp(policy, "csp"))
+
+    assert [reason in each for _, each in found.beyond_help] == ([True] if reason else [])
+    assert bool(found.added) is not bool(reason)
 
 
 def test_report_that_says_too_little_is_told_apart() -> None:

@@ -11,7 +11,18 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from flask_guard import ConfigError, Guard, csp_violation, limit, log_timing, protect, require_api_key, secure_headers
+from flask_guard import (
+    ConfigError,
+    Guard,
+    csp_violation,
+    exempt,
+    limit,
+    log_timing,
+    protect,
+    require_api_key,
+    require_request,
+    secure_headers,
+)
 from flask_guard.security_headers import csp_reports, report_collector
 from tests.conftest import MakeApp
 
@@ -84,6 +95,14 @@ def test_limit_can_be_put_on_the_blueprint(make_app: MakeApp) -> None:
     Guard(app)
 
     assert [report(app, [NEW]).status_code for _ in range(3)] == [204, 204, 429]
+
+
+def test_app_that_wants_another_form_of_requests_can_exempt_the_collector(make_app: MakeApp) -> None:
+    app = make_app(GUARD_API_KEYS={"ci": "the secret of ci"})
+    app.register_blueprint(exempt(require_request)(csp_reports()))
+    Guard(app, policies=[require_request(json=True, headers=["X-Client"]), require_api_key])
+
+    assert report(app, OLD, OLD_TYPE).status_code == 204
 
 
 def test_url_and_name_can_be_chosen(make_app: MakeApp) -> None:
