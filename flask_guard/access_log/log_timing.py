@@ -104,7 +104,7 @@ class LogTiming(Policy):
         slow_ms: float | None = None,
         sample: float = 1.0,
         server_timing: bool | Callable[..., object] = False,
-        fields: Mapping[str, Source] | None = None,
+        fields: Mapping[str, Source] | tuple[()] | None = (),
         costs: bool = False,
     ) -> LogTiming: ...
     def __call__(self, *args: Any, **options: Any) -> Any:
