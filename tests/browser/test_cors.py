@@ -205,6 +205,24 @@ def test_request_that_its_preflight_does_not_allow_is_never_sent(
     assert api.served[f"{method} {path}"] == before
 
 
+@pytest.mark.parametrize("host", [OTHER, *LOOKALIKES])
+@pytest.mark.parametrize("credentials", ["include", "omit"])
+def test_page_of_an_unlisted_origin_never_sends_what_needs_a_preflight(
+    tab: Tab, pages: Server, api: Api, at: Server, host: str, credentials: str
+) -> None:
+    tab.goto(pages.url(host=host))
+    before = Counter(api.served)
+
+    answers = [
+        tab.fetch(url(at, "/write"), method="PUT", headers=JSON, body="{}", credentials=credentials),
+        tab.fetch(url(at, "/who"), method="PUT", credentials=credentials),
+        tab.fetch(url(at, "/error/401"), headers={"X-API-Key": "k"}, credentials=credentials),
+    ]
+
+    assert answers == [None, None, None]
+    assert {each.split()[0] for each in api.served - before} == {"OPTIONS"}
+
+
 def test_methods_of_one_path_have_policies_of_their_own(listed: Tab, at: Server) -> None:
     assert status(listed.fetch(url(at, "/mixed"))) == 200
     assert listed.fetch(url(at, "/mixed"), method="PUT") is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, jsonify, render_template_string, request, session
 
-from flask_guard import Guard, Policy, cors, exempt, protect, secure_headers
+from flask_guard import Guard, Policy, cors, exempt, protect, same_origin, secure_headers
 from flask_guard.security_headers import csp_reports, nonce, strict_dynamic
 
 from .conftest import Serve, Server, Tab, page
@@ -34,13 +34,19 @@ def assets(app: Flask) -> Flask:
     return app
 
 
-def site(policy: Policy, html: str, **config: Any) -> Flask:
-    """Return an app that serves one template under `policy`."""
+def site(policy: Policy, html: str, *others: Policy, **config: Any) -> Flask:
+    """Return an app that serves one template under `policy` and `others`."""
     app = assets(Flask("site"))
     app.config.update(SECRET_KEY="a secret key for tests", **config)
     app.add_url_rule("/", "index", lambda: render_template_string(html, cdn=app.config.get("CDN")))
-    Guard(app, policies=[policy])
+    Guard(app, policies=[policy, *others])
     return app
+
+
+def with_cookie(response: Response) -> Response:
+    """Set a cookie, as an app with sessions does."""
+    response.set_cookie("user", "ada")
+    return response
 
 
 @pytest.fixture
@@ -150,7 +156,9 @@ def test_browser_reports_to_the_collector(tab: Tab, serve: Serve, caplog: pytest
             mode="report",
         ),
         page(f"<script>{note('inline')}</script>"),
+        same_origin,
     )
+    app.after_request(with_cookie)
     app.register_blueprint(csp_reports())
     server = serve(app, tls=True)
 
