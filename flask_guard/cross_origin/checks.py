@@ -10,15 +10,27 @@ from ..support.options import listed
 from ..support.origins import ignoring_case
 
 _LIKE_A_PATTERN = re.compile(r"[*+^$|]")
-"""Characters that the name of a header may have (RFC 9110, section 5.6.2) and that no name has."""
+"""Characters that names of methods and headers may have (RFC 9110, section 5.6.2) and that none has."""
 
 
 def methods(value: object, what: str) -> tuple[str, ...]:
     """Check for the names of methods."""
     found = check_names(value, what)
-    if "*" in found:
-        raise ConfigError(f"{what} takes names of methods, not '*'. Leave it out to allow the methods of the route")
+    for each in found:
+        if _LIKE_A_PATTERN.search(each):
+            raise ConfigError(
+                f"{what} takes names of methods, not {each!r}. Leave it out to allow the methods of the route"
+            )
     return tuple(method.upper() for method in found)
+
+
+def exposed_names(value: object, what: str) -> tuple[str, ...]:
+    """Check for the names of response headers, which browsers compare as they are."""
+    found = check_names(value, what)
+    for each in found:
+        if each != "*" and _LIKE_A_PATTERN.search(each):
+            raise ConfigError(f"{what}: {each!r} is compared as it is. Name each header, or write '*' for all")
+    return found
 
 
 def header_names(value: object, what: str) -> tuple[str | re.Pattern[str], ...]:

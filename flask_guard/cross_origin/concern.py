@@ -8,7 +8,6 @@ from typing import Any
 from ..core.app_state import AppState
 from ..core.concern import Concern
 from ..core.config import Setting
-from ..support.header_fields import check_names
 from ..support.options import flag, optional, whole_seconds
 from ..support.origins import Origins, parse_origins
 from ..typing import ViewFunction
@@ -21,7 +20,7 @@ ALLOW_HEADERS: Setting[tuple[str | re.Pattern[str], ...]] = Setting(
     ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID"),
     checks.header_names,
 )
-EXPOSE_HEADERS: Setting[tuple[str, ...]] = Setting("GUARD_CORS_EXPOSE_HEADERS", (), check_names)
+EXPOSE_HEADERS: Setting[tuple[str, ...]] = Setting("GUARD_CORS_EXPOSE_HEADERS", (), checks.exposed_names)
 CREDENTIALS: Setting[bool] = Setting("GUARD_CORS_CREDENTIALS", False, flag)
 MAX_AGE: Setting[int | None] = Setting("GUARD_CORS_MAX_AGE", 600, optional(whole_seconds))
 REJECT_UNLISTED: Setting[bool] = Setting("GUARD_CORS_REJECT_UNLISTED", False, flag)

@@ -14,7 +14,6 @@ from ..core.denials import Denied
 from ..core.policy import DenyingPolicy, Phase, Policy, Step
 from ..errors import ConfigError
 from ..support import options as check
-from ..support.header_fields import check_names
 from ..support.options import INHERIT, Inherited, option, or_inherit
 from ..support.orders import (
     Comparison,
@@ -113,7 +112,7 @@ class Cors(DenyingPolicy):
         INHERIT, or_inherit(check.optional(checks.methods)), fewer_is_stronger_if_listed
     )
     allow_headers: tuple[HeaderName, ...] | Inherited = option(INHERIT, or_inherit(checks.header_names), _fewer_headers)
-    expose_headers: tuple[str, ...] | Inherited = option(INHERIT, or_inherit(check_names), fewer_is_stronger)
+    expose_headers: tuple[str, ...] | Inherited = option(INHERIT, or_inherit(checks.exposed_names), fewer_is_stronger)
     credentials: bool | Inherited = option(INHERIT, or_inherit(check.flag), false_is_stronger)
     max_age: int | Inherited | None = option(INHERIT, or_inherit(check.optional(check.whole_seconds)), irrelevant)
     reject_unlisted: bool | Inherited = option(INHERIT, or_inherit(check.flag), true_is_stronger)

@@ -81,11 +81,15 @@ OBEYING = {
 
 
 @pytest.mark.parametrize("preset", OBEYING)
-@pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
+@pytest.mark.parametrize(
+    ("tls", "mode"),
+    [(True, "enforce"), (False, "enforce"), (True, "report")],
+    ids=["https", "http", "https, only reported"],
+)
 def test_page_that_obeys_a_preset_leaves_nothing_on_the_console(
-    tab: Tab, serve: Serve, cdn: Server, preset: Any, tls: bool
+    tab: Tab, serve: Serve, cdn: Server, preset: Any, tls: bool, mode: Any
 ) -> None:
-    app = site(secure_headers(preset), OBEYING[preset], CDN=cdn.origin("cdn.test"))
+    app = site(secure_headers(preset, mode=mode), OBEYING[preset], CDN=cdn.origin("cdn.test"))
     app.add_url_rule("/frame", "frame", page)
     server = serve(app, tls=tls)
 

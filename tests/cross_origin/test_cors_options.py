@@ -132,6 +132,8 @@ BAD_OPTIONS: dict[str, dict[str, Any]] = {
     "header with a line end": {"allow_headers": ["X-Tenant\r\nSet-Cookie"]},
     "pattern of bytes among the headers": {"allow_headers": [re.compile(rb"X-.*")]},
     "pattern among the exposed headers": {"expose_headers": [re.compile(r"X-.*")]},
+    "what looks like a pattern among the exposed headers": {"expose_headers": ["X-.*"]},
+    "what looks like a pattern among the methods": {"methods": ["P.*"]},
     "non-ASCII header": {"expose_headers": ["X-Tenänt"]},
     "empty header": {"expose_headers": [""]},
     "none for allow_headers": {"allow_headers": 5},
