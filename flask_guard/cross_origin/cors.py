@@ -61,7 +61,7 @@ HINTS: Mapping[str, str] = MappingProxyType(
         "allow_private_network": "leave it out: browsers ask the user instead (Local Network Access)",
     }
 )
-"""What to write in place of an option of Flask-CORS, Flask-RESTX or Starlette."""
+"""The option to write in place of one of Flask-CORS, Flask-RESTX or Starlette."""
 
 INHERITED: Mapping[str, Setting[Any]] = MappingProxyType(
     {
@@ -247,7 +247,7 @@ def _check_together(origins: Origins, credentials: bool, expose_headers: object)
 
 
 def _answer(target: Target) -> Callable[[Run], Response]:
-    """Return what answers preflights."""
+    """Return the step that answers preflights."""
     response_class = target.app.response_class
 
     def answer(_run: Run) -> Response:
@@ -261,7 +261,10 @@ def _answer(target: Target) -> Callable[[Run], Response]:
 def _preflight_writer(
     engine: Engine, methods: tuple[str, ...] | None, target: Target
 ) -> Callable[[Run, Response], None]:
-    """Return what writes the headers of preflights: those of the route, or for an unknown path what is announced."""
+    """Return the step that writes the headers of preflights.
+
+    It allows the methods of the route. For an unknown path, it allows the method that is announced.
+    """
     path_is_known = target.endpoint is not None
 
     def write(run: Run, response: Response) -> None:
@@ -278,7 +281,7 @@ def _preflight_writer(
 
 
 def _refuse_unlisted(origins: Origins) -> Callable[[Run], None]:
-    """Return what refuses requests from pages of origins that are neither allowed nor the app's own."""
+    """Return the step that refuses requests from pages of origins that are neither allowed nor the app's own."""
 
     def refuse(run: Run) -> None:
         origin = run.request.environ.get("HTTP_ORIGIN")

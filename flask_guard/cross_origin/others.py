@@ -65,7 +65,7 @@ def _is_from_decorator(function: object) -> bool:
 
 
 def _module_of(function: object) -> str:
-    """Return the module that `function` was written in: `functools.wraps` changes what it says itself."""
+    """Return the module that `function` was written in. `functools.wraps` changes its ``__module__``."""
     return str(getattr(function, "__globals__", {}).get("__name__", ""))
 
 

@@ -59,7 +59,7 @@ class Present:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorsOptions:
-    """The options of a policy on an app, all of them settled. :class:`~flask_guard.Cors` says what each is."""
+    """The options of a policy on an app, all of them settled. :class:`~flask_guard.Cors` explains them."""
 
     origins: Origins
     methods: tuple[str, ...] | None

@@ -81,7 +81,7 @@ class Csp:
     is_whole: bool
 
     def over(self, outer: Csp) -> Csp:
-        """Return what is in force where this is laid over `outer`, directive by directive."""
+        """Return the policy in force where this one is laid over `outer`, directive by directive."""
         if self.is_whole:
             return self
         merged = {**dict(outer.directives), **dict(self.directives)}
@@ -115,12 +115,12 @@ class Csp:
 
 
 def insecure(policy: Csp) -> Csp:
-    """Return `policy` as it goes out over http: there, upgrading requests would break every asset of the site."""
+    """Return `policy` as it goes out over http, where upgrading requests would break every asset of the site."""
     return policy.without(_INSECURE)
 
 
 def only_reported(policy: Csp) -> Csp:
-    """Return `policy` as it goes out in a Report-Only header: browsers ignore what nothing can be reported about."""
+    """Return `policy` as it goes out in a Report-Only header, without the directives that browsers ignore there."""
     return policy.without(_INSECURE, "sandbox")
 
 

@@ -1,4 +1,4 @@
-"""The sources that take away what a content security policy is there for."""
+"""Dangerous sources: those that take away the protection that a content security policy gives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FOR_EVERYBODY = frozenset({
     "esm.run", "esm.sh", "fastly.jsdelivr.net", "gist.githubusercontent.com", "raw.githubusercontent.com",
     "rawcdn.githack.com", "storage.googleapis.com", "s3.amazonaws.com", "unpkg.com",
 })  # fmt: skip
-"""Hosts on which anybody may publish a file, or which have libraries that run what is written into the page."""
+"""Hosts on which anybody may publish a file, or which have libraries that run text of the page as code."""
 
 
 def danger_of(policy: Csp, directive: str, source: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether a content security policy allows something, decided as browsers do (CSP 3, section 6.7)."""
+"""Matching scripts, styles and URLs against a content security policy, as browsers do (CSP 3, section 6.7)."""
 
 from __future__ import annotations
 

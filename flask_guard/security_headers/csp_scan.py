@@ -1,4 +1,4 @@
-"""What the content security policies in force would block in the templates of an app, before a user meets it."""
+"""Scanning the templates of an app for code and URLs that the content security policies in force would block."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ class Page:
 
 
 def blocked_uses(template: str, policy: Csp) -> Iterator[Use]:
-    """Yield what `policy` would block in a page or a template, and what it may block, as the URL is not known."""
+    """Yield the code and the URLs in a page or a template that `policy` would block.
+
+    A URL that the template does not tell is among them, as it may be blocked.
+    """
     for use in uses_in(template):
         if not _is_allowed(use, policy):
             yield use
@@ -76,7 +79,7 @@ def _is_allowed(use: Use, policy: Csp) -> bool:
 
 
 def scan(state: AppState) -> list[Finding]:
-    """Return what the policies in force would block in the templates of an app, by file and line."""
+    """Return the findings in the templates of an app, by file and line."""
     return [finding for page in pages_of(state) for finding in _findings(page)]
 
 

@@ -14,7 +14,7 @@ from .csp_match import allows_inline, allows_url, deciding, ignores_unsafe_inlin
 from .violations import Violation
 
 _FAMILY = {"script-src-elem": "script-src", "style-src-elem": "style-src"}
-"""The directives in place of which a wider one is changed: those stand for attributes too, which have no URLs."""
+"""Directives that are about elements alone, and the wider ones that are changed in their place."""
 _WORDS = {
     "eval": "'unsafe-eval'",
     "wasm-eval": "'wasm-unsafe-eval'",
@@ -24,7 +24,7 @@ _WORDS = {
     "blob": "blob:",
     "blob:": "blob:",
 }
-"""What reports say in place of a URL, and the source that allows it."""
+"""Words that reports have in place of a URL, and the source that allows each."""
 _ADD_NONCE = 'add nonce="{{ csp_nonce() }}" to the element'
 
 
@@ -46,11 +46,11 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Suggestions:
-    """What reports ask for.
+    """The policy that reports ask for.
 
     :ivar policy: the policy that would have allowed all that can be allowed.
     :ivar beyond_help: reports that no source allows, with the reason.
-    :ivar dangers: the directives, sources and reasons of what was dangerous in the policy before.
+    :ivar dangers: sources that the policy had before and that are dangerous: the directive, the source, the reason.
     """
 
     policy: Csp

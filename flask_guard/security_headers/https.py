@@ -1,4 +1,4 @@
-"""Https: redirecting to it, the flags of the session cookie, and a word on proxies that are not trusted."""
+"""Https: the redirect to it, the flags of the session cookie, and the warning about proxies that are not trusted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def insist_on_https(run: Run, *, redirects: bool) -> WSGIResponse | None:
 
 
 def say_why_hsts_is_missing(run: Run) -> None:
-    """Log once that a proxy seems to speak https in front of an app that sees http."""
+    """Log once that a proxy seems to take https requests for an app that sees http."""
     forwarded = run.request.environ.get("HTTP_X_FORWARDED_PROTO", "").lower()
     if forwarded == "https" and run.state.once("X-Forwarded-Proto"):
         log.warning(

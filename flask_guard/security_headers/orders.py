@@ -47,7 +47,7 @@ _SENT: Mapping[str, tuple[int, int, int]] = MappingProxyType(
         "no-referrer": (0, 0, 0),
     }
 )
-"""What each ``Referrer-Policy`` sends within a site, to others, and from https to http: nothing, the origin, or all."""
+"""How much each ``Referrer-Policy`` sends to its own site, to others, and from https to http."""
 
 
 def _sends_less(old: Any, new: Any) -> bool:
@@ -131,5 +131,5 @@ same_site: Order = ranked(None, "Lax", "Strict")
 
 
 def clear_site_data(old: Any, new: Any) -> Comparison:
-    """Compare what is cleared: more is stronger."""
+    """Compare the kinds of data that are cleared: more is stronger."""
     return more_is_stronger(_cleared(old), _cleared(new))

@@ -1,4 +1,4 @@
-"""What an HTML page or a Jinja template runs and loads, as far as that is written in it."""
+"""Reading HTML pages and Jinja templates: the code that they run, and the URLs that they load."""
 
 from __future__ import annotations
 
@@ -90,11 +90,11 @@ class Use:
 
 
 def uses_in(template: str) -> list[Use]:
-    """Return what a page or a template runs and loads, in the order in which it is written."""
+    """Return the code and the URLs in a page or a template, in the order in which they are written."""
     nonces = re.compile("|".join((r"\bcsp_nonce\b", *(rf"^\s*{name}\b" for name in _SET_NONCE.findall(template)))))
 
     def blank(match: re.Match[str]) -> str:
-        """Return what stands for a piece of Jinja: as many lines, so that line numbers stay right."""
+        """Return a mark for a piece of Jinja, with as many lines, so that line numbers stay right."""
         expression, mark = match["expression"], ""
         if expression is not None:
             mark = _NONCE if nonces.search(expression) else _URL if "url_for" in expression else _UNKNOWN
@@ -104,7 +104,7 @@ def uses_in(template: str) -> list[Use]:
 
 
 def _uses_in_html(html: str, line: int = 1) -> list[Use]:
-    """Return what HTML runs and loads.
+    """Return the code and the URLs in HTML.
 
     :param line: the line at which the HTML begins.
     """
@@ -115,7 +115,7 @@ def _uses_in_html(html: str, line: int = 1) -> list[Use]:
 
 
 def uses_in_style(style: Use) -> Iterator[Use]:
-    """Yield what a style that is written into the page loads, if the browser applies it."""
+    """Yield the URLs that a style in the page loads, once the browser applies the style."""
     css = _CSS_COMMENT.sub("", style.content)
     rest = _CSS_IMPORT.sub("", css)
     loaded = [("style-src-elem", url) for url in _CSS_IMPORT.findall(css)]
@@ -176,7 +176,7 @@ def _inline_attributes(line: int, given: dict[str, str]) -> Iterator[Use]:
 
 
 def _loaded(tag: str, given: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Yield what an element loads: the directive, the kind, and the URL as it is written."""
+    """Yield the URLs that an element loads: the directive, the kind, and the URL as it is written."""
     for name, value in given.items():
         url = value.strip()
         if url.lower().startswith("javascript:") and name in ("href", "src", "action", "formaction", "xlink:href"):

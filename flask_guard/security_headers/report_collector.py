@@ -1,4 +1,4 @@
-"""An endpoint to which browsers report what a content security policy has blocked.
+"""The endpoint to which browsers report violations of a content security policy.
 
 ::
 

@@ -21,11 +21,11 @@ log: logging.Logger = logging.getLogger("flask_guard")
 
 Source: TypeAlias = "Callable[[], str]"
 NONCE: Slot[str | Source] = Slot("secure_headers.nonce")
-"""The nonce of the response. Until one is asked for, what makes it; absent where no policy has a nonce."""
+"""The nonce of the response. Until one is asked for, the function that makes it. Absent where no policy has one."""
 DIGITS = 32
 """Hexadecimal digits of a nonce, which make 128 bits."""
 AT_ONCE = 64
-"""Nonces that are made at once: asking the operating system takes longer than all else about a nonce."""
+"""Nonces that are made together: asking the operating system takes longer than all else about a nonce."""
 
 
 def csp_nonce() -> str:

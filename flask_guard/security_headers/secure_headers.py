@@ -61,7 +61,7 @@ HINTS: Mapping[str, str] = MappingProxyType(
         "x_xss_protection": "write xss_protection=0",
     }
 )
-"""What to write in place of an option of Talisman."""
+"""The option to write in place of one of Talisman."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -67,7 +67,7 @@ class Violation:
 def violations_in(document: Any) -> Iterator[Violation]:
     """Yield the violations in a parsed JSON document: reports of the Reporting API, of ``report-uri``, or log records.
 
-    What is none of these is left out.
+    Anything else is left out.
     """
     for each in document if isinstance(document, list) else [document]:
         found = _violation(each) if isinstance(each, Mapping) else None

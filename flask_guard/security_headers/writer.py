@@ -46,7 +46,7 @@ class Fields:
         return any(policy.uses_nonce for _, policy in self.policies)
 
     def writer(self) -> Leave:
-        """Return the step that writes the fields, the quickest that does what they need."""
+        """Return the step that writes the fields: the quickest one that can."""
         write = self._plain_writer()
         if self.uses_nonce:
             write = self._writer_with_nonce(write)
@@ -74,7 +74,7 @@ class Fields:
         return write
 
     def _writer_with_nonce(self, write: Leave) -> Leave:
-        """Return the step that writes them with a nonce where one was asked for, and else does what `write` does.
+        """Return the step that writes them with a nonce where one was asked for, and else calls `write`.
 
         A response with a nonce is not stored, whatever it says itself.
         """
@@ -107,11 +107,11 @@ class Fields:
         return write_with_nonce
 
     def _touched(self, pairs: list[Pair]) -> frozenset[str]:
-        """Return the names of headers that a response may have for which there is something to do."""
+        """Return the names of headers that need more than appending `pairs`, if the response has them."""
         return frozenset(name.lower() for name, _ in pairs) | self.removed
 
     def _missing(self, headers: Headers, pairs: list[Pair], present: set[str]) -> list[Pair]:
-        """Remove what is to be removed; return those of `pairs` that are not present."""
+        """Remove the revealing headers. Return those of `pairs` that are not present."""
         if not present.isdisjoint(self.removed):
             drop(headers, self.removed)
         return [pair for pair in pairs if pair[0].lower() not in present]

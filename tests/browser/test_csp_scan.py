@@ -1,4 +1,4 @@
-"""What `csp scan` says of two pages is what Chromium blocks in them; what `csp suggest` suggests, it lets through."""
+"""Chromium blocks in two pages exactly the findings of `csp scan`, and nothing that `csp suggest` has allowed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def app_with(page: str, options: dict[str, Any]) -> Flask:
 
 
 Blocked = tuple[set[tuple[str, str]], Counter[str], set[int]]
-"""What is blocked: directives with hosts or schemes, directives with how often for inline code, lines of elements."""
+"""Blocked URLs as directives and hosts, a count of blocked inline code by directive, and its lines."""
 
 
 TRY_EVERYTHING = """async ([submits, expected]) => {

@@ -1,4 +1,4 @@
-"""Which origins `cors` lets in, what it says to the others, and which it refuses to be configured with."""
+"""The origins that `cors` lets in, and its answers to the others."""
 
 from __future__ import annotations
 

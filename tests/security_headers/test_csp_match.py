@@ -1,4 +1,4 @@
-"""What a policy allows is decided as browsers do (CSP 3, section 6.7)."""
+"""Matching decides as browsers do (CSP 3, section 6.7)."""
 
 from __future__ import annotations
 

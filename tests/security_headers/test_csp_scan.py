@@ -1,4 +1,4 @@
-"""What policies would block is found in the templates, with file and line."""
+"""The scan finds in templates, with file and line, the code and the URLs that policies would block."""
 
 from __future__ import annotations
 
