@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .authentication.jwt import JWT
     from .authentication.principal import Principal
     from .authentication.require_auth import RequireAuth, current_principal, require_auth
+    from .caching.cache import Cache, cache
     from .core.denials import (
         Banned,
         Denied,
@@ -81,6 +82,7 @@ __all__ = [  # noqa: RUF022
     "ApiKey",
     "Ban",
     "Banned",
+    "Cache",
     "CommonLogFormatter",
     "Composition",
     "ConcurrencyLimit",
@@ -122,6 +124,7 @@ __all__ = [  # noqa: RUF022
     "Unauthenticated",
     "allow",
     "ban",
+    "cache",
     "client_banned",
     "compose",
     "cors",
@@ -172,6 +175,7 @@ __getattr__: Callable[[str], Any] = importing(
         "authentication.jwt": ("JWT",),
         "authentication.principal": ("Principal",),
         "authentication.require_auth": ("RequireAuth", "current_principal", "require_auth"),
+        "caching.cache": ("Cache", "cache"),
         "core.denials": (
             "Banned",
             "Denied",

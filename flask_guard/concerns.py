@@ -8,6 +8,7 @@ from typing import Any
 
 from .access_log import concern as access_log
 from .authentication import concern as authentication
+from .caching import concern as caching
 from .core.concern import Concern
 from .core.config import CORE_SETTINGS, Setting
 from .core.facts import Checks
@@ -25,6 +26,7 @@ CONCERNS: tuple[Concern, ...] = (
     prometheus.CONCERN,
     cross_origin.CONCERN,
     security_headers.CONCERN,
+    caching.CONCERN,
     request_rules.CONCERN,
     rate_limits.CONCERN,
     authentication.CONCERN,

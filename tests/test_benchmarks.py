@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.benchmarks import async_views, limits, logging, overhead, request_rules, wsgi
+from tests.benchmarks import async_views, caching, limits, logging, overhead, request_rules, wsgi
 
 Run = Callable[..., list[str]]
 
@@ -58,6 +58,12 @@ def test_metrics_prints_a_line_for_each_variant(run: Run) -> None:
     lines = run("metrics")
 
     assert [line[:14].strip() for line in lines[1:]] == ["bare", "empty plan", "metrics", "exporter"]
+
+
+def test_caching_prints_a_line_for_each_policy(run: Run) -> None:
+    lines = run("caching")
+
+    assert [line[:26].strip() for line in lines[1:]] == ["empty plan", *caching.ROWS]
 
 
 def test_request_rules_prints_a_line_for_each_rule(run: Run) -> None:

@@ -88,6 +88,16 @@ def test_rules_of_the_readme_refuse_what_it_says(readme: dict[str, Any]) -> None
     assert client.get("/internal/x").status_code == 404
 
 
+def test_prices_of_the_readme_are_stored_and_revalidated(readme: dict[str, Any]) -> None:
+    client = readme["app"].test_client()
+
+    first = client.get("/prices")
+    again = client.get("/prices", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert first.headers["Cache-Control"] == "public, max-age=300"
+    assert (again.status_code, again.data) == (304, b"")
+
+
 def test_pages_of_other_origins_are_refused_as_the_readme_says(readme: dict[str, Any]) -> None:
     client = readme["shop"].test_client()
     foreign = {"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example.com"}

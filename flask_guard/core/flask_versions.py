@@ -14,6 +14,7 @@ from flask import globals as flask_globals
 
 if TYPE_CHECKING:
     from flask import Flask, Response
+    from flask.sessions import SessionMixin
 
 MERGED: bool = "request_ctx" not in vars(flask_globals)
 """Whether the app's and the request's context are one object, as from Flask 3.2 on."""
@@ -26,6 +27,14 @@ current_context: Callable[[], Any] = _proxy._get_current_object
 
 current_flask: Callable[[], Flask] = cast("Any", current_app)._get_current_object
 """Returns the current app itself, and not a proxy of it."""
+
+
+def session_of(context: object) -> SessionMixin | None:
+    """Return the session of a request's context. Since Flask 3.1.3, asking the context for it counts as an access."""
+    kept = vars(context)
+    found: SessionMixin | None = kept.get("_session", kept.get("session"))
+    return found
+
 
 CONTEXTS: tuple[type, ...] = (flask_ctx.AppContext,) if MERGED else (flask_ctx.AppContext, flask_ctx.RequestContext)
 """The classes of Flask's contexts."""

@@ -115,6 +115,17 @@ class RequireRequest(DenyingPolicy):
     def purposes(self) -> tuple[Purpose, ...]:
         return ("body",) if self.max_body is not None else ()
 
+    def remedy(self, denial: Denied) -> str:
+        accepted = ("application/json",) if self.json else self.content_types
+        return {
+            "https": "Send it over https. Behind a proxy of yours that speaks https, set Werkzeug's ProxyFix.",
+            "host": f"Send it to one of these hosts: {', '.join(self.hosts)}.",
+            "address": f"Send it from one of these networks: {', '.join(map(str, self.addresses))}.",
+            "header": f"Send these header fields, none of them empty: {', '.join(self.headers)}.",
+            "content_type": f"Send a body of one of these content types, and say which: {', '.join(accepted)}.",
+            "body": f"Send {self.max_body} bytes at most, or raise max_body.",
+        }.get(denial.reason, "")
+
     def applies(self, target: Target, scope: Scope) -> bool:
         return not target.automatic
 

@@ -97,6 +97,11 @@ class SameOrigin(DenyingPolicy):
     def purposes(self) -> tuple[Purpose, ...]:
         return ("csrf",)
 
+    def remedy(self, denial: Denied) -> str:
+        if denial.reason == "no_origin":
+            return "Send 'Sec-Fetch-Site: same-origin', as a browser does, or leave the cookie out."
+        return "Send it from a page of the app, or list the origin of the page: same_origin(allow=…)."
+
     def applies(self, target: Target, scope: Scope) -> bool:
         if target.is_safe and scope.kind in ("view", "method"):
             _warn_if_useless(target, scope)

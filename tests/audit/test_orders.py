@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from flask_guard import (
     JWT,
     ban,
+    cache,
     cors,
     limit,
     log_timing,
@@ -51,6 +52,10 @@ CSP = "default-src 'self' https://cdn.example; object-src 'none'; base-uri 'none
 
 STRONGER: list[tuple[str, Any, Any]] = [
     ("require_api_key.mode", require_api_key(mode="report"), require_api_key),
+    ("cache.control", cache("public, max-age=60"), cache("max-age=60")),
+    ("cache.control", cache("max-age=60"), cache("private, max-age=60")),
+    ("cache.control", cache("private"), cache("no-store")),
+    ("cache.for_everyone", cache("public", for_everyone=True), cache("public")),
     ("require_api_key.scopes", require_api_key(scopes="a"), require_api_key(scopes=["a", "b"])),
     ("require_api_key.any_scope", require_api_key(any_scope=["a", "b"]), require_api_key(any_scope="a")),
     ("require_api_key.any_scope", require_api_key, require_api_key(any_scope=["a", "b"])),
@@ -183,6 +188,7 @@ STRONGER: list[tuple[str, Any, Any]] = [
 """The option, a weaker policy, and the same with the option changed to be stronger."""
 
 DIFFERENT: list[tuple[str, Any, Any]] = [
+    ("cache.control", cache("max-age=1"), cache("max-age=2")),
     ("require_api_key.scopes", require_api_key(scopes="a"), require_api_key(scopes="b")),
     ("require_api_key.failures", require_api_key(failures="60/minute"), require_api_key(failures="1000/hour")),
     ("require_auth.basic", auth, require_auth(basic=other_basic)),
@@ -202,6 +208,7 @@ DIFFERENT: list[tuple[str, Any, Any]] = [
 """The option, and two policies of which none is weaker."""
 
 SAME: list[tuple[str, Any, Any]] = [
+    ("cache.etag", cache("private"), cache("private", etag=True)),
     ("require_api_key.realm", require_api_key(realm="a"), require_api_key(realm="b")),
     ("require_api_key.failures", require_api_key, require_api_key(failures="20/minute; 40/2 minutes")),
     ("require_auth.realm", auth(realm="a"), auth(realm="b")),

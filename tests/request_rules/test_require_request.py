@@ -401,6 +401,9 @@ def test_each_refusal_has_a_reason_for_signals_and_metrics(
         app.test_client().post("/", **request_options)
 
     assert [(each.policy, each.reason) for each in seen] == [("require_request", reason)]
+    remedy = require_request(**options).remedy(seen[0])
+    assert remedy.startswith("Send ")
+    assert all(str(value) in remedy for value in options.values() if value is not True)
 
 
 def test_error_handlers_of_the_app_render_its_refusals(app: Flask) -> None:
@@ -482,7 +485,7 @@ def test_an_unknown_option_has_a_hint() -> None:
         ({"headers": ["X-A"]}, {"headers": ["X-A", "X-B"]}, "stronger"),
         ({"content_types": ["text/csv"]}, {"content_types": ["text/*"]}, "different"),
         ({"https": True}, {"max_body": 1}, "different"),
-        ({"https": True, "mode": "report"}, {"https": True}, "same"),
+        ({"https": True, "mode": "report"}, {"https": True}, "stronger"),
     ],
 )
 def test_a_change_is_weaker_or_stronger_by_its_options(old: dict[str, Any], new: dict[str, Any], expected: str) -> None:

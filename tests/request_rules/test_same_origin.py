@@ -386,6 +386,8 @@ def test_each_refusal_has_a_reason(app: Flask, headers: dict[str, str], reason: 
         assert post(app, headers) == 403
 
     assert [(each.policy, each.reason) for each in seen] == [("same_origin", reason)]
+    assert ("Sec-Fetch-Site: same-origin" in same_origin.remedy(seen[0])) is (reason == "no_origin")
+    assert ("allow=" in same_origin.remedy(seen[0])) is (reason != "no_origin")
 
 
 @pytest.mark.parametrize("how", ["option", "config"])

@@ -1,0 +1,1 @@
+"""`cache`: who may store a response, and for how long."""

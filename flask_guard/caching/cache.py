@@ -1,0 +1,141 @@
+"""`cache`: who may store a response, for how long, and how it is revalidated (RFC 9111)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+from ..core.personal import is_personal
+from ..core.policy import Phase, Policy, Scope, Step
+from ..errors import ConfigError
+from ..support import options as check
+from ..support.header_fields import append, field_names, put
+from ..support.options import option
+from ..support.orders import Comparison, false_is_stronger, irrelevant
+from .directives import cache_control, directives, fewer_may_store, for_one_caller
+from .revalidation import revalidate
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ..core.app_state import AppState
+    from ..core.policy import Target
+    from ..core.request_run import Run
+    from ..typing import Response, TargetT
+
+STORABLE = frozenset({200, 203, 204, 206, 300, 301, 304, 308})
+"""The statuses of responses that a cache may be told to store. Errors and other redirects are not among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Cache(Policy):
+    """Say who may store a response and for how long: ``@cache("public, max-age=300", etag=True)``.
+
+    It acts on what succeeds: answers to GET and HEAD with a status such as 200, 204 or 301. ``no-store`` alone is for
+    every answer, errors included. A ``Cache-Control`` that the view sets wins, and this policy wins over the one of
+    ``secure_headers``; but a response with a nonce is never stored.
+
+    A response that was made for one caller is never shared: ``private`` takes the place of ``public`` and ``s-maxage``.
+    It counts as such if an API key or a principal was recognised, if the request has ``Authorization``, if the app
+    looked at the session or changed it, or if the response sets a cookie. A view that reads other cookies must say
+    ``private`` itself.
+
+    With ``etag=True`` a response gets an entity tag, a hash of its body. A client that has the response already gets a
+    304 without a body; the view runs all the same. ``compress`` makes the tag a weak one. A stream gets no tag.
+    """
+
+    kind: ClassVar[str] = "cache"
+    phase: ClassVar[Phase] = Phase.PRECONDITION
+    """A 304 answers a precondition, and what ``compress`` and ``secure_headers`` do to the response comes after it."""
+    presence: ClassVar[Comparison] = "same"
+
+    control: str | None = option(None, check.optional(cache_control), fewer_may_store)
+    etag: bool = option(False, check.flag, irrelevant)
+    for_everyone: bool = option(False, check.flag, false_is_stronger)
+
+    @overload
+    def __call__(self, target: TargetT, /) -> TargetT: ...
+    @overload
+    def __call__(self, control: str | None = None, /, *, etag: bool = False, for_everyone: bool = False) -> Cache: ...
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Apply the policy to a target, or return a copy with other options.
+
+        :param control: the directives of ``Cache-Control``, such as ``"public, max-age=300"``, ``"no-cache"`` or
+            ``"no-store"``. Seconds are whole numbers.
+        :param etag: give responses an entity tag, and answer 304 to a client that has the response already.
+        :param for_everyone: send the directives as written even for a response that was made for one caller. It must
+            be the same for every caller.
+        :raises ConfigError: for an unknown directive, and for directives that contradict each other.
+        """
+        return Policy.__call__(self, *args, **options)
+
+    def __post_init__(self) -> None:
+        Policy.__post_init__(self)
+        if self.etag and self.control == "no-store":
+            raise ConfigError("cache('no-store', etag=True): what is not stored cannot be revalidated. Leave one out")
+        if self.for_everyone and "public" not in directives(self.control or ""):
+            raise ConfigError("cache(for_everyone=True) needs 'public' among the directives: 'public, max-age=300'")
+
+    def refine(self, *args: Any, **options: Any) -> Self:
+        if len(args) == 1 and (args[0] is None or isinstance(args[0], str)):
+            return super(Cache, self).refine(control=args[0], **options)
+        return super(Cache, self).refine(*args, **options)
+
+    def check_target(self, target: object) -> None:
+        if self.control is None and not self.etag:
+            raise ConfigError("cache says nothing: give it directives, such as @cache('public, max-age=300')")
+
+    def exposes(self, state: AppState) -> tuple[str, ...]:
+        return ("ETag",) if self.etag else ()
+
+    def applies(self, target: Target, scope: Scope) -> bool:
+        return not (target.automatic or target.preflight)
+
+    def compile(self, target: Target) -> Step:
+        if self.control == "no-store":
+            return Step(leave=_no_store)
+        if target.counted_method != "GET":
+            return Step()
+        etag = self.etag
+        write = _writer(self.control, for_everyone=self.for_everyone) if self.control is not None else None
+
+        def leave(run: Run, response: Response) -> None:
+            status = response.status_code
+            if status not in STORABLE:
+                return
+            if write is not None:
+                write(run, response)
+            if etag and status == 200:
+                revalidate(run, response)
+
+        return Step(leave=leave)
+
+
+def _no_store(_run: Run, response: Response) -> None:
+    if "cache-control" not in field_names(response.headers):
+        append(response.headers, (("Cache-Control", "no-store"),))
+
+
+def _writer(control: str, *, for_everyone: bool) -> Callable[[Run, Response], None]:
+    """Return what writes the field, unless the view has, and keeps a response that was made for one caller private.
+
+    Whether it was is certain only when every other policy and hook has seen the response.
+    """
+    public, private = ("Cache-Control", control), ("Cache-Control", for_one_caller(control))
+
+    def keep_private(run: Run, response: Response) -> None:
+        if response.headers.get("Cache-Control") == control and is_personal(run, response):
+            put(response.headers, private)
+
+    shown_out = () if for_everyone or private == public else (keep_private,)
+
+    def write(run: Run, response: Response) -> None:
+        if "cache-control" not in field_names(response.headers):
+            append(response.headers, (public,))
+            run.outgoing += shown_out
+
+    return write
+
+
+cache: Cache = Cache()
