@@ -18,7 +18,6 @@ from .identity import short
 from .storage import Backend, Budget, Charge, Counter, Held, StoreDown
 from .storage.algorithms import BANS
 from .storage.backend import in_memory
-from .storage.budgets import ALGORITHMS
 from .storage.counter import StrategyCounter
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class Holding:
             "scope": self.scope,
             "kind": self.kind,
             "rate": None if self.kind == "ban" else budget.text,
-            "algorithm": next((name for name, each in ALGORITHMS.items() if each is budget.algorithm), None),
+            "algorithm": budget.algorithm.name or None,
             "remaining": self.remaining,
             "seconds": budget.seconds,
             "available_in": None if self.kind == "limit.concurrent" else self.wait,

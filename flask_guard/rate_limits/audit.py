@@ -78,7 +78,7 @@ def _is_strict(inventory: Inventory, entry: Entry) -> bool:
 def _rates(policy: Limit) -> list[tuple[Fraction, int]]:
     """Return its fixed rates: requests a second on average, and at once."""
     items = [item for rate in policy.rates if isinstance(rate, str) for item in parse_rates(rate).items]
-    return [(Fraction(item.amount, item.get_expiry()), item.amount) for item in items]
+    return [(Fraction(item.amount, item.get_expiry()), policy.burst or item.amount) for item in items]
 
 
 # Where limits are counted ---------------------------------------------------------------------------------------------
@@ -162,8 +162,8 @@ def _stricter(placed: Placed, entry: Entry) -> Limit | None:
 
 
 def _can_compare(policy: Limit, other: Limit | None = None) -> bool:
-    """Return whether it counts every request once, for the same clients as `other`."""
-    plain = policy.cost == 1 and not (policy.when or policy.deduct_when or policy.methods)
+    """Return whether it counts every request once, in a time, for the same clients as `other`."""
+    plain = policy.cost == 1 and not (policy.when or policy.deduct_when or policy.methods or policy.burst)
     return plain and not any(callable(rate) for rate in policy.rates) and (other is None or policy.by == other.by)
 
 

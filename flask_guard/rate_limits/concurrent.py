@@ -91,7 +91,7 @@ class ConcurrencyLimit(Metered):
     def check_app(self, state: AppState) -> None:
         backend = state.service(Backend)
         if backend.enabled:
-            backend.check_leases()
+            backend.check_own(self.kind)
 
     def check_inline(self) -> None:
         self.check_target(None)
@@ -101,7 +101,7 @@ class ConcurrencyLimit(Metered):
 
     def meter(self, scope: str, names: list[str], backend: Backend) -> Meter:
         self.check_target(None)
-        backend.check_leases()
+        backend.check_own(self.kind)
         budget = replace(
             concurrency_budget(self.amount or 0, self.lease, backend.key_prefix + scope),
             name=names[0],

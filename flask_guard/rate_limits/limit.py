@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
 
-from limits.strategies import STRATEGIES
-
 from ..core.marks import Applicable
 from ..core.policy import Policy
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.callables import of_request, of_response
 from ..support.options import option
-from ..support.orders import irrelevant, larger_is_stronger, none_strongest, unordered
+from ..support.orders import irrelevant, larger_is_stronger, none_strongest, smaller_is_stronger, unordered
 from .concurrent import ConcurrencyLimit
 from .in_view import LimitStatus, hit_now, peek_now
 from .limit_meter import limit_meter
@@ -23,8 +21,9 @@ from .metered import Meter, Metered
 from .orders import exact_is_stronger, lower_is_stronger
 from .rates import Rates, parse_rates, rate_name
 from .storage import Backend
+from .storage.algorithms import TokenBucket
 from .storage.backend import DEFAULT_STRATEGY
-from .storage.budgets import check_amounts
+from .storage.budgets import ALGORITHMS, check_amounts
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("flask_guard")
 
 Rate: TypeAlias = "str | Callable[..., str]"
-Algorithm: TypeAlias = Literal["fixed-window", "moving-window", "sliding-window-counter"]
+Algorithm: TypeAlias = Literal["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 
 
 def _rates(rates: tuple[Rate, ...], what: str) -> tuple[Rates | Callable[..., str], ...]:
@@ -64,6 +63,9 @@ class Limit(Metered):
     All limits of a request that act next to each other are tested and charged in one step: either each has room and
     all are charged, or none is. A limit by key acts after the authentication and so in a step of its own.
 
+    ``limit("10/second", burst=50, algorithm="token-bucket")`` lets requests through at that rate, and 50 at once after
+    a pause. No window ends, so nobody gains from waiting for its end.
+
     The nearest limit replaces outer ones, except that a *shared* one always applies. Several on one target add up.
 
     Inside a view, ``limit("3/hour", shared="exports").hit()`` counts then and there and denies past the limit,
@@ -79,7 +81,8 @@ class Limit(Metered):
     deduct_when: Callable[[Response], object] | None = option(
         None, check.optional(of_response), none_strongest(unordered)
     )
-    algorithm: str | None = option(None, check.optional(check.one_of(*STRATEGIES)), exact_is_stronger)
+    algorithm: str | None = option(None, check.optional(check.one_of(*ALGORITHMS, TokenBucket.name)), exact_is_stronger)
+    burst: int | None = option(None, check.optional(check.whole_number(1)), smaller_is_stronger)
     headers: bool = option(True, check.flag, irrelevant)
     partition_key: bool = option(False, check.flag, irrelevant)
 
@@ -96,6 +99,7 @@ class Limit(Metered):
         when: Callable[..., object] | None = None,
         deduct_when: Callable[[Response], object] | None = None,
         algorithm: Algorithm | None = None,
+        burst: int | None = None,
         on_store_error: OnStoreError | None = None,
         headers: bool = True,
         partition_key: bool = False,
@@ -118,8 +122,10 @@ class Limit(Metered):
         :param deduct_when: a callable that is given the response; only requests for which it returns true are charged,
             such as failed logins. All are tested. As the response comes late, requests at the same moment may exceed
             the limit.
-        :param algorithm: ``"fixed-window"``, ``"moving-window"`` or ``"sliding-window-counter"``; by default
-            ``RATELIMIT_STRATEGY``.
+        :param algorithm: ``"fixed-window"``, ``"moving-window"``, ``"sliding-window-counter"`` or ``"token-bucket"``.
+            By default ``RATELIMIT_STRATEGY``, which knows the first three.
+        :param burst: of a token bucket, the number of requests that fit at once after a pause; by default the number of
+            the rate.
         :param on_store_error: what becomes of requests while the storage is unreachable: ``"local"`` (they are counted
             in this process), ``"allow"`` or ``"deny"`` (503); by default ``GUARD_ON_STORE_ERROR``, and ``"local"``.
         :param headers: whether to send the RateLimit fields.
@@ -134,11 +140,24 @@ class Limit(Metered):
         items = self.items()
         if len(set(items)) < len(items):
             raise ConfigError(f"limit({', '.join(map(repr, self.rates))}) has one rate twice, which would count twice")
+        self._check_burst()
         if self.algorithm is not None:
-            check_amounts(items, self.algorithm)
-        if not callable(self.cost) and items and self.cost > min(item.amount for item in items):
+            check_amounts(items, self.algorithm, self.burst)
+        most = min([self.burst or item.amount for item in items], default=None)
+        if most is not None and not callable(self.cost) and self.cost > most:
+            raise ConfigError(f"limit(cost={self.cost}) never fits into a limit of {most}")
+
+    def _check_burst(self) -> None:
+        if self.burst is None:
+            return
+        if self.algorithm != TokenBucket.name:
             raise ConfigError(
-                f"limit(cost={self.cost}) never fits into a limit of {min(item.amount for item in items)}"
+                f"limit(burst={self.burst}) is for a token bucket: write algorithm={TokenBucket.name!r} beside it, or"
+                " leave burst out"
+            )
+        if len(self.items()) > 1 or len(self.rates) > 1:
+            raise ConfigError(
+                f"limit(burst={self.burst}) is for one rate, and there are several: write a limit for each rate"
             )
 
     def refine(self, *args: Any, **options: Any) -> Self:
@@ -166,6 +185,8 @@ class Limit(Metered):
     def check_app(self, state: AppState) -> None:
         if self.algorithm is not None:
             self.check_shared(self.algorithm, state.resource(_algorithms_of_shared))
+        if self.algorithm == TokenBucket.name and (backend := state.service(Backend)).enabled:
+            backend.algorithm(self.algorithm)
 
     def check_shared(self, algorithm: str, known: dict[str, str]) -> None:
         """Raise ConfigError if its shared budget is known to be counted by another algorithm."""
@@ -189,7 +210,8 @@ class Limit(Metered):
 
     def named(self, item: RateLimitItem) -> str:
         """Return the name of a rate in the RateLimit fields."""
-        return f"{self.shared}-{rate_name(item)}" if self.shared else rate_name(item)
+        name = rate_name(item, self.burst)
+        return f"{self.shared}-{name}" if self.shared else name
 
     def check_inline(self) -> None:
         self.check_target(None)

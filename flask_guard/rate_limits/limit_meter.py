@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..core.request_run import Leave, Slot
+from ..errors import ConfigError
 from ..support.callables import takes_request
 from ..typing import Response
 from .charge import METERED, needed, was_refused, whole_cost
@@ -42,7 +43,7 @@ def limit_meter(policy: Limit, scope: str, names: list[str], backend: Backend) -
 
     def budget(item: RateLimitItem, name: str) -> Budget:
         return replace(
-            backend.rate_budget(item, scope, policy.algorithm),
+            backend.rate_budget(item, scope, policy.algorithm, policy.burst),
             name=name,
             shown=policy.headers,
             partitioned=policy.partition_key,
@@ -51,7 +52,9 @@ def limit_meter(policy: Limit, scope: str, names: list[str], backend: Backend) -
 
     budgets = [budget(item, name) for item, name in zip(policy.items(), names, strict=True)]
     dynamic = [
-        _DynamicRate(rate, lambda item: budget(item, policy.named(item))) for rate in policy.rates if callable(rate)
+        _DynamicRate(rate, lambda item: budget(item, policy.named(item)), is_for_one=policy.burst is not None)
+        for rate in policy.rates
+        if callable(rate)
     ]
     client_of = policy.client_finder()
     if policy.deduct_when is not None:
@@ -105,7 +108,8 @@ def _charge_later(budgets: list[Budget], dynamic: list[_DynamicRate], client_of:
 class _DynamicRate:
     """A rate that a callable gives for each request. Each distinct text is parsed once."""
 
-    def __init__(self, rate: Callable[..., str], make: Callable[[RateLimitItem], Budget]) -> None:
+    def __init__(self, rate: Callable[..., str], make: Callable[[RateLimitItem], Budget], *, is_for_one: bool) -> None:
+        self._is_for_one = is_for_one
         self._rate = takes_request(rate, "limit(rates=…)")
         self._make = make
         self._parsed: dict[str, list[Budget]] = {}
@@ -119,6 +123,8 @@ class _DynamicRate:
         found = self._parsed.get(text)
         if found is None:
             items = parse_rates(text, "the callable of limit()").items
+            if len(items) > 1 and self._is_for_one:
+                raise ConfigError(f"limit(burst=…) is for one rate, and its callable returned {text!r}")
             found = [self._make(item) for item in dict.fromkeys(items)]
             if len(self._parsed) >= MOST_PARSED:
                 self._parsed.clear()

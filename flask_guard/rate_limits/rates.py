@@ -54,7 +54,8 @@ def parse_rates(text: object, what: str = "limit()") -> Rates:
     return rates
 
 
-def rate_name(item: RateLimitItem) -> str:
-    """Return the name of `item` in the RateLimit fields, such as ``10-per-minute``."""
+def rate_name(item: RateLimitItem, burst: int | None = None) -> str:
+    """Return the name of `item` in the RateLimit fields, such as ``10-per-minute`` and ``10-per-second-burst-50``."""
     unit = item.GRANULARITY.name
-    return f"{item.amount}-per-{unit if item.multiples == 1 else f'{item.multiples}-{unit}s'}"
+    name = f"{item.amount}-per-{unit if item.multiples == 1 else f'{item.multiples}-{unit}s'}"
+    return f"{name}-burst-{burst}" if burst else name

@@ -93,6 +93,8 @@ STRONGER: list[tuple[str, Any, Any]] = [
     ("limit.cost", once, once(cost=2)),
     ("limit.deduct_when", once(deduct_when=sometimes), once),
     ("limit.algorithm", once(algorithm="fixed-window"), once(algorithm="moving-window")),
+    ("limit.algorithm", once, once(algorithm="token-bucket")),
+    ("limit.burst", once(algorithm="token-bucket", burst=50), once(algorithm="token-bucket", burst=5)),
     ("limit.on_store_error", once(on_store_error="allow"), once(on_store_error="local")),
     ("limit.on_store_error", once, once(on_store_error="deny")),
     ("limit.concurrent.mode", at_once(mode="report"), at_once),

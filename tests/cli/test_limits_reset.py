@@ -95,11 +95,11 @@ def test_reset_frees_places_that_a_worker_took_with_it(limited: Flask) -> None:
         response.close()
 
 
-@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter"])
-def test_reset_knows_every_algorithm(make_app: MakeApp, storage_uri: str, algorithm: str) -> None:
-    app = make_app(RATELIMIT_STORAGE_URI=storage_uri, RATELIMIT_STRATEGY=algorithm)
+@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"])
+def test_reset_knows_every_algorithm(make_app: MakeApp, storage_uri: str, algorithm: Any) -> None:
+    app = make_app(RATELIMIT_STORAGE_URI=storage_uri)
     Guard(app)
-    app.add_url_rule("/", "view", limit("2/minute")(lambda: ""))
+    app.add_url_rule("/", "view", limit("2/hour", algorithm=algorithm)(lambda: ""))
     ask(app, "/", times=3)
 
     cleared = listed(guard_command(app, "limits", "reset", "--key", "192.0.2.1", "--yes", "--json"))

@@ -19,14 +19,16 @@ from pathlib import Path
 
 from flask import Flask, request
 
-from flask_guard import Guard, limit
+from flask_guard import Guard, limit, protect
 
 from ..conftest import free_port, stop
 from ..readme import ROOT
 
 LIMIT = 50
 ROOMY = 10_000
-ALGORITHMS = ("fixed-window", "moving-window", "sliding-window-counter")
+ALGORITHMS = ("fixed-window", "moving-window", "sliding-window-counter", "token-bucket")
+STEADY = 20
+"""The requests a second of a bucket that fills meanwhile."""
 CONNECTIONS = 64
 CLIENT = "X-Client"
 APP = "tests.rate_limits.exactness:create_app()"
@@ -44,10 +46,14 @@ def create_app() -> Flask:
     app.config["GUARD_LIMIT_SLOW_MS"] = None  # a busy machine is no reason to count apart
     Guard(app)
     for algorithm in ALGORITHMS:
-        one = limit(f"{LIMIT}/minute", by=who, algorithm=algorithm)  # type: ignore[call-overload]
-        app.add_url_rule(f"/{algorithm}", algorithm, one(worker))
-        two = limit(f"{ROOMY}/day", f"{LIMIT}/minute", by=who, algorithm=algorithm)  # type: ignore[call-overload]
-        app.add_url_rule(f"/{algorithm}/two", f"{algorithm} two", two(worker))
+        roomy = limit(f"{ROOMY}/day", by=who, algorithm=algorithm)  # type: ignore[call-overload]
+        narrow = limit(f"{LIMIT}/minute", by=who, algorithm=algorithm)  # type: ignore[call-overload]
+        if algorithm == "token-bucket":
+            narrow = narrow.refine("1/day", burst=LIMIT)  # so that it does not fill meanwhile
+        app.add_url_rule(f"/{algorithm}", algorithm, narrow(worker))
+        app.add_url_rule(f"/{algorithm}/two", f"{algorithm} two", protect(worker, roomy, narrow))
+    steady = limit(f"{STEADY}/second", by=who, burst=LIMIT, algorithm="token-bucket")
+    app.add_url_rule("/steady", "steady", steady(worker))
     return app
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from .exactness import ALGORITHMS, LIMIT, ROOMY, Server, remaining, serving
+from .exactness import ALGORITHMS, LIMIT, ROOMY, STEADY, Server, remaining, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
@@ -56,6 +57,16 @@ def test_where_the_second_limit_is_used_up_the_first_is_not_charged(server: Serv
 
     assert outcome.statuses == {200: LIMIT, 429: 3 * LIMIT}
     assert (status, remaining(standing)) == (429, [ROOMY - LIMIT, 0])
+
+
+def test_a_bucket_that_fills_meanwhile_lets_through_what_it_was_filled_with(server: Server) -> None:
+    began = time.monotonic()
+    outcomes = [server.drive("/steady", "client", REQUESTS) for _ in range(3)]
+    seconds = time.monotonic() - began
+
+    passed = sum(each.statuses[200] for each in outcomes)
+    assert sum(sum(each.statuses.values()) for each in outcomes) == 3 * REQUESTS
+    assert LIMIT < passed <= LIMIT + STEADY * seconds
 
 
 def test_clients_that_come_at_once_do_not_charge_each_other(server: Server) -> None:

@@ -16,7 +16,7 @@ from tests.ids import shown
 from ..conftest import MakeApp
 from .structured_fields import fields, is_jittered, whole
 
-ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 
 
 def limited(app: Flask, *policies: Limit) -> FlaskClient:

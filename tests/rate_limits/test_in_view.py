@@ -20,7 +20,7 @@ from ..conftest import MakeApp, free_port
 from .structured_fields import fields, is_jittered, whole
 
 EXPORTS = limit("2/day", shared="exports")
-ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 
 
 def serve(app: Flask, view: Callable[[], Any], **guard: Any) -> FlaskClient:

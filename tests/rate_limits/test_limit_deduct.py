@@ -18,7 +18,7 @@ from flask_guard import ConfigError, Guard, Policy, ban, limit, protect, require
 from ..conftest import MakeApp
 from .structured_fields import fields, whole
 
-ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 
 
 def failed(response: Response) -> bool:

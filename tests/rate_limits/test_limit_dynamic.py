@@ -106,7 +106,7 @@ def test_a_rate_that_is_returned_twice_counts_once(app: Flask, rate: str) -> Non
     assert let_through(client, "plain-secret") == 4
 
 
-@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter"])
+@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"])
 @pytest.mark.parametrize("rates", [("4/day", lambda: "4/day"), (lambda: "4/day", lambda: "4 per 1 day")])
 def test_a_rate_that_another_of_the_limit_has_too_counts_once(
     make_app: MakeApp, redis_url: str, rates: tuple[Any, ...], algorithm: Any

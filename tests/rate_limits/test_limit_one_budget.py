@@ -11,7 +11,7 @@ from flask_guard import Guard, ban, limit, protect, require_api_key
 
 from ..conftest import MakeApp
 
-ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -22,7 +22,7 @@ from tests.ids import shown
 from ..conftest import MakeApp
 from ..storage_clock import Clock
 
-ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 
 
 def limited(app: Flask, *policies: Limit) -> FlaskClient:

@@ -36,7 +36,7 @@ def statuses(client: FlaskClient, path: str, times: int, **request: Any) -> list
     return [client.get(path, **request).status_code for _ in range(times)]
 
 
-@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter"])
+@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"])
 def test_limits_are_whole_again(make_app: MakeApp, config: dict[str, Any], algorithm: Any) -> None:
     app = make_app(**config)
     guard = Guard(app)

@@ -22,10 +22,12 @@ INSTANT = 1e-5
 class Algorithm(Protocol):
     """One way of counting.
 
-    :ivar code: a letter that names it to scripts.
+    :ivar name: its name in options and ``RATELIMIT_STRATEGY``; empty for what is not a rate.
+    :ivar code: a letter that names it to scripts, and what they need to know beside a budget.
     :ivar suffix: the end of its keys in a table where all algorithms count.
     """
 
+    name: str
     code: str
     suffix: str
 
@@ -53,6 +55,7 @@ class Algorithm(Protocol):
 class FixedWindow:
     """Counts from a client's first request for the length of the window. The state is (used, end)."""
 
+    name = "fixed-window"
     code = "F"
     suffix = ""
 
@@ -79,6 +82,7 @@ class FixedWindow:
 class MovingWindow:
     """Counts the requests of the last so many seconds. The state lists their timestamps, the newest last."""
 
+    name = "moving-window"
     code = "M"
     suffix = "|moving"
 
@@ -117,6 +121,7 @@ class SlidingWindowCounter:
     The state is (count of the previous window, count of this one, its end).
     """
 
+    name = "sliding-window-counter"
     code = "S"
     suffix = "|sliding"
 
@@ -154,9 +159,67 @@ class SlidingWindowCounter:
         return (int(previous), int(count), float(end))
 
 
+class TokenBucket:
+    """Lets requests through at a steady rate, and a burst of them at once (the generic cell rate algorithm).
+
+    Requests run up a debt, which is paid off at the rate. A request fits unless the debt would exceed the burst. The
+    state is (debt, its timestamp in milliseconds), in units so small that all numbers are whole: storages agree on
+    them to the last one.
+
+    :param amount: the requests that are paid off in `seconds`.
+    :param burst: the requests that fit into an empty bucket.
+    :ivar unit: the units of one request.
+    :ivar drain: the units that are paid off in a millisecond.
+    :ivar capacity: the units of the burst.
+    """
+
+    name: str = "token-bucket"
+    suffix: str = ""
+
+    def __init__(self, amount: int, seconds: int, burst: int) -> None:
+        divisor = math.gcd(amount, 1000 * seconds)
+        self.drain: int = amount // divisor
+        self.unit: int = 1000 * seconds // divisor
+        self.capacity: int = burst * self.unit
+        self.code: str = f"T{self.drain}:{self.unit}"
+
+    def current(self, state: State, seconds: int, now: float) -> State:
+        if state is None:
+            return None
+        debt, since = state
+        passed = milliseconds(now) - since
+        if passed < 0:
+            return debt, since + passed
+        return state if debt > passed * self.drain else None
+
+    def room(self, state: State, amount: int, seconds: int, need: int, now: float) -> tuple[int, float]:
+        debt = self._debt(state, now)
+        remaining = (self.capacity - debt) // self.unit
+        if remaining >= need:
+            over = debt % self.unit or self.unit
+        else:
+            over = debt + min(need, amount) * self.unit - self.capacity
+        return remaining, -(-over // self.drain) / 1000
+
+    def charge(self, state: State, seconds: int, cost: int, now: float, token: str) -> tuple[State, float]:
+        debt, since = min(self.capacity, self._debt(state, now) + cost * self.unit), milliseconds(now)
+        return (debt, since), (since - (-debt // self.drain)) / 1000
+
+    def _debt(self, state: State, now: float) -> int:
+        return 0 if state is None else max(0, state[0] - (milliseconds(now) - state[1]) * self.drain)
+
+    def pack(self, state: State) -> str:
+        return f"{state[0]} {state[1]}"
+
+    def unpack(self, value: Any) -> State:
+        debt, since = value.split()
+        return (int(debt), int(since))
+
+
 class Leases:
     """Counts requests at work. The state maps the token of each to the end of its lease."""
 
+    name = ""
     code = "C"
     suffix = ""
 
@@ -190,6 +253,7 @@ class Leases:
 class Bans:
     """Lets nothing through until a ban ends. The state is the end; to charge is to ban."""
 
+    name = ""
     code = "B"
     suffix = ""
 
@@ -209,6 +273,11 @@ class Bans:
 
     def unpack(self, value: Any) -> State:
         return float(value)
+
+
+def milliseconds(now: float) -> int:
+    """Return a timestamp in seconds as whole milliseconds."""
+    return int(1000 * now + 0.5)
 
 
 FIXED: Algorithm = FixedWindow()

@@ -12,6 +12,7 @@ from limits.strategies import STRATEGIES
 from ...errors import ConfigError
 from ...support.text import names
 from ..concern import LIMIT_CLIENTS, LIMIT_SLOW_MS, ON_STORE_ERROR, OnStoreError
+from .algorithms import TokenBucket
 from .budgets import Budget, check_amounts, rate_budget
 from .counter import Counter, StrategyCounter
 from .fallback import FallbackCounter
@@ -96,33 +97,37 @@ class Backend:
         :raises ConfigError: if the storage cannot count that way.
         """
         name = asked or self._strategy
-        if isinstance(self.store, StrategyCounter):
+        if name == TokenBucket.name:
+            self.check_own(f"limit(algorithm={name!r})")
+        elif isinstance(self.store, StrategyCounter):
             try:
                 self.store.strategy(name)
             except NotImplementedError as error:
                 raise ConfigError(f"limit(algorithm={name!r}): {error}") from error
         return name
 
-    def rate_budget(self, item: RateLimitItem, scope: str, algorithm: str | None = None) -> Budget:
+    def rate_budget(
+        self, item: RateLimitItem, scope: str, algorithm: str | None = None, burst: int | None = None
+    ) -> Budget:
         """Return the budget of a rate in a scope of this app.
 
         :param algorithm: as for `algorithm`.
-        :raises ConfigError: if the storage cannot count that way, or a moving window would have to keep too much.
+        :param burst: the requests that fit into a token bucket at once; by default the amount of the rate.
+        :raises ConfigError: if the storage cannot count that way, or would have to keep too much.
         """
         name = self.algorithm(algorithm)
-        check_amounts([item], name)
-        return rate_budget(item, self.key_prefix + scope, name)
+        check_amounts([item], name, burst)
+        return rate_budget(item, self.key_prefix + scope, name, burst)
 
-    def check_leases(self) -> None:
-        """Raise ConfigError if the storage has no leases, which concurrency limits need."""
+    def check_own(self, what: str) -> None:
+        """Raise ConfigError if only ``limits`` can call the storage, which knows neither leases nor token buckets."""
         if isinstance(self.storage, MemoryStorage):
             raise ConfigError(
-                "limit.concurrent needs a storage with leases, and the memory:// of this app's Limiter has none: give"
-                " the Limiter storage_uri='guard-memory://', which counts in this process as well, or a URI of SQLite"
-                " or Redis"
+                f"{what} cannot be counted in the memory:// of this app's Limiter: give the Limiter"
+                " storage_uri='guard-memory://', which counts in this process as well, or a URI of SQLite or Redis"
             )
         if isinstance(self.store, StrategyCounter):
-            raise ConfigError("limit.concurrent counts in memory, SQLite or Redis; this storage has no leases")
+            raise ConfigError(f"{what} counts in memory, SQLite or Redis, and not in this storage")
 
 
 def check_storage(state: AppState) -> None:

@@ -13,21 +13,23 @@ from limits.limits import GRANULARITIES
 
 from ...errors import ConfigError
 from ..concern import OnStoreError
-from ..rates import rate_name
-from .algorithms import BANS, FIXED, LEASES, MOVING, SLIDING, Algorithm
+from ..rates import MOST, rate_name
+from .algorithms import BANS, FIXED, LEASES, MOVING, SLIDING, Algorithm, TokenBucket
 
 NAMESPACE = "LIMITER"
 """The first part of the storage keys of ``limits``."""
 
-ALGORITHMS: dict[str, Algorithm] = {
-    "fixed-window": FIXED,
-    "moving-window": MOVING,
-    "sliding-window-counter": SLIDING,
-}
-"""By their names in ``RATELIMIT_STRATEGY``."""
+ALGORITHMS: dict[str, Algorithm] = {each.name: each for each in (FIXED, MOVING, SLIDING)}
+"""By their names in ``RATELIMIT_STRATEGY``. A token bucket is an algorithm for each rate."""
 
 MOST_MOVING = 100_000
 """The largest amount of a moving window, which keeps 8 bytes for each request of each client."""
+
+MOST_UNITS = 2**52
+"""The units that a token bucket may hold: floating point numbers, which Redis counts in, are exact up to there."""
+
+BURST = "+"
+"""Stands before the burst in the unit of a token bucket."""
 
 CONCURRENT = "concurrent"
 BAN = "ban"
@@ -40,7 +42,7 @@ class Budget:
 
     :ivar scope: the name of the scope, with the key prefix of the app.
     :ivar amount: how much there is for each client.
-    :ivar seconds: the window; of places, the lease; of a ban, its duration.
+    :ivar seconds: the window; of places, the lease; of a ban, its duration; of a token bucket, the time that fills it.
     :ivar unit: the end of its storage keys, which tells budgets of one scope apart.
     :ivar text: the budget in words.
     :ivar name: its name in the RateLimit fields.
@@ -70,6 +72,7 @@ class Budget:
     quoted_scope: str = field(init=False)
     head: str = field(init=False)
     tail: str = field(init=False)
+    line: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.policy_item = f'"{self.name}";{self.parameters}'
@@ -77,6 +80,7 @@ class Budget:
         self.quoted_scope = quote(self.scope, safe=":.#")
         self.head = f"{NAMESPACE}/{self.quoted_scope}/"
         self.tail = f"/{self.unit}"
+        self.line = f"{self.algorithm.code} {self.amount} {self.seconds}"
 
     def key_for(self, identity: str) -> str:
         """Return the storage key of a client, as ``limits`` has it: ``LIMITER/scope/identity/rate``."""
@@ -86,8 +90,13 @@ class Budget:
         return f"<budget {self.text} of {self.scope}>"
 
 
-def rate_budget(item: RateLimitItem, scope: str, algorithm: str = "fixed-window") -> Budget:
-    """Return the budget of a rate, such as ten requests a minute."""
+def rate_budget(item: RateLimitItem, scope: str, algorithm: str = "fixed-window", burst: int | None = None) -> Budget:
+    """Return the budget of a rate, such as ten requests a minute.
+
+    :param burst: the requests that fit into a token bucket at once; by default the amount of the rate.
+    """
+    if algorithm == TokenBucket.name:
+        return _bucket_budget(item, scope, burst or item.amount)
     seconds = item.get_expiry()
     return Budget(
         scope,
@@ -98,6 +107,23 @@ def rate_budget(item: RateLimitItem, scope: str, algorithm: str = "fixed-window"
         str(item),
         rate_name(item),
         f"q={item.amount};w={seconds}",
+        item,
+    )
+
+
+def _bucket_budget(item: RateLimitItem, scope: str, burst: int) -> Budget:
+    seconds = item.get_expiry()
+    fills = -(-burst * seconds // item.amount)
+    more = burst != item.amount
+    return Budget(
+        scope,
+        TokenBucket(item.amount, seconds, burst),
+        burst,
+        fills,
+        f"{item.amount}/{item.multiples}/{item.GRANULARITY.name}{BURST}{burst}",
+        f"{item} in bursts of {burst}" if more else str(item),
+        rate_name(item, burst if more else None),
+        f"q={burst};w={fills}",
         item,
     )
 
@@ -113,10 +139,17 @@ def ban_budget(lasting: int, scope: str) -> Budget:
     return Budget(scope, BANS, 1, lasting, f"1/{lasting}/{BAN}", "no ban", "ban", shown=False)
 
 
-def check_amounts(items: Iterable[RateLimitItem], algorithm: str) -> None:
-    """Raise ConfigError if a moving window would have to keep too much."""
-    for item in items if ALGORITHMS[algorithm] is MOVING else ():
-        if item.amount > MOST_MOVING:
+def check_amounts(items: Iterable[RateLimitItem], algorithm: str, burst: int | None = None) -> None:
+    """Raise ConfigError if a moving window would have to keep too much, or a token bucket could not count exactly."""
+    for item in items:
+        if algorithm == TokenBucket.name:
+            most = min(MOST, MOST_UNITS // TokenBucket(item.amount, item.get_expiry(), 1).unit)
+            if (burst or item.amount) > most:
+                raise ConfigError(
+                    f"a token bucket of {item} holds at most {most} requests, not {burst or item.amount}: write a"
+                    " smaller burst, or the rate of a shorter time"
+                )
+        elif algorithm == MOVING.name and item.amount > MOST_MOVING:
             raise ConfigError(
                 f"a moving window of {item} would keep the time of each of its requests, and keeps {MOST_MOVING} at"
                 " most: write algorithm='sliding-window-counter' or 'fixed-window'"
@@ -137,8 +170,10 @@ def held_under(key: str, algorithm: Algorithm) -> Held | None:
         return concurrency_budget(int(amount), int(multiples), scope), identity
     if unit == BAN:
         return ban_budget(int(multiples), scope), identity
-    if unit not in GRANULARITIES:
+    unit, is_bucket, burst = unit.partition(BURST)
+    if unit not in GRANULARITIES or (is_bucket and not burst.isdecimal()):
         return None
     item = GRANULARITIES[unit](int(amount), int(multiples))
-    name = next(name for name, each in ALGORITHMS.items() if each is algorithm)
-    return rate_budget(item, scope, name), identity
+    if is_bucket:
+        return rate_budget(item, scope, TokenBucket.name, int(burst)), identity
+    return rate_budget(item, scope, algorithm.name), identity

@@ -12,7 +12,7 @@ from limits.strategies import STRATEGIES, RateLimiter
 
 from ...errors import ConfigError
 from .algorithms import State
-from .budgets import ALGORITHMS, Budget, Held
+from .budgets import Budget, Held
 
 Charge: TypeAlias = tuple[Budget, str, int, int]
 """A budget, the client that draws on it, how much must be left of it, and how much is taken."""
@@ -154,7 +154,7 @@ class StrategyCounter:
         return Standing(budget, max(0, remaining), wait, need, identity)
 
     def _strategy_of(self, budget: Budget) -> RateLimiter:
-        return self.strategy(next(name for name, each in ALGORITHMS.items() if each is budget.algorithm))
+        return self.strategy(budget.algorithm.name)
 
     def release(self, charges: Sequence[Charge], token: str) -> None:
         """Do nothing: no lease was taken."""

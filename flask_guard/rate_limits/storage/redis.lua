@@ -2,7 +2,7 @@
 --
 -- KEYS: the key of each charge; of a sliding window two, this one's and the previous one's.
 -- ARGV: the token of the request's leases; and for each charge a line: a code, the amount and the seconds of its
---       budget, what must be left of it, and what is taken.
+--       budget, what must be left of it, and what is taken. The code of a token bucket has two numbers behind it.
 -- Returns, in one line, 1 if the charges were made, else 0; then for each the remaining units, and the milliseconds to
 -- wait.
 --
@@ -12,10 +12,10 @@
 
 local call = redis.call
 local time, now, now_ms
-if ARGV[2]:find('[MCB]') then -- a counter that expires needs no clock
+if ARGV[2]:find('[MCBT]') then -- a counter that expires needs no clock
   time = call('TIME')
   now = time[1] + time[2] / 1e6
-  now_ms = math.floor(now * 1000)
+  now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 local LONGEST = 1e15 -- milliseconds; beyond it Lua writes numbers that Redis cannot read
 local SKEW = 1 -- seconds that the clock of a client of limits may be ahead
@@ -152,6 +152,42 @@ function sliding.charge(c)
   end
 end
 
+-- T: the debt of a token bucket, in units, and its timestamp in milliseconds -----------------------------------------
+
+local bucket = {}
+
+local function owe(c, debt)
+  local paid_off = math.ceil(debt / c.drain) + 1 -- a millisecond more, as keys expire by a clock of their own
+  call('SET', c.key, string.format('%.0f %.0f', debt, now_ms), 'PX', math.min(paid_off, LONGEST))
+end
+
+function bucket.look(c)
+  local value = call('MGET', c.key)[1] or '' -- passes over a key of another type
+  local debt, since = value:match('^(%d+) (%d+)$')
+  debt, since = tonumber(debt) or 0, tonumber(since) or 0
+  local drain, unit = c.code:match('(%d+):(%d+)')
+  c.drain, c.unit = tonumber(drain), tonumber(unit)
+  if since > now_ms then
+    since = now_ms
+    owe(c, debt)
+  end
+  c.debt = math.max(0, debt - (now_ms - since) * c.drain)
+  local capacity = c.amount * c.unit
+  local remaining = math.floor((capacity - c.debt) / c.unit)
+  local over
+  if remaining >= c.need then
+    over = c.debt % c.unit
+    if over == 0 then over = c.unit end
+  else
+    over = c.debt + math.min(c.need, c.amount) * c.unit - capacity
+  end
+  return remaining, over / c.drain
+end
+
+function bucket.charge(c)
+  owe(c, math.min(c.amount * c.unit, c.debt + c.deduct * c.unit))
+end
+
 -- C: a sorted set of tokens, by the millisecond at which their leases end --------------------------------------------
 
 local leases = {}
@@ -185,11 +221,11 @@ end
 
 -- All or none ---------------------------------------------------------------------------------------------------------
 
-local kinds = {F = fixed, M = moving, S = sliding, C = leases, B = bans}
+local kinds = {F = fixed, M = moving, S = sliding, T = bucket, C = leases, B = bans}
 local charges, answer, key = {}, {1}, 0
 for code, amount, seconds, need, deduct in ARGV[2]:gmatch('(%S+) (%S+) (%S+) (%S+) (%S+)') do
   key = key + 1
-  local c = {kind = kinds[code], key = KEYS[key]}
+  local c = {kind = kinds[code:sub(1, 1)], code = code, key = KEYS[key]}
   if c.kind == sliding then
     key = key + 1
     c.previous_key = KEYS[key]

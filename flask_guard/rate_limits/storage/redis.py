@@ -92,12 +92,11 @@ class RedisCounter:
         lines: list[str] = []
         before, after = self._plain
         for budget, identity, need, deduct in charges:
-            code = budget.algorithm.code
-            if code == "S":
+            if budget.algorithm is SLIDING:
                 keys += self._keys(budget, identity)
             else:
                 keys.append(f"{before}{budget.key_for(identity)}{after}")
-            lines.append(f"{code} {budget.amount} {budget.seconds} {need} {deduct}")
+            lines.append(f"{budget.line} {need} {deduct}")
         # few arguments, as each costs a client that is all Python a microsecond
         args: tuple[str | int, ...] = (len(keys), *keys, token, "\n".join(lines))
         try:

@@ -43,7 +43,7 @@ def client_with(make_app: MakeApp, server: RedisServer) -> Callable[[list[Policy
     return make
 
 
-@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter"])
+@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"])
 @pytest.mark.parametrize(("rate", "status"), [("100/minute", 200), ("1/minute", 429)], ids=["let through", "refused"])
 def test_three_limits_with_headers_take_one_script_call_a_request(
     client_with: Callable[[list[Policy]], FlaskClient], server: RedisServer, rate: str, status: int, algorithm: str

@@ -101,7 +101,7 @@ def test_the_policy_says_what_becomes_of_requests_and_else_the_config(
     assert statuses(client, *["/"] * 4) == OUTCOMES[expected]
 
 
-@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter"])
+@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"])
 def test_counted_locally_a_limit_is_exact_among_threads(
     make_app: MakeApp, down: dict[str, Any], algorithm: Any
 ) -> None:

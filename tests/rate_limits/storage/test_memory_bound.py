@@ -16,7 +16,7 @@ from flask_guard.rate_limits.storage.memory import ExactMemoryStorage
 from tests.conftest import MakeApp, free_port
 from tests.storage_clock import Clock
 
-ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 MOST = 50
 
 

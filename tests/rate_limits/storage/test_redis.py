@@ -20,7 +20,7 @@ from flask_guard.rate_limits.storage.redis_connections import default_options
 from tests.conftest import MakeApp
 from tests.ids import shown
 
-ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 CLIENT = "127.0.0.1"
 BudgetOf = Callable[[str], Budget]
 

@@ -19,6 +19,7 @@ BUDGETS = {
     "fixed-window": rate_budget(parse("5/minute"), "scope", "fixed-window"),
     "moving-window": rate_budget(parse("5/minute"), "scope", "moving-window"),
     "sliding-window-counter": rate_budget(parse("5/minute"), "scope", "sliding-window-counter"),
+    "token-bucket": rate_budget(parse("5/minute"), "scope", "token-bucket"),
     "concurrent": concurrency_budget(5, 60, "scope"),
     "ban": ban_budget(60, "scope"),
 }
@@ -43,6 +44,9 @@ def turn_the_clock(storage: RedisStorage, seconds: int) -> None:
         if kind == b"list":
             for index, moment in enumerate(redis.lrange(key, 0, -1)):
                 redis.lset(key, index, float(moment) - seconds)
+        elif kind == b"string" and b" " in (value := redis.get(key) or b""):
+            debt, since = value.split()
+            redis.set(key, f"{int(debt)} {int(since) - 1000 * seconds}", keepttl=True)
         elif kind == b"zset":
             for token, ends in redis.zrange(key, 0, -1, withscores=True):
                 redis.zadd(key, {token: ends - 1000 * seconds})

@@ -13,7 +13,7 @@ from flask_guard.rate_limits.storage import ban_budget, concurrency_budget, rate
 from flask_guard.rate_limits.storage.redis import RedisCounter
 from flask_guard.rate_limits.storage.redis_connections import default_options
 
-ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 CLIENT = "127.0.0.1"
 
 

@@ -17,7 +17,7 @@ from tests.conftest import free_port
 from tests.rate_limits.storage.redis_servers import RunServer, sentinel_for, storage_at, valkey
 
 IN_CLUSTER = pytest.param("cluster", marks=(pytest.mark.slow, pytest.mark.xdist_group("cluster")))
-ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 CLIENT = "127.0.0.1"
 
 
@@ -76,7 +76,7 @@ def test_it_counts_releases_bans_finds_and_clears(uri: str) -> None:
         counter.forget(budget, who)
 
     assert [each for each, _ in taken] == [True] * 3 + [False] * 2
-    assert [each.remaining for each in standings] == [0, 1, 2, 2, 0]
+    assert [each.remaining for each in standings] == [0, 1, 2, 3, 2, 0]
     assert {budget.key_for(who) for budget, who in found} == {each.key_for(CLIENT) for each in (*budgets, ban)}
     assert counter.take(charges)[0]
 

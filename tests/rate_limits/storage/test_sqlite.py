@@ -196,7 +196,7 @@ def test_a_power_cut_corrupts_nothing(storage: SQLiteStorage, path: Path) -> Non
 
 
 @pytest.mark.parametrize("value", ["nonsense", b"odd", 7, None, 1.5, "1 2 3 4"])
-@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter"])
+@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"])
 def test_a_row_that_makes_no_sense_counts_as_none(
     storage: SQLiteStorage, path: Path, algorithm: str, value: object
 ) -> None:
@@ -212,7 +212,7 @@ def test_a_row_that_makes_no_sense_counts_as_none(
 # The clock -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter"])
+@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"])
 def test_a_clock_that_jumps_back_neither_locks_out_nor_hands_out_a_window(
     storage: SQLiteStorage, monkeypatch: pytest.MonkeyPatch, algorithm: str
 ) -> None:

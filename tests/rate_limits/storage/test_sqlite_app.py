@@ -14,7 +14,8 @@ from flask_limiter.util import get_remote_address
 from flask_guard import Guard, limit
 from tests.conftest import MakeApp
 
-ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+STRATEGIES = ["fixed-window", "moving-window", "sliding-window-counter"]
+ALGORITHMS = [*STRATEGIES, "token-bucket"]
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_apps_that_name_one_file_share_its_counts(make_app: MakeApp, uri: str, a
     assert '"100-per-day";r=97;' in answers[-1].headers["RateLimit"]
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", STRATEGIES)
 def test_a_limiter_and_our_limits_count_in_one_file(make_app: MakeApp, uri: str, algorithm: str) -> None:
     first, second = (
         with_a_limiter(make_app(), Limiter(get_remote_address, storage_uri=uri, strategy=algorithm)) for _ in range(2)

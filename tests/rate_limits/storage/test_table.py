@@ -18,7 +18,8 @@ from flask_guard.rate_limits.storage import Budget, Charge, ban_budget, concurre
 from flask_guard.rate_limits.storage.table import TableStorage
 from tests.storage_clock import Clock
 
-ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
+OF_STRATEGIES = ["fixed-window", "moving-window", "sliding-window-counter"]
+ALGORITHMS = [*OF_STRATEGIES, "token-bucket"]
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -31,7 +32,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TableSto
     made.reset()
 
 
-@pytest.fixture(params=ALGORITHMS)
+@pytest.fixture(params=OF_STRATEGIES)
 def strategy(request: pytest.FixtureRequest, storage: TableStorage) -> RateLimiter:
     return STRATEGIES[request.param](storage)
 
@@ -83,7 +84,7 @@ def test_sixteen_threads_get_exactly_the_amount(storage: TableStorage, algorithm
         assert sum(pool.map(worker, range(16))) == 500
 
 
-@pytest.mark.parametrize("exhausted", range(4))
+@pytest.mark.parametrize("exhausted", range(5))
 def test_all_are_charged_or_none_whatever_the_algorithms(storage: TableStorage, exhausted: int) -> None:
     budgets = [*(a_rate("5/minute", each, each) for each in ALGORITHMS), concurrency_budget(5, 60, "at once")]
     for number in range(5):
@@ -91,7 +92,7 @@ def test_all_are_charged_or_none_whatever_the_algorithms(storage: TableStorage, 
 
     taken, standings = storage.take(charged(*budgets), "another")
 
-    expected = [0 if index == exhausted else 5 for index in range(4)]
+    expected = [0 if index == exhausted else 5 for index in range(5)]
     assert (taken, [each.remaining for each in standings]) == (False, expected)
     assert left(storage, *budgets) == expected
 
@@ -187,7 +188,7 @@ def test_what_is_held_can_be_found_by_client_and_by_unit(storage: TableStorage) 
 
     assert sorted(found) == sorted((each.tail, each.scope, each.algorithm.code) for each in budgets)
     assert [who for _, who in storage.find(unit="ban")] == ["other"]
-    assert len(list(storage.find())) == 6
+    assert len(list(storage.find())) == 7
     assert [left(storage, held, who=who) for held, who in storage.find("minute") if who == "other"] == [[1]]
 
 
