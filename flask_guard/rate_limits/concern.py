@@ -30,8 +30,10 @@ FIELDS: Setting[str] = Setting("GUARD_RATELIMIT_HEADERS", "draft", one_of("draft
 
 def _check(state: AppState) -> None:
     from .fields import check_field_names
+    from .limiter_config import check_keys
     from .storage import check_storage
 
+    check_keys(state)
     check_storage(state)
     check_field_names(state)
 
