@@ -1,8 +1,7 @@
 """`defer`: work that need not hold up the response, such as sending a mail.
 
 Deferred calls run in this process, on a few threads that are made when there is work and end when there is none. A
-process that ends waits for them, but one that is killed loses them. Work that must survive a crash belongs in a queue:
-Celery, RQ or Dramatiq.
+process that is killed loses its calls. Work that must survive a crash belongs in a queue: Celery, RQ or Dramatiq.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from .core.app_state import EXTENSION, AppState
 from .core.concern import Concern
 from .core.config import GuardConfig, Setting
 from .core.flask_versions import CONTEXTS, current_context, current_flask
-from .core.request_run import current_run, this_request
+from .core.request_run import this_request
 from .signals import defer_queue_full
 from .support.callables import synchronous
 from .support.options import number, one_of, whole_number
@@ -69,8 +68,7 @@ def defer(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -
             return {"id": order.id}, 201
 
     The function runs on a thread once the body has been sent or given up, also if the request failed. Where there is no
-    body to send, it runs when the request is torn down. Outside of a request, in an app context, it runs at once.
-    Several deferred calls run in any order.
+    body to send, it runs when the request is torn down. Outside of a request it runs at once. The order is not fixed.
 
     The function has an app context of its own, and the context variables of the place where it was deferred, the
     request's id among them. The request is over by then, and ``flask.request`` raises RuntimeError: pass the values
@@ -85,9 +83,7 @@ def defer(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -
     application has no handler of its own: theirs must then end the process as ``sys.exit()`` does.
 
     While the app is ``TESTING``, calls run in line, without a thread, as soon as the response is ready: they have ended
-    when the test client returns.
-
-    A request that is only rehearsed, as ``flask guard explain`` does, defers nothing.
+    when the test client returns. Requests that are only rehearsed, as by ``flask guard explain``, defer nothing.
 
     :raises RuntimeError: outside of an app context, or if the app has no Guard.
     :raises TypeError: if an argument is the request.
@@ -98,8 +94,7 @@ def defer(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -
     state = AppState.of(app)
     if state.guard is None:
         raise RuntimeError(f"defer() needs a Guard on the app {app.name!r}: call Guard(app) where the app is made")
-    run = current_run()
-    if run is not None and run.rehearsal:
+    if state.here().rehearses is not None:
         return
     deferred = state.resource(Deferred)
     job = Job(app, function, tuple(map(_settled, args)), {name: _settled(value) for name, value in kwargs.items()})

@@ -21,14 +21,14 @@ order in which they act; their options are those that are not the defaults.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from ..core.app_state import AppState
 from ..core.facts import Entry, Inventory
-from ..core.policy import Phase
+from ..core.policy import Phase, Placed
 from .wording import describe_placed
 
 SCHEMA = "flask_guard.routes/1"
@@ -98,6 +98,7 @@ def describe_routes(inventory: Inventory, entries: Iterable[Entry] | None = None
 
     :param entries: the entries to describe; by default all of the inventory.
     """
+    describe = entry_describer(inventory)
     return {
         "schema": SCHEMA,
         "app": inventory.app.name,
@@ -106,13 +107,25 @@ def describe_routes(inventory: Inventory, entries: Iterable[Entry] | None = None
         "everywhere": [each.describe() for each in inventory.foreign],
         "hooks": list(inventory.hooks),
         "mounts": [{"path": path, "app": name} for path, name in inventory.mounts],
-        "routes": [describe_entry(entry, inventory) for entry in (inventory.entries if entries is None else entries)],
+        "routes": [describe(entry) for entry in (inventory.entries if entries is None else entries)],
     }
 
 
-def describe_entry(entry: Entry, inventory: Inventory) -> dict[str, Any]:
-    """Return one route of the document."""
+def entry_describer(inventory: Inventory) -> Callable[[Entry], dict[str, Any]]:
+    """Return a function that describes one route of the document. It describes a policy of many routes once."""
     state = AppState.of(inventory.app)
+    known: dict[tuple[int, str], dict[str, Any]] = {}
+
+    def of(placed: Placed) -> dict[str, Any]:
+        key = (id(placed.policy), placed.scope)
+        if key not in known:
+            known[key] = describe_placed(placed, state)
+        return known[key] | {"site": placed.site}
+
+    return lambda entry: _describe_entry(entry, inventory, of)
+
+
+def _describe_entry(entry: Entry, inventory: Inventory, of: Callable[[Placed], dict[str, Any]]) -> dict[str, Any]:
     return {
         "path": entry.path,
         "method": entry.method,
@@ -123,6 +136,6 @@ def describe_entry(entry: Entry, inventory: Inventory) -> dict[str, Any]:
         "site": entry.site,
         "writes": entry.is_writing,
         "unguarded_write": is_unguarded_write(entry, inventory),
-        "policies": [describe_placed(placed, state) for placed in entry.plan or ()],
+        "policies": [of(placed) for placed in entry.plan or ()],
         "foreign": [each.describe() for each in entry.foreign],
     }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,11 @@ _SECRET = re.compile(r"secret|token|passw|credential|signature|(^|_)key$", re.IG
 
 def shown(policy: Policy) -> str:
     """Return a policy with the options that are not the defaults, such as ``limit(10/minute, by=api_key)``."""
-    given = sorted(options_of(policy).items(), key=lambda option: option[0] not in UNNAMED)
+    return _shown(policy, options_of(policy))
+
+
+def _shown(policy: Policy, set_options: dict[str, Any]) -> str:
+    given = sorted(set_options.items(), key=lambda option: option[0] not in UNNAMED)
     options = ", ".join(
         _brief(value) if name in UNNAMED else name if value is True else f"{name}={_brief(value)}"
         for name, value in given
@@ -69,10 +74,11 @@ def _brief(value: Any) -> str:
 def describe_placed(placed: Placed, state: AppState) -> dict[str, Any]:
     """Return a policy in force, and where it was written, as values that JSON can hold."""
     policy = placed.policy
+    options = options_of(policy)
     return {
         "name": policy.name,
-        "text": shown(policy),
-        "options": options_of(policy),
+        "text": _shown(policy, options),
+        "options": options,
         "mode": policy.mode_in(state),
         "phase": policy.phase.name,
         "scope": placed.scope,
@@ -89,10 +95,17 @@ def shown_foreign(foreign: Foreign) -> str:
 
 def short_site(site: str | None) -> str:
     """Return a ``file:line`` as people refer to it: from the current folder, or from where packages are installed."""
-    if not site:
-        return ""
-    path, _, line = site.rpartition(":")
-    for base in (Path.cwd(), *(Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib"))):
-        if Path(path).is_relative_to(base):
-            return f"{Path(path).relative_to(base)}:{line}"
-    return site
+    return site_shortener()(site)
+
+
+def site_shortener() -> Callable[[str | None], str]:
+    """Return :func:`short_site` for many sites."""
+    installed = [sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")]
+    bases = [f"{base.rstrip(os.sep)}{os.sep}" for base in (str(Path.cwd()), *installed)]
+
+    def shorten(site: str | None) -> str:
+        site = site or ""
+        base = next((base for base in bases if site.startswith(base)), "")
+        return site[len(base) :]
+
+    return shorten

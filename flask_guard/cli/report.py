@@ -1,0 +1,57 @@
+"""``flask guard report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from flask.cli import with_appcontext
+
+from ..audit.findings import examine
+from ..audit.report import describe_report
+from ..audit.report.matrix import matrix_of
+from ..audit.report.page import report_page
+from .common import Failure, json_option, print_json
+from .inventory import inventory_of_app
+
+UNWRITTEN = 1
+
+
+@click.command("report")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default="report.html",
+    show_default=True,
+    metavar="FILE",
+    help="The file to write; - for standard output.",
+)
+@json_option
+@with_appcontext
+def report_command(output: Path, as_json: bool) -> None:
+    """Write one HTML page with every route, what protects it, and what the audit found.
+
+    The page loads nothing, and works from a file. With --json the same facts are printed.
+
+    \b
+    Exit codes:
+      0  the page is written, whatever was found
+      1  the file cannot be written
+      2  invalid command line
+      6  the app is misconfigured, and serves nothing
+    """
+    inventory = inventory_of_app()
+    audit = examine(inventory)
+    if as_json:
+        print_json(describe_report(inventory, audit))
+        return
+    html = report_page(matrix_of(inventory, audit)).html
+    if str(output) == "-":
+        click.echo(html, nl=False)
+        return
+    try:
+        output.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise Failure(UNWRITTEN, f"{output} cannot be written: {error.strerror}") from None
+    click.echo(f"{output}: {len(inventory.entries)} routes, {len(audit.findings)} findings")
