@@ -64,6 +64,14 @@ def test_python_of_the_readme_runs(readme: dict[str, Any]) -> None:
     assert float(answers["/slow"].headers["X-Seconds"]) >= 0
 
 
+def test_tests_of_the_readme_pass(readme: dict[str, Any]) -> None:
+    tests = [name for name in readme if name.startswith(("test_orders", "test_deleting"))]
+
+    assert tests == ["test_orders_need_a_key", "test_deleting_needs_a_scope"]
+    for name in tests:
+        readme[name]()
+
+
 def test_error_handler_of_the_readme_renders_the_429(readme: dict[str, Any]) -> None:
     client = readme["app"].test_client()
 

@@ -15,7 +15,8 @@ from ..concerns import built_in_policies
 from ..core.facts import Inventory
 from ..core.policy import Policy
 from ..support.orders import REVERSED, Comparison
-from .lock import APP, FOREIGN, HOOK, SWITCHED_OFF, Line, Lock
+from .findings import open_entries
+from .lock import APP, FOREIGN, SWITCHED_OFF, Line, Lock, make_lock, named
 
 Kind: TypeAlias = Literal["weaker", "different", "unguarded", "stronger", "new", "gone"]
 """How an endpoint changed. An unguarded one is new."""
@@ -45,6 +46,13 @@ class Change:
     def describe(self) -> dict[str, Any]:
         """Return the change as values that JSON can hold."""
         return {"kind": self.kind, "where": self.where, "message": self.message}
+
+
+def changes_since(old: Lock, inventory: Inventory) -> list[Change]:
+    """Return the changes from a lock to an app as it is now, the worst first."""
+    opened = {id(entry) for entry in open_entries(inventory)}
+    unguarded = {name for name, entry in named(inventory) if id(entry) in opened}
+    return changes(old, make_lock(inventory), kinds_of(inventory), unguarded)
 
 
 def kinds_of(inventory: Inventory) -> Kinds:
@@ -146,8 +154,6 @@ def _changed(option: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str
 def _shown(name: str, options: Mapping[str, Any]) -> str:
     if name.startswith(f"{FOREIGN} "):
         return f"{options.get('by')} ({options.get('purpose')})"
-    if name == HOOK:
-        return f"the hook {options.get('name')}"
     return name
 
 

@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core.facts import AuditRule, Finding, Inventory, Severity
+from ..core.facts import SEVERITIES, AuditRule, Finding, Inventory, Severity
 from ..errors import ConfigError
-from .findings import SEVERITIES, Audit, all_rules
+from ..support.text import printable
+from .findings import Audit, all_rules
 from .silences import Silence
 
 SCHEMA = "flask_guard.audit/1"
@@ -67,6 +68,13 @@ def place_of(finding: Finding) -> tuple[str | None, int | None]:
     name, _, line = finding.site.rpartition(":")
     file, here = Path(name), Path.cwd()
     return (file.relative_to(here) if file.is_relative_to(here) else file).as_posix(), int(line)
+
+
+def line_of(finding: Finding) -> str:
+    """Return a finding as one line of text, for people."""
+    file, line = place_of(finding)
+    place = f"{file}:{line}: " if file is not None else ""
+    return f"{printable(place, 400)}{printable(finding.message, 400)}"
 
 
 def fingerprint(finding: Finding) -> str:

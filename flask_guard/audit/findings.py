@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 
 from ..concerns import audit_rules
-from ..core.facts import AuditRule, Checks, Entry, Finding, Inventory, Severity
+from ..core.facts import SEVERITIES, AuditRule, Checks, Entry, Finding, Inventory, Severity
 from .rules import GENERAL, endpoints, silences
 from .silences import Silence, Silences
-
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
-"""The gravest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +26,7 @@ class Audit:
 
     def at_least(self, severity: Severity) -> list[Finding]:
         """Return the findings of `severity` and above."""
-        grave = SEVERITIES[: SEVERITIES.index(severity) + 1]
-        return [each for each in self.findings if each.rule.severity in grave]
+        return [each for each in self.findings if each.rule.is_at_least(severity)]
 
 
 def all_checks() -> Checks:

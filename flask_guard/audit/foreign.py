@@ -14,6 +14,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from ..core.facts import Foreign
+from ..core.view_code import may_answer
 from ..typing import ViewFunction
 from .decorators import Layer, closure_of, layers_of, module_of, shown_origins, site_of_code
 from .example_paths import example_path
@@ -50,7 +51,8 @@ class Hook:
 
     def fact(self) -> Foreign:
         """Return what is known of it."""
-        return Foreign(self.name, "unknown", "a before_request hook: may refuse", self.scope, self.site)
+        is_idle = not may_answer(self.function)
+        return Foreign(self.name, "unknown", "a before_request hook: may refuse", self.scope, self.site, is_idle)
 
 
 class ForeignFacts:

@@ -28,7 +28,7 @@ HEADER = f"""\
 """
 NOTHING = "nothing"
 """The line of an endpoint without any policy."""
-FOREIGN, HOOK, SWITCHED_OFF = "theirs", "hook", "switched_off"
+FOREIGN, SWITCHED_OFF = "theirs", "switched_off"
 """The names of lines that are about something else than a policy."""
 _LINE = re.compile(r"([^\s()\[\]#]+)\((.*)\)")
 _OPTION = re.compile(r"([A-Za-z_]\w*)=")
@@ -71,7 +71,7 @@ def make_lock(inventory: Inventory) -> Lock:
     """Return the lock of an app."""
     maker = _Maker(inventory)
     blocks = {name: maker.lines(entry) for name, entry in named(inventory)}
-    app = [_foreign(each) for each in inventory.foreign] + [Line(HOOK, {"name": each}) for each in inventory.hooks]
+    app = [_foreign(each) for each in inventory.foreign]
     if inventory.has_guard and not inventory.state.config[ENABLED]:
         app.append(Line(SWITCHED_OFF))
     return Lock(maker.defaults, _sorted(app), blocks)
@@ -89,11 +89,13 @@ class _Maker:
 
     def __init__(self, inventory: Inventory) -> None:
         self._state = inventory.state
+        self._everywhere = inventory.foreign
         self._known: dict[int, Line] = {}
         self.defaults: dict[str, dict[str, Any]] = {}
 
     def lines(self, entry: Entry) -> tuple[Line, ...]:
-        return _sorted([*self._policies(entry.plan), *map(_foreign, entry.foreign)])
+        others = [each for each in entry.foreign if each not in self._everywhere]
+        return _sorted([*self._policies(entry.plan), *map(_foreign, others)])
 
     def _policies(self, plan: Plan | None) -> Iterator[Line]:
         for placed in plan or ():
@@ -108,7 +110,8 @@ class _Maker:
 
 
 def _foreign(foreign: Foreign) -> Line:
-    return Line(FOREIGN, {name: value for name, value in foreign.describe().items() if value})
+    facts = {"by": foreign.by, "purpose": foreign.purpose, "detail": foreign.detail}
+    return Line(FOREIGN, {name: value for name, value in facts.items() if value})
 
 
 def _sorted(lines: Iterable[Line]) -> tuple[Line, ...]:

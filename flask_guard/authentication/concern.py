@@ -14,4 +14,5 @@ CONCERN: Concern = Concern(
     denying=("require_auth",),
     policies=("authentication.require_auth:require_auth",),
     audit="authentication.audit",
+    clocks=("authentication.jwt_decoder:time",),
 )

@@ -14,11 +14,10 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from ..audit.documents import describe, github, place_of, sarif, without_known
-from ..audit.findings import SEVERITIES, Audit, all_rules, examine
-from ..core.facts import AuditRule, Finding, Inventory, Severity
+from ..audit.documents import describe, github, line_of, sarif, without_known
+from ..audit.findings import Audit, all_rules, examine
+from ..core.facts import SEVERITIES, AuditRule, Inventory, Severity
 from ..errors import ConfigError
-from ..support.text import printable
 from .common import json_option, print_json
 from .inventory import inventory_of_app
 
@@ -107,18 +106,12 @@ def _print_text(inventory: Inventory, audit: Audit) -> None:
         findings = list(found)
         click.echo(f"{rule.id} {click.style(rule.severity, fg=_COLOURS[rule.severity])}: {rule.title}")
         for each in findings[:SHOWN]:
-            click.echo(_line(each))
+            click.echo(f"  {line_of(each)}")
         if len(findings) > SHOWN:
             click.echo(f"  … and {len(findings) - SHOWN} more, which --format json lists")
         click.echo(_wrapped(f"Fix: {rule.fix}", "  "))
         click.echo()
     click.echo(_summary(inventory, audit))
-
-
-def _line(finding: Finding) -> str:
-    file, line = place_of(finding)
-    place = f"{file}:{line}: " if file is not None else ""
-    return f"  {printable(place, 400)}{printable(finding.message, 400)}"
 
 
 def _summary(inventory: Inventory, audit: Audit) -> str:

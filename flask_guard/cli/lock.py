@@ -9,10 +9,8 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from ..audit.changes import KINDS, WORSE, Change, Kind, changes, kinds_of
-from ..audit.findings import open_entries
-from ..audit.lock import Lock, as_text, describe, make_lock, named, parse
-from ..core.facts import Inventory
+from ..audit.changes import KINDS, WORSE, Change, Kind, changes_since
+from ..audit.lock import Lock, as_text, describe, make_lock, parse
 from ..errors import ConfigError
 from .common import Failure, json_option, print_json
 from .inventory import inventory_of_app
@@ -79,11 +77,10 @@ def check_command(context: click.Context, file: Path, allow_stronger: bool, upda
     """
     old = _read(file)
     inventory = inventory_of_app()
-    new = make_lock(inventory)
-    found = changes(old, new, kinds_of(inventory), _open_names(inventory))
+    found = changes_since(old, inventory)
     worse = any(each.kind in WORSE for each in found)
     if update and not worse:
-        _write(file, new)
+        _write(file, make_lock(inventory))
     if as_json:
         print_json({"schema": SCHEMA, "app": inventory.app.name, "changes": [each.describe() for each in found]})
     else:
@@ -92,12 +89,6 @@ def check_command(context: click.Context, file: Path, allow_stronger: bool, upda
         context.exit(WORSENED)
     if found and not (allow_stronger or update):
         context.exit(OUTDATED)
-
-
-def _open_names(inventory: Inventory) -> set[str]:
-    """Return the names in a lock of the endpoints that are open and should not be."""
-    opened = {id(entry) for entry in open_entries(inventory)}
-    return {name for name, entry in named(inventory) if id(entry) in opened}
 
 
 def _read(file: Path) -> Lock:

@@ -28,6 +28,8 @@ class Concern:
     :param policies: its policies, each as ``module:name`` below the package, such as ``rate_limits.limit:limit``.
     :param audit: the module with its audit rules (:data:`~flask_guard.core.facts.Checks`), such as
         ``rate_limits.audit``. Imported when an app is audited.
+    :param clocks: the clocks by which what it counts or keeps ends, each as ``module:name`` below the package: tests
+        stop them.
     :param reset: forgets what was counted or cached for the app's clients, for tests.
     :param check: raises ConfigError if the app's configuration is invalid for it. Called when a Guard is installed.
     :param start: prepares the app before its first request, when everything has been registered.
@@ -39,6 +41,7 @@ class Concern:
     others: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
     audit: str = ""
+    clocks: tuple[str, ...] = ()
     check: Callable[[AppState], None] = _nothing
     start: Callable[[AppState], None] = _nothing
     reset: Callable[[AppState], None] = _nothing

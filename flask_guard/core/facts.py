@@ -12,12 +12,15 @@ from typing import Any, Literal, TypeAlias
 
 from flask import Flask
 
+from ..support.options import plain_defaults
 from ..typing import Purpose as Purpose
 from .app_state import AppState
 from .plan import Plan
 from .policy import Placed, Policy
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+"""The gravest first."""
 
 WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 """Methods that change state (RFC 9110, section 9.2.1: those that are not safe)."""
@@ -34,6 +37,7 @@ class Foreign:
     :ivar detail: what can be known of it.
     :ivar scope: the place that it covers: ``app``, ``blueprint api``, or ``view``.
     :ivar site: the ``file:line`` of a hook or decorator of the app's own.
+    :ivar is_idle: whether its code neither returns anything nor aborts. What it calls may abort all the same.
     """
 
     by: str
@@ -41,6 +45,7 @@ class Foreign:
     detail: str = ""
     scope: str = "view"
     site: str | None = None
+    is_idle: bool = False
 
     def describe(self) -> dict[str, Any]:
         """Return the fact as values that JSON can hold."""
@@ -176,7 +181,7 @@ def shown(entries: Sequence[Entry]) -> str:
 
 def written(policy: Policy) -> str:
     """Return a policy as it may be written, with the options that are not the defaults, the same in every process."""
-    plain, defaults = policy.plain_options(), type(policy).default_options()
+    plain, defaults = policy.plain_options(), plain_defaults(type(policy))
     options = [f"{name}={json.dumps(value)}" for name, value in plain.items() if value != defaults.get(name)]
     return f"{policy.name}({', '.join(options)})"
 
@@ -200,6 +205,10 @@ class AuditRule:
     fix: str
     references: tuple[str, ...] = ()
     dated: bool = False
+
+    def is_at_least(self, severity: Severity) -> bool:
+        """Return whether its findings are as grave as `severity`, or graver."""
+        return SEVERITIES.index(self.severity) <= SEVERITIES.index(severity)
 
     def at(self, entry: Entry, message: str) -> Finding:
         """Return a finding about one entry."""

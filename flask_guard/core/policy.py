@@ -17,19 +17,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from ..errors import ConfigError
-from ..support.options import check_options, option, optional, orders_of, plain_defaults, plain_values
-from ..support.orders import Comparison, ranked, together, unordered
+from ..support.options import check_options, option, optional
+from ..support.orders import Comparison, ranked
 from ..support.text import did_you_mean
 from ..typing import Flask, Mode, Purpose, Scaffold, TargetT
 from .app_state import AppState
 from .attach import attach, is_target
 from .config import MODES, check_mode
+from .described import Described
 from .marks import Applicable, Mark, Site, calling_site
 from .request_run import Enter, Leave, Teardown
 
@@ -158,7 +159,7 @@ class Placed:
 
 
 @dataclass(frozen=True, repr=False)
-class Policy(Applicable):
+class Policy(Described, Applicable):
     """One concern, configured. Subclass it as a frozen dataclass to add a concern of your own to the kit.
 
     A subclass has a ``kind``, declares its options with :func:`~flask_guard.support.options.option`, and implements
@@ -277,34 +278,6 @@ class Policy(Applicable):
     def remedy(self, denial: Denied) -> str:
         """Return what to send or to do so that a request which the policy denied is let through. Without secrets."""
         return ""
-
-    def plain_options(self) -> dict[str, Any]:
-        """Return the options as values that JSON can hold, without secrets: for reports and lock files."""
-        return plain_values(self)
-
-    def plain_options_in(self, state: AppState) -> dict[str, Any]:
-        """Return the options in force on an app: as :meth:`plain_options`, with what the configuration adds."""
-        return self.plain_options()
-
-    @classmethod
-    def default_options(cls) -> dict[str, Any]:
-        """Return the options that a policy of this kind has where none is given, as :meth:`plain_options` has them."""
-        return plain_defaults(cls)
-
-    @classmethod
-    def compare(cls, old: Mapping[str, Any], new: Mapping[str, Any]) -> Comparison:
-        """Return whether a policy of this kind became weaker.
-
-        By default option by option, in the order that each declares. An option that is missing has its default.
-
-        :param old: its options as :meth:`plain_options` has them.
-        :param new: the same after a change.
-        """
-        orders, defaults = orders_of(cls), cls.default_options()
-        return together(
-            orders.get(name, unordered)(old.get(name, defaults.get(name)), new.get(name, defaults.get(name)))
-            for name in sorted({*defaults, *old, *new})
-        )
 
     def conflict_with(self, other: Applicable) -> str:
         if isinstance(other, Exemption):

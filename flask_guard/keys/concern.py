@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..core.app_state import AppState
@@ -36,8 +37,36 @@ def _make_key_store(state: AppState) -> KeyStore | None:
     return key_store(state.config[API_KEYS], state.app)
 
 
+@contextmanager
+def asking_first(store: KeyStore, state: AppState) -> Iterator[None]:
+    """Let an app look keys up in `store` before its own, for a ``with`` block. For tests."""
+    from .sources import ChainedKeys
+
+    own = key_store_of(state)
+    _use(ChainedKeys((store,) if own is None else (store, own)), state)
+    try:
+        yield
+    finally:
+        _use(own, state)
+
+
+def _use(store: KeyStore | None, state: AppState) -> None:
+    with state.lock:
+        state.resources[_make_key_store] = store
+        state.forget_compiled()
+
+
 def _check(state: AppState) -> None:
     key_store_of(state)
+
+
+def _reset(state: AppState) -> None:
+    from .sources import single_stores
+    from .stored import StoredKeys
+
+    for store in single_stores(key_store_of(state)):
+        if isinstance(store, StoredKeys):
+            store.forget_verified()
 
 
 CONCERN: Concern = Concern(
@@ -45,5 +74,7 @@ CONCERN: Concern = Concern(
     denying=("require_api_key",),
     policies=("keys.require_api_key:require_api_key",),
     audit="keys.audit",
+    clocks=("keys.model:seconds_now", "keys.stored:monotonic", "keys.stored:time"),
     check=_check,
+    reset=_reset,
 )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timezone
+from time import time as seconds_now
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -106,7 +107,7 @@ class ApiKey:
 
 def utc_now() -> datetime:
     """Return the time."""
-    return datetime.now(timezone.utc)
+    return datetime.fromtimestamp(seconds_now(), timezone.utc)
 
 
 @runtime_checkable

@@ -38,6 +38,12 @@ class Remembered(Generic[Q, A]):
                     self._answers.clear()
                 self._answers[question] = (until, answer, key_id)
 
+    def clear(self) -> None:
+        """Forget every answer."""
+        with self._lock:
+            self.generation += 1
+            self._answers = {}
+
     def forget(self, key_id: str) -> None:
         """Forget every answer about a key."""
         with self._lock:

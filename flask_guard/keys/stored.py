@@ -74,6 +74,11 @@ class StoredKeys:
             lambda: table.read(PROBED), (KeyStoreUnavailable,), opened=self._say_down, closed=self._say_up
         )
 
+    def forget_verified(self) -> None:
+        """Look every key up again at its next use."""
+        self._verified.clear()
+        self._revoked.clear()
+
     def for_app(self, app: Flask) -> StoredKeys:
         """Return this object: its table is the same for every app."""
         return self

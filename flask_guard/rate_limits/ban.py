@@ -20,11 +20,11 @@ from ..support.addresses import Network, lies_in, networks
 from ..support.callables import of_request, takes_request
 from ..support.durations import seconds_of
 from ..support.options import option
-from ..support.orders import larger_is_stronger, more_is_stronger
+from ..support.orders import fewer_networks_are_stronger, larger_is_stronger, more_is_stronger
 from ..support.text import printable
 from ..typing import Response
 from .metered import Meter, Metered
-from .orders import fewer_networks_are_stronger, lower_is_stronger
+from .orders import lower_is_stronger
 from .rates import Rates, parse_rates
 from .storage import Backend, Budget, Charge, StoreDown, ban_budget
 

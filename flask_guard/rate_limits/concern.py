@@ -49,6 +49,13 @@ CONCERN: Concern = Concern(
     denying=("limit", "limit.concurrent", "ban"),
     policies=("rate_limits.limit:limit", "rate_limits.limit:limit.concurrent", "rate_limits.ban:ban"),
     audit="rate_limits.audit",
+    clocks=(
+        "rate_limits.fields:time",
+        "rate_limits.storage.counter:time",
+        "rate_limits.storage.memory:monotonic",
+        "rate_limits.storage.sqlite_file:time",
+        "rate_limits.storage.table:time",
+    ),
     check=_check,
     reset=_reset,
 )

@@ -1,8 +1,7 @@
-"""Orders of the options of limits: which of two rates is stricter, and which of two lists of networks is shorter."""
+"""Orders of the options of limits: which of two rates is stricter, and which of two algorithms."""
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from typing import Any, TypeAlias
 
 from ..errors import ConfigError
@@ -44,25 +43,3 @@ lower_is_stronger: Order = by(_keep_within)
 
 exact_is_stronger: Order = by(lambda old, new: old == new or (old == "fixed-window" and new is not None))
 """Compare algorithms: a fixed window lets through up to twice its rate, around the end of a window."""
-
-
-def _lies_in(network: Any, others: list[Any]) -> bool:
-    if network in others:
-        return True
-    if not all(isinstance(each, str) for each in (network, *others)):
-        return False
-    try:
-        inner, outers = ip_network(network), [ip_network(each) for each in others]
-    except ValueError:  # a callable
-        return False
-    return any(inner.version == each.version and inner.subnet_of(each) for each in outers)  # type: ignore[arg-type]
-
-
-def _lie_in(old: Any, new: Any) -> bool:
-    outer = old if isinstance(old, list) else [old]
-    return all(_lies_in(each, outer) for each in (new if isinstance(new, list) else [new]))
-
-
-fewer_networks_are_stronger: Order = by(_lie_in)
-"""Compare networks that are let through, such as ``10.0.0.0/8``. A callable is different from every list but an empty
-one."""

@@ -16,6 +16,7 @@ from ..support.header_fields import check_names
 from ..support.options import option
 from ..support.orders import (
     fewer_is_stronger_unless_empty,
+    fewer_networks_are_stronger_unless_empty,
     more_is_stronger,
     none_weakest,
     smaller_is_stronger,
@@ -62,7 +63,7 @@ class RequireRequest(DenyingPolicy):
     )
     https: bool = option(False, check.flag, true_is_stronger)
     hosts: tuple[str, ...] = option((), host_names, fewer_is_stronger_unless_empty)
-    addresses: tuple[Network, ...] = option((), networks, fewer_is_stronger_unless_empty)
+    addresses: tuple[Network, ...] = option((), networks, fewer_networks_are_stronger_unless_empty)
     headers: tuple[str, ...] = option((), check_names, more_is_stronger)
 
     @overload
@@ -113,7 +114,8 @@ class RequireRequest(DenyingPolicy):
 
     @property
     def purposes(self) -> tuple[Purpose, ...]:
-        return ("body",) if self.max_body is not None else ()
+        body: tuple[Purpose, ...] = ("body",) if self.max_body is not None else ()
+        return (*body, "unknown") if self.addresses else body
 
     def remedy(self, denial: Denied) -> str:
         accepted = ("application/json",) if self.json else self.content_types

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_network
 from typing import Any, Literal, TypeAlias
 
 Comparison: TypeAlias = Literal["same", "weaker", "stronger", "different"]
@@ -103,9 +104,9 @@ def _is_number(value: object) -> bool:
 
 
 smaller_is_stronger: Order = by(_is_smaller)
-"""Compare numbers, such as a largest size. What is no number, such as a callable, is different from every number."""
+"""Compare numbers, such as a largest size; None is no bound, and the weakest. A callable is different from all."""
 larger_is_stronger: Order = reversed_order(smaller_is_stronger)
-"""Compare numbers, such as a duration for which something is refused."""
+"""Compare numbers, such as a duration for which something is refused; None is the strongest."""
 true_is_stronger: Order = ranked(False, True)
 false_is_stronger: Order = ranked(True, False)
 
@@ -131,6 +132,30 @@ fewer_is_stronger_if_listed: Order = by(
     lambda old, new: old == new or (old is not None and new is not None and members(new) <= members(old))
 )
 """Compare collections in which None stands for something else, which is different from every one."""
+
+
+def _lies_in(network: Any, others: list[Any]) -> bool:
+    if network in others:
+        return True
+    if not all(isinstance(each, str) for each in (network, *others)):
+        return False
+    try:
+        inner, outers = ip_network(network), [ip_network(each) for each in others]
+    except ValueError:  # a callable
+        return False
+    return any(inner.version == each.version and inner.subnet_of(each) for each in outers)  # type: ignore[arg-type]
+
+
+def _lie_in(old: Any, new: Any) -> bool:
+    outer = old if isinstance(old, list) else [old]
+    return all(_lies_in(each, outer) for each in (new if isinstance(new, list) else [new]))
+
+
+fewer_networks_are_stronger: Order = by(_lie_in)
+"""Compare networks that are let through, such as ``10.0.0.0/8``. A callable is different from every list but an empty
+one."""
+fewer_networks_are_stronger_unless_empty: Order = by(lambda old, new: not old or (bool(new) and _lie_in(old, new)))
+"""Compare networks where none means that there is no restriction, which is the weakest."""
 
 
 # Plain values ---------------------------------------------------------------------------------------------------------

@@ -310,9 +310,9 @@ def test_switching_everything_off_is_weaker() -> None:
 
 def test_hooks_of_the_app_count() -> None:
     lock, kinds_ = app_with()
-    hooked = dataclasses.replace(lock, app=(Line("hook", {"name": "shop.check"}),))
+    hooked = dataclasses.replace(lock, app=(Line("theirs", {"by": "shop.check", "purpose": "unknown"}),))
 
-    assert [each.message for each in changes(hooked, lock, kinds_)] == ["app: the hook shop.check is gone"]
+    assert [each.message for each in changes(hooked, lock, kinds_)] == ["app: shop.check (unknown) is gone"]
     assert kinds(changes(hooked, lock, kinds_)) == ["weaker"]
 
 

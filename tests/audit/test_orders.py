@@ -179,6 +179,7 @@ STRONGER: list[tuple[str, Any, Any]] = [
     ("require_request.max_body", form(max_body=1000), form(max_body=100)),
     ("require_request.https", require_request(json=True), require_request(json=True, https=True)),
     ("require_request.hosts", form, form(hosts="example.com")),
+    ("require_request.addresses", form(addresses="10.0.0.0/8"), form(addresses="10.1.0.0/16")),
     ("require_request.addresses", form, form(addresses="10.0.0.0/8")),
     ("require_request.headers", form, form(headers="X-Client")),
     ("same_origin.mode", same_origin(mode="report"), same_origin),

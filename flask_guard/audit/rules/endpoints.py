@@ -61,7 +61,7 @@ def _unknown_writes(inventory: Inventory) -> Iterator[Finding]:
 def _unprotected(inventory: Inventory) -> Iterator[Finding]:
     for entry in inventory.entries:
         ours = entry.plan is not None and entry.plan.policies
-        protected = ours or entry.foreign or inventory.foreign or inventory.hooks
+        protected = ours or any(not each.is_idle for each in (*entry.foreign, *inventory.foreign))
         if not (protected or _is_open_write(inventory, entry) or is_static_view(inventory.app, entry.endpoint)):
             yield NOTHING.at(entry, f"{entry.where} has no policy at all")
 
@@ -82,8 +82,9 @@ def _is_open_write(inventory: Inventory, entry: Entry) -> bool:
 def _unknown(inventory: Inventory, entry: Entry) -> list[str]:
     """Return the names of what may refuse a request to an entry, or not."""
     ours = [each.name for each in inventory.enforced(entry) if "unknown" in each.purposes]
-    theirs = [each.by for each in (*entry.foreign, *inventory.foreign) if each.purpose == "unknown"]
-    return list(dict.fromkeys((*ours, *theirs, *inventory.hooks)))
+    facts = (*entry.foreign, *inventory.foreign)
+    theirs = [each.by for each in facts if each.purpose == "unknown" and not each.is_idle]
+    return list(dict.fromkeys((*ours, *theirs)))
 
 
 OPEN: Checks = ((OPEN_WRITE, _open_writes), (NOTHING, _unprotected))

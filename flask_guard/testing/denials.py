@@ -1,0 +1,69 @@
+"""`assert_denied`: a policy refused the request, and it was the one that was meant."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from werkzeug.test import TestResponse
+
+from ..core.denials import Denied
+from ..core.policy import Policy
+from ..signals import request_denied
+
+
+class _Watch:
+    """Remembers the denials of this process, by the body streams of their requests.
+
+    A response of the test client knows its request only by a copy of the environment. The stream is the same in both.
+    """
+
+    def __init__(self) -> None:
+        self._denials: WeakKeyDictionary[Any, Denied] = WeakKeyDictionary()
+        request_denied.connect(self._note, weak=False)
+
+    def _note(self, _app: object, *, denial: Denied, request: Any, **_more: object) -> None:
+        self._denials[request.environ["wsgi.input"]] = denial
+
+    def denial_of(self, response: TestResponse) -> Denied | None:
+        return self._denials.get(response.request.environ["wsgi.input"])
+
+
+_watch = _Watch()
+
+
+def assert_denied(
+    response: TestResponse,
+    *,
+    by: Policy | str | None = None,
+    status: int | None = None,
+    reason: str | None = None,
+) -> Denied:
+    """Check that a policy denied the request of `response`, and return the denial.
+
+    ::
+
+        assert_denied(client.post("/orders"), by=require_api_key, reason="missing")
+
+    Any 403 of the app's own does not pass. Import this before the request is made.
+
+    :param response: a response of the test client.
+    :param by: the kind of policy that must have denied it, as a policy or a name such as ``"limit"``.
+    :param status: the status that it must have been answered with.
+    :param reason: the code of the reason, such as ``"missing"``; logs and metrics have it.
+    :raises AssertionError: if nothing denied it, or something else did.
+    """
+    __tracebackhide__ = True
+    request = f"{response.request.method} {response.request.path}"
+    denial = _watch.denial_of(response)
+    if denial is None:
+        raise AssertionError(f"{request} was not denied by any policy: it was answered with {response.status}")
+    kind = by.name if isinstance(by, Policy) else by
+    found = f"{request} was denied by {denial.policy} ({denial.reason}) with {response.status}"
+    if kind is not None and denial.policy != kind:
+        raise AssertionError(f"{found}, and not by {kind}")
+    if reason is not None and denial.reason != reason:
+        raise AssertionError(f"{found}, and not because of {reason!r}")
+    if status is not None and response.status_code != status:
+        raise AssertionError(f"{found}, and not with {status}")
+    return denial

@@ -1,0 +1,82 @@
+"""`assert_guarded`: endpoints have the policies that they should have, those that are added later included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from flask import Flask
+
+from ..audit.inventory import take_inventory
+from ..audit.scopes import left_out
+from ..core.config import ENABLED
+from ..core.facts import EVERY_METHOD, Entry, Inventory, written
+from ..core.policy import Policy
+from ..core.protect import Composition, flatten
+
+
+def assert_guarded(
+    app: Flask,
+    where: str,
+    *,
+    by: Policy | Composition | Iterable[Policy | Composition] = (),
+    except_for: str | Iterable[str] = (),
+) -> None:
+    """Check that every endpoint of `app` which matches `where` is guarded.
+
+    ::
+
+        assert_guarded(app, "POST /api/*", by=[require_api_key, limit], except_for=["POST /api/webhooks/*"])
+
+    :param where: methods and a path, such as ``"POST /api/*"``, ``"PUT,PATCH /orders/<int:id>"`` or ``"/admin/*"`` for
+        every method. A ``*`` stands for any text, slashes included.
+    :param by: the kinds of policy that must be in force, each of them; by default any authentication or CSRF
+        protection, that of other packages included. A policy that only reports does not count.
+    :param except_for: endpoints that may be open, written as `where` is.
+    :raises AssertionError: if one is not guarded, with its policies and with what took one away; and if no endpoint
+        matches.
+    """
+    __tracebackhide__ = True
+    inventory = take_inventory(app)
+    kinds = flatten((by,) if isinstance(by, (Policy, Composition)) else by)
+    exceptions = (except_for,) if isinstance(except_for, str) else tuple(except_for)
+    entries = [each for each in inventory.entries if _matches(each, where)]
+    if not entries:
+        raise AssertionError(f"no endpoint of {app.name!r} matches {where!r}")
+    checked = [each for each in entries if not any(_matches(each, exception) for exception in exceptions)]
+    faults = [line for entry in checked for line in _faults(inventory, entry, kinds)]
+    if faults:
+        raise AssertionError("\n".join((f"not guarded on {app.name!r}:", *faults)))
+
+
+def _matches(entry: Entry, where: str) -> bool:
+    methods, _, path = where.strip().rpartition(" ")
+    wanted = {each.strip().upper() for each in methods.split(",")} - {"", "*"}
+    return fnmatchcase(entry.path, path) and (not wanted or entry.method in wanted or entry.method == EVERY_METHOD)
+
+
+def _faults(inventory: Inventory, entry: Entry, kinds: tuple[Policy, ...]) -> Iterator[str]:
+    """Yield the lines about an entry that is not guarded."""
+    is_on = not inventory.has_guard or inventory.state.config[ENABLED]
+    in_force = {each.key for each in inventory.enforced(entry)} if is_on else set()
+    missing = [each.name for each in kinds if each.key not in in_force]
+    if not kinds and not (is_on and inventory.serves(entry, "authentication", "csrf")):
+        missing = ["authentication"]
+    if missing:
+        place = f" ({entry.site})" if entry.site else ""
+        yield f"  {entry.where}{place} is without {', '.join(missing)}"
+        yield from _circumstances(inventory, entry, is_on)
+
+
+def _circumstances(inventory: Inventory, entry: Entry, is_on: bool) -> Iterator[str]:
+    if not inventory.has_guard:
+        yield "    the app has no Guard"
+        return
+    if not is_on:
+        yield "    GUARD_ENABLED is False"
+    for placed in entry.plan or ():
+        mode = " only reports" if placed.policy.mode_in(inventory.state) == "report" else ""
+        yield f"    {written(placed.policy)} of {placed.scope} at {placed.site}{mode}"
+    for each in left_out(inventory, entry):
+        by = f" by {each.by.what!r} at {each.by.site}" if each.by is not None else ""
+        yield f"    left out: {each.placed.policy.name} at {each.placed.site} is {each.why}{by}"

@@ -1,0 +1,86 @@
+"""The pytest plugin: fixtures and options for the tests of guarded apps. pytest finds it by itself.
+
+- ``guard_clock``: a :class:`~flask_guard.testing.FrozenClock` for the test.
+- ``guard_reset``: forgets counts, bans and verified keys of the fixture ``app``, if there is one, before the test and
+  after it; and of any app that it is called with.
+- ``--guard-audit[=LEVEL]``: a test for each rule of the audit. Findings from the level on (``error``) are failures.
+- ``--guard-lock[=FILE]``: a test that fails if ``flask guard check`` would.
+- ``--guard-app=MODULE:NAME``, or ``guard_app`` in the ini file: the app that these two look at. By default that of
+  ``FLASK_APP``, ``wsgi.py`` or ``app.py``, as ``flask`` takes it.
+
+Nothing is imported until a test asks for it: pytest loads this for every project in whose environment the package is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from .clock import FrozenClock
+
+LEVELS = ("error", "warning", "info")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("flask_guard", "flask_guard")
+    group.addoption(
+        "--guard-audit",
+        nargs="?",
+        const="error",
+        choices=LEVELS,
+        metavar="LEVEL",
+        help="Fail for what 'flask guard audit' finds: error (the default), warning or info and above.",
+    )
+    group.addoption(
+        "--guard-lock", nargs="?", const="guard.lock", metavar="FILE", help="Fail if 'flask guard check' would."
+    )
+    group.addoption("--guard-app", metavar="MODULE:NAME", help="The app of these two, as for 'flask --app'.")
+    parser.addini("guard_app", "The app of --guard-audit and --guard-lock, as for 'flask --app'.")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Add the tests that the options ask for."""
+    if config.getoption("--guard-audit") or config.getoption("--guard-lock"):
+        from .checks import guard_items
+
+        items.extend(guard_items(session))
+
+
+@pytest.fixture
+def guard_clock() -> Iterator[FrozenClock]:
+    """Stop the clock of limits, bans, keys and tokens. ``guard_clock.advance(60)`` moves it."""
+    from .clock import frozen_clock
+
+    with frozen_clock() as clock:
+        yield clock
+
+
+@pytest.fixture
+def guard_reset(request: pytest.FixtureRequest) -> Iterator[Callable[[Flask], None]]:
+    """Forget counts, bans and verified keys of the fixture ``app``, and return a function that does so for any app."""
+    try:
+        app: Any = request.getfixturevalue("app")
+    except pytest.FixtureLookupError:
+        app = None
+    if app is not None:
+        _reset(app)
+    yield _reset
+    if app is not None:
+        _reset(app)
+
+
+def _reset(app: Flask) -> None:
+    from ..core.app_state import AppState
+    from ..guard import Guard
+
+    guard = AppState.of(app).guard
+    if isinstance(guard, Guard):
+        with app.app_context():
+            guard.reset()
