@@ -12,7 +12,7 @@ FORGEABLE = AuditRule(
     "warning",
     "A write that a login session allows, without CSRF protection",
     "Browsers send the session cookie along with what other sites make them request: a foreign page acts as the user.",
-    "Protect forms with Flask-WTF's CSRFProtect(app), and keep SESSION_COOKIE_SAMESITE = 'Lax' besides.",
+    "Write @same_origin on the view, its blueprint or the app, or use Flask-WTF's CSRFProtect(app).",
     ("ASVS 3.5.1", "API8:2023"),
 )
 BY_COOKIE = frozenset(("Flask-Login",))

@@ -13,8 +13,8 @@ OPEN_WRITE = AuditRule(
     "error",
     "A write without authentication",
     "Anyone on the network can change state here, and any web site can make a visitor's browser do so.",
-    "Write @require_api_key, @require_auth(…) or CSRF protection on the view, its blueprint or the app. If something"
-    " that the audit cannot see protects it, say so: @allow('FG001', because='…').",
+    "Write @require_api_key, @require_auth(…) or @same_origin on the view, its blueprint or the app. If something that"
+    " the audit cannot see protects it, say so: @allow('FG001', because='…').",
     ("ASVS 8.2.1", "ASVS 3.5.1", "API2:2023", "API5:2023"),
 )
 UNKNOWN_WRITE = AuditRule(

@@ -1,0 +1,1 @@
+"""An app with seven deliberate faults, and what the audit finds."""
