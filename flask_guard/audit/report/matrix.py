@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ...core.facts import Finding, Foreign, Inventory
+from ...core.facts import SEVERITIES, Finding, Foreign, Inventory
 from ...core.policy import DenyingPolicy, Phase
-from ..findings import SEVERITIES, Audit
+from ..findings import Audit
 from ..routes import entry_describer
 from ..wording import shown_foreign, site_shortener
 

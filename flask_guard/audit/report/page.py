@@ -11,7 +11,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from ..findings import SEVERITIES
+from ...core.facts import SEVERITIES
 from .matrix import UNKNOWN, Matrix
 
 IN_FORCE, REPORTS, OTHER, MAYBE = "●", "◐", "◆", "?"
