@@ -8,7 +8,7 @@ from typing import Any
 from werkzeug.datastructures import Headers
 
 from ..core.request_run import Leave, Run, Slot
-from ..support.header_fields import add_vary, append, field_names
+from ..support.header_fields import add_vary, lines_of, pairs_of
 from ..typing import Response
 
 _SAYS_IT = frozenset({"public", "private", "no-store", "s-maxage"})
@@ -26,19 +26,12 @@ def private_responses(fields: Iterable[str], caller: Slot[Any]) -> Leave:
     :param caller: the slot that has a value where the policy recognised a caller.
     """
     names = tuple(dict.fromkeys(fields))
-    vary = [("Vary", ", ".join(names))] if names else []
-    both = [*vary, ("Cache-Control", "private")]
 
     def show_out(run: Run, response: Response) -> None:
-        headers, is_personal = response.headers, caller in run.kept
-        present = field_names(headers)
-        if "vary" not in present and not (is_personal and "cache-control" in present):
-            append(headers, both if is_personal else vary)
-            return
-        for name in names:
-            add_vary(headers, name)
-        if is_personal:
-            _make_private(headers)
+        if names:
+            add_vary(response.headers, *names)
+        if caller in run.kept:
+            _make_private(response.headers)
 
     shown_out = (show_out,)
 
@@ -49,8 +42,11 @@ def private_responses(fields: Iterable[str], caller: Slot[Any]) -> Leave:
 
 
 def _make_private(headers: Headers) -> None:
-    present = headers.get("Cache-Control")
-    if present is None:
-        append(headers, [("Cache-Control", "private")])
-    elif _SAYS_IT.isdisjoint(each.partition("=")[0].strip().lower() for each in present.split(",")):
-        headers["Cache-Control"] = f"{present}, private"
+    pairs, lines = pairs_of(headers), lines_of(headers, "cache-control")
+    if not lines:
+        pairs.append(("Cache-Control", "private"))
+        return
+    directives = {each.partition("=")[0].strip().lower() for at in lines for each in pairs[at][1].split(",")}
+    if _SAYS_IT.isdisjoint(directives):
+        field, value = pairs[lines[-1]]
+        pairs[lines[-1]] = (field, f"{value}, private")

@@ -10,7 +10,7 @@ from ..core.personal import is_personal
 from ..core.policy import Phase, Policy, Scope, Step
 from ..errors import ConfigError
 from ..support import options as check
-from ..support.header_fields import append, field_names, put
+from ..support.header_fields import append, lines_of, put
 from ..support.options import option
 from ..support.orders import Comparison, false_is_stronger, irrelevant
 from .directives import cache_control, directives, fewer_may_store, for_one_caller
@@ -113,7 +113,7 @@ class Cache(Policy):
 
 
 def _no_store(_run: Run, response: Response) -> None:
-    if "cache-control" not in field_names(response.headers):
+    if not lines_of(response.headers, "cache-control"):
         append(response.headers, (("Cache-Control", "no-store"),))
 
 
@@ -131,7 +131,7 @@ def _writer(control: str, *, for_everyone: bool) -> Callable[[Run, Response], No
     shown_out = () if for_everyone or private == public else (keep_private,)
 
     def write(run: Run, response: Response) -> None:
-        if "cache-control" not in field_names(response.headers):
+        if not lines_of(response.headers, "cache-control"):
             append(response.headers, (public,))
             run.outgoing += shown_out
 

@@ -43,6 +43,7 @@ class AppState:
         credentials. Complete once the app serves.
     :ivar once_planned: called once before the first request is served, when the plans are made.
     :ivar answer_options: each tells whether a decorator around a view answers OPTIONS in its place.
+    :ivar has_last_word: whether no ``after_request`` hook of the app sees a response after the policies.
     :ivar error: why the app serves nothing: a mistake that was found before the first request.
     :ivar traces: whether plans note what each policy does to a request: :mod:`flask_guard.core.tracing`.
     :ivar rehearses: the state that this one is a copy of, for requests that are only rehearsed; else None.
@@ -56,6 +57,7 @@ class AppState:
     once_planned: list[Callable[[], None]] = field(default_factory=list)
     answer_options: tuple[Callable[[AppState, ViewFunction], bool], ...] = ()
     serving: bool = False
+    has_last_word: bool = False
     error: ConfigError | None = None
     mounts: list[Mount] = field(default_factory=list)
     plans: dict[Hashable, Any] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from ..support.callables import synchronous
 from ..typing import TargetT, ViewFunction
 from .app_state import AppState
 from .config import ENABLED
-from .flask_versions import current_flask
+from .flask_versions import current_context, current_flask
 from .marks import (
     APPLIED,
     FALLBACKS,
@@ -259,10 +259,10 @@ def _name_of(function: ViewFunction) -> str:
 def refuse_other_rule(endpoint: str) -> None:
     """Raise NotGuarded if a hook has sent the request to `endpoint` after its plan was chosen for another one."""
     try:
-        request = this_request._get_current_object()
+        request = current_context().request
     except RuntimeError:
         return
-    run: Run | None = vars(request).get(ATTRIBUTE)
+    run: Run | None = request.__dict__.get(ATTRIBUTE)
     rule = request.url_rule
     if run is None or rule is run.rule or rule is None or rule.endpoint != endpoint:
         return

@@ -33,13 +33,22 @@ def install_hooks(app: Flask, state: AppState) -> None:
 
     The plan is found, and the clock started, in a URL value preprocessor, because those run before every
     ``before_request`` hook: a request that an earlier hook answers still gets its headers and its log record.
-    Flask calls ``after_request`` hooks in reverse, so the first one sees the response last.
+    Flask calls ``after_request`` hooks in reverse, so the first one sees the response last. Where no hook of the app
+    comes between, one hook does the work of the two.
     """
+    leave, hooks = _leave(state), app.after_request_funcs[None]
+
+    def join() -> None:
+        if hooks[:2] == [_see_out, leave]:
+            state.has_last_word = True
+            del hooks[0]
+
     app.url_value_preprocessor(_begin(state))
     app.before_request(_enter(state))
-    app.after_request(_leave(state))
-    app.after_request_funcs[None].insert(0, _see_out)
+    app.after_request(leave)
+    hooks.insert(0, _see_out)
     app.teardown_request(_teardown)
+    state.once_planned.append(join)
 
 
 # The hooks are plain functions, and as flat as they are, because every request goes through them.
@@ -113,6 +122,9 @@ def _leave(state: AppState) -> Callable[[Response], Response]:
             replaced = step(run, response)
             if replaced is not None:
                 response = replaced if isinstance(replaced, Response) else _response_of(run, step, replaced)
+        if state.has_last_word:
+            for call in run.outgoing:
+                call(run, response)
         return response
 
     return leave

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..support.header_fields import field_names
+from ..support.header_fields import lines_of
 from .flask_versions import session_of
 
 if TYPE_CHECKING:
@@ -23,4 +23,4 @@ def is_personal(run: Run, response: Response) -> bool:
     session = session_of(run.context)
     if session is not None and (session.accessed or session.modified):
         return True
-    return "set-cookie" in field_names(response.headers)
+    return bool(lines_of(response.headers, "set-cookie"))

@@ -36,7 +36,7 @@ class Views(dict[str, ViewFunction]):
 
     def __getitem__(self, endpoint: str) -> ViewFunction:
         self._looked_up(endpoint)
-        return super().__getitem__(endpoint)
+        return dict.__getitem__(self, endpoint)
 
     def __setitem__(self, endpoint: str, view: ViewFunction) -> None:
         super().__setitem__(endpoint, view)

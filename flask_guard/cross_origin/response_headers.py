@@ -36,6 +36,9 @@ MOST_REQUESTED = 64
 """Names in ``Access-Control-Request-Headers`` beyond which none is allowed."""
 _PROBE = "https://origin.example"
 
+_INITIALS = frozenset("AaVv")
+"""The letters that the names of those headers, and of Vary, begin with: only such names have to be lowered."""
+
 
 class Present:
     """The headers of a response that concern CORS.
@@ -50,11 +53,12 @@ class Present:
         self.own: dict[str, Pair] = {}
         self.varies: bool = False
         for pair in pairs_of(headers):
-            name = pair[0].lower()
-            if name == "vary":
-                self.varies = True
-            elif name in OWN_NAMES:
-                self.own.setdefault(name, pair)
+            if pair[0][:1] in _INITIALS:
+                name = pair[0].lower()
+                if name in OWN_NAMES:
+                    self.own.setdefault(name, pair)
+                elif name == "vary":
+                    self.varies = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

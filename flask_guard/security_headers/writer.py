@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import g
 
-from ..support.header_fields import Pair, append, drop, field_names
+from ..support.header_fields import Pair, append, drop, field_names, lines_of
 from .csp import Csp, insecure, nonce, without_nonce
 from .https import say_why_hsts_is_missing
 from .presets import NAMES
@@ -133,7 +133,7 @@ def _keeping_identified(write: Leave) -> Leave:
 
     def write_unless_identified(run: Run, response: Response) -> None:
         write(run, response)
-        if run.identities and "cache-control" not in field_names(response.headers):
+        if run.identities and not lines_of(response.headers, "cache-control"):
             append(response.headers, (NO_STORE,))
 
     return write_unless_identified

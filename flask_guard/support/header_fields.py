@@ -49,21 +49,23 @@ def drop(headers: Headers, names: Iterable[str]) -> None:
     pairs[:] = [pair for pair in pairs if pair[0].lower() not in unwanted]
 
 
-def add_vary(headers: Headers, name: str) -> None:
-    """Add `name` to ``Vary`` unless it is there (RFC 9110, section 12.5.5). Several lines of the field stay several."""
-    pairs = pairs_of(headers)
-    last = None
-    for index, (field, value) in enumerate(pairs):
-        if field.lower() == "vary":
-            present = [each.strip().lower() for each in value.split(",")]
-            if "*" in present or name.lower() in present:
-                return
-            last = index
-    if last is None:
-        pairs.append(("Vary", name))
-    else:
-        field, value = pairs[last]
-        pairs[last] = (field, f"{value}, {name}" if value.strip() else name)
+def lines_of(headers: Headers, name: str) -> list[int]:
+    """Return the positions in the list that `headers` wraps of the fields called `name` (lower case)."""
+    length = len(name)  # compared first, as that is cheaper than to lower each name
+    return [at for at, (field, _) in enumerate(pairs_of(headers)) if len(field) == length and field.lower() == name]
+
+
+def add_vary(headers: Headers, *names: str) -> None:
+    """Add `names` to ``Vary`` unless they are there (RFC 9110, section 12.5.5). Several lines of it stay several."""
+    pairs, lines = pairs_of(headers), lines_of(headers, "vary")
+    if not lines:
+        pairs.append(("Vary", ", ".join(names)))
+        return
+    present = {each.strip().lower() for at in lines for each in pairs[at][1].split(",")}
+    missing = () if "*" in present else [name for name in names if name.lower() not in present]
+    if missing:
+        field, value = pairs[lines[-1]]
+        pairs[lines[-1]] = (field, ", ".join((value, *missing) if value.strip() else missing))
 
 
 # Checks ------------------------------------------------------------------------------------------------------------
@@ -101,6 +103,7 @@ __all__ = [
     "check_value",
     "drop",
     "field_names",
+    "lines_of",
     "pairs_of",
     "put",
 ]
