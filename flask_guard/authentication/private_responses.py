@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from werkzeug.datastructures import Headers
@@ -46,7 +47,13 @@ def _make_private(headers: Headers) -> None:
     if not lines:
         pairs.append(("Cache-Control", "private"))
         return
-    directives = {each.partition("=")[0].strip().lower() for at in lines for each in pairs[at][1].split(",")}
-    if _SAYS_IT.isdisjoint(directives):
-        field, value = pairs[lines[-1]]
-        pairs[lines[-1]] = (field, f"{value}, private")
+    *others, last = lines
+    field, value = pairs[last]
+    pairs[last] = (field, _with_private(value, ",".join([pairs[at][1] for at in others])))
+
+
+@lru_cache(maxsize=1024)
+def _with_private(value: str, others: str) -> str:
+    """Return the last line of ``Cache-Control``. Responses of an app have few such lines, so they are kept."""
+    directives = {each.partition("=")[0].strip().lower() for each in f"{others},{value}".split(",")}
+    return f"{value}, private" if _SAYS_IT.isdisjoint(directives) else value

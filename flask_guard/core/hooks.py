@@ -71,7 +71,7 @@ def _begin(state: AppState) -> Callable[[str | None, object], None]:
 
 
 def _begin_slowly(state: AppState, context: Any) -> Run:
-    """Begin a request whose plan is not at hand.
+    """Begin a request whose plan is not at hand, or that a hook of the app ended before it could begin.
 
     :raises ConfigError: if a mistake keeps the app from serving; the same one for every request.
     """
@@ -86,15 +86,11 @@ def _begin_slowly(state: AppState, context: Any) -> Run:
     return run
 
 
-def _run_of(state: AppState, context: Any) -> Run:
-    """Return the run of a request, begun now if a hook that ran earlier has ended the request before it could be."""
-    return context.request.__dict__.get(ATTRIBUTE) or _begin_slowly(state, context)
-
-
 def _enter(state: AppState) -> Callable[[], ResponseReturnValue | None]:
     def enter() -> ResponseReturnValue | None:
         """Run the part of the plan before the view."""
-        run = _run_of(state, current_context())
+        context = current_context()
+        run: Run = context.request.__dict__.get(ATTRIBUTE) or _begin_slowly(state, context)
         try:
             for step in run.plan.enter:
                 answer = step(run)
@@ -112,7 +108,8 @@ def _enter(state: AppState) -> Callable[[], ResponseReturnValue | None]:
 def _leave(state: AppState) -> Callable[[Response], Response]:
     def leave(response: Response) -> Response:
         """Run the part of the plan on the response."""
-        run = _run_of(state, current_context())
+        context = current_context()
+        run: Run = context.request.__dict__.get(ATTRIBUTE) or _begin_slowly(state, context)
         if run.left:  # a hook that failed after this was answered with a 500, which leaves too
             run.outgoing = ()
         run.left = True

@@ -7,6 +7,7 @@ policy has checked its fields when it was made, so it reads and writes the list 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from werkzeug.datastructures import Headers
 
@@ -61,11 +62,17 @@ def add_vary(headers: Headers, *names: str) -> None:
     if not lines:
         pairs.append(("Vary", ", ".join(names)))
         return
-    present = {each.strip().lower() for at in lines for each in pairs[at][1].split(",")}
+    *others, last = lines
+    field, value = pairs[last]
+    pairs[last] = (field, _with_names(value, names, ",".join([pairs[at][1] for at in others])))
+
+
+@lru_cache(maxsize=1024)
+def _with_names(value: str, names: tuple[str, ...], others: str) -> str:
+    """Return the last line of ``Vary`` with `names`. Responses of an app have few such lines, so they are kept."""
+    present = {each.strip().lower() for each in f"{others},{value}".split(",")}
     missing = () if "*" in present else [name for name in names if name.lower() not in present]
-    if missing:
-        field, value = pairs[lines[-1]]
-        pairs[lines[-1]] = (field, ", ".join((value, *missing) if value.strip() else missing))
+    return ", ".join((value, *missing) if value.strip() else missing) if missing else value
 
 
 # Checks ------------------------------------------------------------------------------------------------------------
