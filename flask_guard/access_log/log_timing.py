@@ -54,6 +54,9 @@ _fewer_viewers: Order = by(lambda old, new: repr(old) == repr(new) or old is Tru
 class LogTiming(Policy):
     """Logs one structured record for each request, and gives the request an id.
 
+    Where neither the logger nor one above it has a handler, the record is a line on stderr, written by
+    :class:`flask_guard.DevFormatter`, and Werkzeug's server leaves out its own line.
+
     The record's attributes (``extra`` fields of :mod:`logging`) are
 
     - ``request_id``, and ``trace_id`` and ``span_id`` of OpenTelemetry's current span, where its API is installed;
@@ -61,7 +64,9 @@ class LogTiming(Policy):
     - ``duration_ms``, from the moment that the Guard saw the request to the one at which the server had the last byte,
       and ``first_byte_ms``; ``bytes``, those of the body that the server got;
     - ``address``, ``api_key`` (the id of the key) and ``principal`` (the id that ``require_auth`` found);
-    - ``verdicts``: ``allowed``, ``denied`` or ``would deny``, by policy;
+    - ``verdicts``: ``allowed``, ``denied`` or ``would deny``, by policy; ``reason``, the short code of a denial; in debug
+      mode ``remedy``, what would have let the request through;
+    - ``slow``: whether it took ``slow_ms`` or longer;
     - ``aborted``: whether the body stopped before its end, because the client left or the application failed;
     - ``exception``: the name of the class, where one ended the request;
     - with ``costs``, ``costs``: the microseconds that each policy took before the view (``enter``) and on the response

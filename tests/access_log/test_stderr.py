@@ -19,18 +19,20 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import free_port, is_listening, stop, wait_for
+from tests.readme import blocks
 from tests.serving import ROOT, Serving
 
 pytestmark = pytest.mark.xdist_group("lines on stderr")
 
 ESCAPE = re.compile(r"\x1b\[[\d;]*m")
 APP = """
+import time
 from flask import Flask
 from flask_guard import Guard, exempt, limit, log_timing, require_api_key
 
 app = Flask("shop")
 app.config["GUARD_API_KEYS"] = {"ci": "a long random secret"}
-Guard(app, policies=[log_timing])
+Guard(app, policies=[log_timing(slow_ms=200)])
 
 
 @app.get("/")
@@ -55,10 +57,34 @@ def orders():
     return []
 
 
+@app.get("/api/orders")
+@require_api_key
+def api_orders():
+    return []
+
+
+@app.post("/api/orders")
+@require_api_key(scopes="orders:write")
+def create():
+    return {}, 201
+
+
+@app.get("/search")
+@limit("1/minute")
+def search():
+    return "found"
+
+
 @app.get("/once")
 @limit("1/hour")
 def once():
     return "once"
+
+
+@app.get("/report")
+def report():
+    time.sleep(0.3)
+    return "report"
 
 
 @app.get("/broken")
@@ -76,11 +102,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Terminal:
-    """A terminal of 100 columns, in which `flask run` runs."""
+    """A terminal in which `flask run` runs."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, columns: int = 100) -> None:
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         port = free_port()
         command = ["flask", "--app", "served", *options, "run", "--no-reload", "--port", str(port)]
         environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
@@ -168,6 +194,23 @@ def test_refused_request_says_in_debug_mode_what_would_have_let_it_through(folde
     ]
     assert not any("nonsense" in line or "a long random secret" in line for line in written)
     assert len([line for line in written if "/broken" in line]) == 1
+
+
+def test_terminal_shows_what_the_readme_shows(folder: Path) -> None:
+    def comparable(line: str) -> str:
+        return re.sub(r" +\d+\.\d ms", " … ms", re.sub(r"^[\d:]{8}|\d+ s$", "…", line.rstrip()))
+
+    terminal = Terminal(folder, "--debug", columns=130)
+    server = terminal.server
+    for path in ("/", "/api/orders", "/search", "/search", "/report", "/broken"):
+        server.get(path)
+    server.get("/api/orders", headers=KEY)
+    server.get("/api/orders", "POST", KEY)
+
+    written = [comparable(ESCAPE.sub("", line)) for line in terminal.close()]
+
+    (shown,) = [block for block in blocks("text") if "denied by" in block]
+    assert sorted(map(comparable, shown.splitlines())) == sorted(line for line in written if " ms" in line)
 
 
 @pytest.fixture
