@@ -52,6 +52,8 @@ DRAIN: Setting[float] = Setting("GUARD_DEFER_DRAIN", 5.0, number(0, sys.float_in
 IDLE = 0.25
 """Seconds for which a thread waits for more work before it ends. A new one is made in a tenth of a millisecond."""
 NO_REQUEST = "a deferred function has no request: read the values that it needs before, and pass those"
+OUTSIDE = ("outside of request context", "no request in this context")
+"""The words of Flask, before 3.2 and from then on, where a request is missing."""
 OWN_SIGNALS = frozenset({"uwsgi", "mod_wsgi"})
 """Modules of servers that handle signals themselves, without Python's knowledge."""
 
@@ -136,7 +138,7 @@ class Job:
             with self._app.app_context():
                 self._call(*self._args, **self._kwargs)
         except (Exception, SystemExit) as error:
-            lost_request = isinstance(error, RuntimeError) and "outside of request context" in str(error)
+            lost_request = isinstance(error, RuntimeError) and any(words in str(error) for words in OUTSIDE)
             log.exception("deferred %s failed%s", self, f": {NO_REQUEST}" if lost_request else "")
 
     def __str__(self) -> str:

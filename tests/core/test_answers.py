@@ -107,7 +107,7 @@ def test_status_that_is_none_is_an_error_that_names_the_policy(
         (("hello", 201, {"X-A": "b"}), 201),
         (Response("hello", 418), 418),
         (PlainResponse("hello", 418), 418),
-        (redirect("/elsewhere"), 302),
+        (redirect("/elsewhere", 302), 302),
     ],
     ids=shown,
 )
