@@ -11,7 +11,7 @@ _KINDS = (
     KeyFormat().pattern,
     r"a long random secret|a secret key for tests|demo-(?:reader|writer)-key|correct horse",
     r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}",  # a JWT
-    r"(?<![\w-])(?i:authorization|cookie)\s*[:=]\s*\S",
+    r"(?<![\w-])(?i:authorization|cookie)\s*[:=]\s*(?!(?:Bearer (?:KEY|TOKEN)|Basic …)')\S",  # but not what to send
 )
 SECRETS = re.compile("|".join(_KINDS))
 """Keys and passwords of the tests and the examples, what keys and tokens look like, and headers that carry them."""

@@ -26,7 +26,13 @@ def test_a_secret_in_a_record_would_have_been_found(
 
 @pytest.mark.parametrize(
     "text",
-    ["fg_live_" + "a1B2" * 11, "Authorization: Bearer x", f"{'eyJ' + 'a' * 20}.{'b' * 20}.{'c' * 20}", "Cookie: a=b"],
+    [
+        "fg_live_" + "a1B2" * 11,
+        "Authorization: Bearer x",
+        "Authorization: Bearer KEYS",
+        f"{'eyJ' + 'a' * 20}.{'b' * 20}.{'c' * 20}",
+        "Cookie: a=b",
+    ],
 )
 def test_what_looks_like_a_secret_would_have_been_found(run_log: SecretFinder, text: str) -> None:
     logging.getLogger("flask_guard").warning("so it was: %s", text)

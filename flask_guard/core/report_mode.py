@@ -17,7 +17,6 @@ from .app_state import AppState
 from .config import ERROR_FORMAT
 from .denials import Denied
 from .flask_versions import current_flask
-from .remedies import remedy_of
 from .request_run import Enter, Run
 
 if TYPE_CHECKING:
@@ -63,11 +62,18 @@ def _announce(run: Run, denial: Denied, *, would: bool = False) -> None:
     if run.rehearsal:
         return
     if run.state.app.debug:
-        denial.remedy = remedy_of(run, denial)
+        denial.remedy = _remedy(run, denial)
     if log.isEnabledFor(logging.WARNING if would or run.state.app.debug else logging.INFO):
         run.state.resource(DenialLog).note(run, denial, would=would)
     signal = request_would_be_denied if would else request_denied
     signal.send(current_flask(), denial=denial, request=run.request)
+
+
+def _remedy(run: Run, denial: Denied) -> str:
+    """Return what would have let a refused request through; where no policy says so, what the client is told."""
+    policies = (each.policy for each in getattr(run.plan, "policies", ()) if each.policy.name == denial.policy)
+    remedies = (policy.remedy(denial) for policy in policies)
+    return printable(next(filter(None, remedies), str(denial.description or "")))
 
 
 class Sort(NamedTuple):

@@ -17,6 +17,8 @@ _LEVEL_COLORS = {"DEBUG": _DIM, "INFO": _CYAN, "WARNING": _YELLOW, "ERROR": _RED
 _STATUS_COLORS = {2: "\x1b[32m", 3: _CYAN, 4: _YELLOW, 5: _RED}
 WIDEST_PATH, NARROWEST_PATH = 32, 16
 """The columns of a path on a terminal, which has less where a remark needs the rest. A shorter path is not cut."""
+SHORTEST_REMEDY = 40
+"""The columns to which a remedy is cut at most, so that the line fits a terminal."""
 BESIDE_PATH = len("12:30:01 201 POST    ") + len("  1234.5 ms")
 
 
@@ -64,16 +66,22 @@ class DevFormatter(logging.Formatter):
         return "\n".join([line, *self._traceback(record)])
 
     def _columns(self, record: Any) -> str:
-        remarks = list(_remarks(record))
-        room = _width(self._stream) - BESIDE_PATH - sum(2 + len(text) for text, _ in remarks)
-        path = one_line(record.path)
-        column = max(min(NARROWEST_PATH, len(path)), min(WIDEST_PATH, room))
+        path, remarks = one_line(record.path), list(_remarks(record))
+        narrowest, room = min(NARROWEST_PATH, len(path)), self._room_beside(remarks)
+        if room < narrowest:
+            remarks = list(_remarks(record, cut=narrowest - room))
+            room = self._room_beside(remarks)
+        column = max(narrowest, min(WIDEST_PATH, room))
         if len(path) > max(column, room):
             path = f"{path[: max(column, room) - 1]}…"
         status = self._paint(str(record.status), _STATUS_COLORS.get(record.status // 100, ""))
         method = self._paint(f"{one_line(record.method):<7}", _BOLD)
         duration = self._paint(f"{record.duration_ms:8.1f} ms", _YELLOW if getattr(record, "slow", False) else "")
         return "  ".join([f"{status} {method} {path:<{column}}{duration}", *(self._paint(*each) for each in remarks)])
+
+    def _room_beside(self, remarks: list[tuple[str, str]]) -> int:
+        """Return the columns that are left for a path."""
+        return _width(self._stream) - BESIDE_PATH - sum(2 + len(text) for text, _ in remarks)
 
     def _traceback(self, record: logging.LogRecord) -> Iterator[str]:
         error = self.formatException(record.exc_info) if record.exc_info else record.exc_text or ""
@@ -112,14 +120,17 @@ def _size(size: int | None) -> str:
     return f"{size / 1000:.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
 
 
-def _remarks(record: Any) -> Iterator[tuple[str, str]]:
-    """Yield what was special about a request, each with its colour."""
+def _remarks(record: Any, *, cut: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield what was special about a request, each with its colour.
+
+    :param cut: how many characters too long that is. A remedy is cut for it.
+    """
     for name in ("api_key", "principal"):
         if getattr(record, name, None) is not None:
             yield f"{name}={one_line(getattr(record, name))}", _CYAN
     for policy, verdict in record.verdicts.items():
         if verdict == "denied":
-            yield f"denied by {one_line(policy)}{_why(record)}", _YELLOW
+            yield f"denied by {one_line(policy)}{_why(record, cut)}", _YELLOW
         elif verdict != "allowed":
             yield one_line(f"{policy} {verdict}"), _YELLOW
     for text, holds in (("slow", getattr(record, "slow", False)), ("aborted", record.aborted)):
@@ -129,9 +140,11 @@ def _remarks(record: Any) -> Iterator[tuple[str, str]]:
         yield one_line(record.exception), _RED
 
 
-def _why(record: Any) -> str:
-    reason, remedy = getattr(record, "reason", None), getattr(record, "remedy", None)
-    return (f" ({one_line(reason)})" if reason else "") + (f": {one_line(remedy)}" if remedy else "")
+def _why(record: Any, cut: int) -> str:
+    reason, remedy = getattr(record, "reason", None), one_line(getattr(record, "remedy", None) or "")
+    if cut and len(remedy) > SHORTEST_REMEDY:
+        remedy = f"{remedy[: max(SHORTEST_REMEDY, len(remedy) - cut) - 1]}…"
+    return (f" ({one_line(reason)})" if reason else "") + (f": {remedy}" if remedy else "")
 
 
 # Where nobody has configured logging ----------------------------------------------------------------------------------

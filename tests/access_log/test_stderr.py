@@ -187,10 +187,10 @@ def test_refused_request_says_in_debug_mode_what_would_have_let_it_through(folde
 
     refused = [ESCAPE.sub("", line).partition(" ms  ")[2] for line in written if "denied" in line]
     assert [re.sub(r"\d{4}", "3600", line) for line in refused] == [
-        "denied by require_api_key (missing): send Authorization (Bearer)",
-        "denied by require_api_key (unknown): send Authorization (Bearer)",
-        "api_key=ci  denied by require_api_key (insufficient_scope): needs scope orders:read",
-        "denied by limit (exceeded): try again in 3600 s",
+        "denied by require_api_key (missing): Send a key with the scope orders:read: …",
+        "denied by require_api_key (unknown): Send a key that the app knows: those of…",
+        "api_key=ci  denied by require_api_key (insufficient_scope): Send a key with the scope orders:read.",
+        "denied by limit (exceeded): Wait 3600 s, raise the limit, or clear …",
     ]
     assert not any("nonsense" in line or "a long random secret" in line for line in written)
     assert len([line for line in written if "/broken" in line]) == 1
@@ -198,7 +198,8 @@ def test_refused_request_says_in_debug_mode_what_would_have_let_it_through(folde
 
 def test_terminal_shows_what_the_readme_shows(folder: Path) -> None:
     def comparable(line: str) -> str:
-        return re.sub(r" +\d+\.\d ms", " … ms", re.sub(r"^[\d:]{8}|\d+ s$", "…", line.rstrip()))
+        alike = re.sub(r" +\d+\.\d ms", " … ms", re.sub(r"^[\d:]{8}|\d+(?= s\b)", "…", line.rstrip()))
+        return alike if "/report" in alike else alike.removesuffix("  slow")  # the machine may be busy
 
     terminal = Terminal(folder, "--debug", columns=130)
     server = terminal.server

@@ -17,36 +17,46 @@ from flask_guard import (
     Run,
     Step,
     Target,
-    Unauthenticated,
     limit,
     log_timing,
     middleware,
     require_api_key,
     require_auth,
 )
-from flask_guard.core.policy import Credential
 from tests.conftest import MakeApp
 
 KEY = {"Authorization": "Bearer the secret of ci"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RequireNumber(DenyingPolicy):
+    """Denies every request, and does not say what would help."""
+
+    kind: ClassVar[str] = "require_number"
+    phase: ClassVar[Phase] = Phase.AUTHENTICATE
+
+    def compile(self, target: Target) -> Step:
+        def enter(_run: Run) -> None:
+            raise Denied("A number.", policy=self.kind, reason="missing")
+
+        return Step(enter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RequireTicket(DenyingPolicy):
-    """Stands for a policy that takes credentials from several places."""
+    """Denies every request, and says what would help."""
 
     kind: ClassVar[str] = "require_ticket"
     phase: ClassVar[Phase] = Phase.AUTHENTICATE
 
-    @property
-    def credential_places(self) -> tuple[Credential, ...]:
-        return (("header", "authorization"), ("header", "x-ticket"), ("query", "ticket"))
-
     def compile(self, target: Target) -> Step:
         def enter(_run: Run) -> None:
-            challenge = [("WWW-Authenticate", 'Ticket realm="zoo"')]
-            raise Unauthenticated("A ticket.", policy=self.kind, reason="missing", headers=challenge)
+            raise Denied("A ticket.", policy=self.kind, reason="missing")
 
         return Step(enter)
+
+    def remedy(self, denial: Denied) -> str:
+        return "Send a ticket of the zoo."
 
 
 def refuse_with(detail: str) -> Any:
@@ -68,6 +78,7 @@ def app(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> Flask:
         "/scope": require_api_key(in_="bearer", scopes=["orders:read", "orders:write"]),
         "/password": password,
         "/ticket": RequireTicket(),
+        "/untold": RequireNumber(),
         "/limited": limit("1/minute"),
         "/custom": refuse_with("Closed on Sundays.\r\nforged\x1b[31m"),
         "/report": require_api_key(in_="bearer", mode="report"),
@@ -80,22 +91,27 @@ def app(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> Flask:
 @pytest.mark.parametrize(
     ("path", "headers", "said"),
     [
-        ("/key", {}, "denied by require_api_key (missing): send Authorization (Bearer)"),
+        ("/key", {}, "denied by require_api_key (missing): Send a key: 'Authorization: Bearer KEY'."),
         (
             "/key",
             {"Authorization": "Bearer nonsense"},
-            "denied by require_api_key (unknown): send Authorization (Bearer)",
+            "denied by require_api_key (unknown): Send a key that the app",
         ),
-        ("/scope", KEY, "denied by require_api_key (insufficient_scope): needs scope orders:read orders:write"),
-        ("/password", {}, "denied by require_auth (missing): send Authorization (Basic) or Authorization (Bearer)"),
         (
-            "/ticket",
-            {},
-            "denied by require_ticket (missing): send Authorization (Ticket) or X-Ticket or the query parameter ticket",
+            "/scope",
+            KEY,
+            "denied by require_api_key (insufficient_scope): Send a key with the scope orders:read and",
         ),
-        ("/limited", {}, "denied by limit (exceeded): try again in 6"),
+        (
+            "/password",
+            {},
+            "denied by require_auth (missing): Send 'Authorization: Basic …' with a user name",
+        ),
+        ("/ticket", {}, "denied by require_ticket (missing): Send a ticket of the zoo."),
+        ("/limited", {}, "denied by limit (exceeded): Wait 6"),
+        ("/untold", {}, "denied by require_number (missing): A number."),
         ("/custom", {}, r"denied by refuse (no): Closed on Sundays.\r\nforged\x1b[31m"),
-        ("/report", {}, "would be denied by require_api_key (missing): send Authorization (Bearer)"),
+        ("/report", {}, "would be denied by require_api_key (missing): Send a key: 'Authorization: Bearer KEY'."),
     ],
 )
 @pytest.mark.parametrize("logs", [True, False])
@@ -124,4 +140,4 @@ def test_nothing_of_it_is_said_in_production(app: Flask, caplog: pytest.LogCaptu
 
     assert "GET /key denied by require_api_key (missing)" in caplog.messages
     assert not hasattr(caplog.records[-1], "remedy")
-    assert "send Authorization" not in response.text
+    assert "Send a key" not in response.text
