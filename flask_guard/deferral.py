@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import signal
 import sys
 import threading
 import weakref
@@ -17,13 +16,12 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
-from types import FrameType
-from typing import Any, ParamSpec, TypeAlias, cast
+from typing import Any, ParamSpec
 
 from flask import Request, current_app, request, request_finished, request_tearing_down
 from werkzeug.local import LocalProxy
 
-from .core.app_state import EXTENSION, AppState
+from .core.app_state import AppState
 from .core.concern import Concern
 from .core.config import GuardConfig, Setting
 from .core.flask_versions import CONTEXTS, current_context, current_flask
@@ -32,10 +30,10 @@ from .signals import defer_queue_full
 from .support.callables import synchronous
 from .support.options import number, one_of, whole_number
 from .support.response_body import size_if_complete, watch_body
+from .support.sigterm import call_at_sigterm
 from .typing import Flask, Response
 
 P = ParamSpec("P")
-Handler: TypeAlias = "Callable[[int, FrameType | None], object]"
 log: logging.Logger = logging.getLogger("flask_guard")
 
 ATTRIBUTE = "_flask_guard_deferred"
@@ -54,8 +52,6 @@ IDLE = 0.25
 NO_REQUEST = "a deferred function has no request: read the values that it needs before, and pass those"
 OUTSIDE = ("outside of request context", "no request in this context")
 """The words of Flask, before 3.2 and from then on, where a request is missing."""
-OWN_SIGNALS = frozenset({"uwsgi", "mod_wsgi"})
-"""Modules of servers that handle signals themselves, without Python's knowledge."""
 
 
 def defer(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -338,55 +334,14 @@ def _drain_at_exit(pool: weakref.ref[Pool], process: int) -> None:
         found.drain()
 
 
-class DrainOnSigterm:
-    """Handles SIGTERM where nothing else does: deferred calls are waited for, and then the process dies as by default.
-
-    Several apps of a process share one handler.
-    """
-
-    def __init__(self) -> None:
-        self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
-
-    def add(self, app: Flask) -> None:
-        """Wait for the deferred calls of `app`."""
-        self._apps.add(app)
-
-    def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        """Handle the signal. A second one is not waited for."""
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for app in list(self._apps):
-            state: AppState | None = app.extensions.get(EXTENSION)
-            deferred = state.resources.get(Deferred) if state is not None else None
-            if deferred is not None:
-                deferred.drain()
-        os.kill(os.getpid(), signal.SIGTERM)
+def _drain_at_sigterm(state: AppState) -> None:
+    call_at_sigterm(state.app, _drain)
 
 
-def _ending_in_order(handler: Handler) -> Handler:
-    """Return uvicorn's `handler`, such that the process ends as others do: it waits for deferred calls.
-
-    Once uvicorn has shut down, it sends itself the signal again, which is to kill it. That is blocked.
-    """
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        handler(number, frame)
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-
-    return handle
-
-
-def _handle_sigterm(state: AppState) -> None:
-    """Handle SIGTERM for the app, unless the server or the application does."""
-    if threading.current_thread() is not threading.main_thread() or not OWN_SIGNALS.isdisjoint(sys.modules):
-        return
-    handler = signal.getsignal(signal.SIGTERM)
-    if getattr(handler, "__module__", "").startswith("uvicorn.") and hasattr(signal, "pthread_sigmask"):
-        signal.signal(signal.SIGTERM, _ending_in_order(cast("Handler", handler)))
-    if handler is signal.SIG_DFL:
-        handler = DrainOnSigterm()
-        signal.signal(signal.SIGTERM, handler)
-    if isinstance(handler, DrainOnSigterm):
-        handler.add(state.app)
+def _drain(app: Flask) -> None:
+    deferred = AppState.of(app).resources.get(Deferred)
+    if deferred is not None:
+        deferred.drain()
 
 
 def _runs_threads() -> bool:
@@ -399,4 +354,4 @@ def _text(option: str | bytes) -> str:
     return option.decode() if isinstance(option, bytes) else option
 
 
-CONCERN: Concern = Concern(settings=(WORKERS, QUEUE, FULL, DRAIN), check=_handle_sigterm)
+CONCERN: Concern = Concern(settings=(WORKERS, QUEUE, FULL, DRAIN), check=_drain_at_sigterm)
