@@ -15,7 +15,7 @@ from ..support.callables import takes_request
 from ..support.options import option
 from ..support.orders import Order, by, irrelevant, larger_is_stronger
 from .fields import Pairs, Source, check_fields
-from .recorder import Recorder
+from .recorder import AccessLogs, Recorder
 from .telemetry import span_reader
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _viewers(value: object, what: str) -> bool | Callable[..., object]:
 
 _MILLISECONDS: check.Check[float] = check.number(0, sys.float_info.max, "milliseconds")
 _fewer_viewers: Order = by(lambda old, new: repr(old) == repr(new) or old is True or new is False)
-"""Compares to whom the timings are shown: to everybody, to some, or to nobody."""
+"""Compares the audiences of the timings: everybody, some, or nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -141,7 +141,16 @@ class LogTiming(Policy):
         span_reader()  # OpenTelemetry is imported now, so that no request has to wait for it
 
     def compile(self, target: Target) -> Step:
-        return Recorder(self, target).step()
+        recorder = Recorder(
+            target.state,
+            target.state.service(AccessLogs).log(self.logger, self.level, self.error_level, self.slow_ms),
+            slow_ms=self.slow_ms,
+            sample=self.sample,
+            costs=self.costs,
+            fields=self.fields,
+            server_timing=self.server_timing,
+        )
+        return recorder.step()
 
 
 log_timing: LogTiming = LogTiming()

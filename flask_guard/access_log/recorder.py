@@ -23,11 +23,12 @@ from .server_timing import METRICS, Metrics, ServerTiming
 from .telemetry import NO_SPAN, SpanIds, span_reader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..core.app_state import AppState
-    from ..core.policy import Target
     from ..core.request_run import Run
     from ..typing import Response
-    from .log_timing import LogTiming
+    from .fields import Pairs
 
 LONGEST_PRINCIPAL = 128
 """Characters of a principal's id that a record keeps."""
@@ -69,23 +70,33 @@ class AccessLogs:
     def __init__(self, _state: AppState) -> None:
         self._logs: dict[tuple[str, int, int, float | None], AccessLog] = {}
 
-    def log(self, options: tuple[str, int, int, float | None]) -> AccessLog:
-        """Return the log with `options`."""
+    def log(self, logger: str, level: int, error_level: int, slow_ms: float | None) -> AccessLog:
+        """Return the log with these options."""
+        options = (logger, level, error_level, slow_ms)
         return self._logs.get(options) or self._logs.setdefault(options, AccessLog(*options, "log_timing"))
 
 
 class Recorder:
-    """Makes the records of one compiled policy."""
+    """Makes the records of one compiled policy. Its options are those of `log_timing`."""
 
-    def __init__(self, policy: LogTiming, target: Target) -> None:
-        self._ids = target.state.service(request_ids)
-        options = (policy.logger, policy.level, policy.error_level, policy.slow_ms)
-        self._log = target.state.service(AccessLogs).log(options)
-        self._slow_ms = policy.slow_ms
-        self._sample = policy.sample
-        self._costs = policy.costs
-        self._added = compile_fields(policy.fields, target.state.credentials) if policy.fields else None
-        self._server_timing = ServerTiming(policy.server_timing) if policy.server_timing is not False else None
+    def __init__(
+        self,
+        state: AppState,
+        log: AccessLog,
+        *,
+        slow_ms: float | None,
+        sample: float,
+        costs: bool,
+        fields: Pairs,
+        server_timing: bool | Callable[..., object],
+    ) -> None:
+        self._ids = state.service(request_ids)
+        self._log = log
+        self._slow_ms = slow_ms
+        self._sample = sample
+        self._costs = costs
+        self._added = compile_fields(fields, state.credentials) if fields else None
+        self._server_timing = ServerTiming(server_timing) if server_timing is not False else None
         self._spans = span_reader()
         self._sees_out = (self._see_out,)
 

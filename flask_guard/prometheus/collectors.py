@@ -140,7 +140,7 @@ class AppMetrics:
             families.store_errors.inc()
 
     def registry(self) -> CollectorRegistry:
-        """Return what the app's page of metrics shows."""
+        """Return the registry that the app's page of metrics shows."""
         if self._registry is not None and not is_multiprocess(self._client):
             return self._registry
         registry: CollectorRegistry = self._client.CollectorRegistry()
@@ -159,7 +159,7 @@ class AppMetrics:
 
 
 class _Workers:
-    """What all workers of a server have counted, an app's metrics and any others."""
+    """The counts of all workers of a server, of an app's metrics and any others."""
 
     def __init__(self, metrics: AppMetrics) -> None:
         from prometheus_client.multiprocess import MultiProcessCollector
