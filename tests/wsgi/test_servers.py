@@ -50,15 +50,15 @@ class Served:
         """Whether the server closes bodies."""
         return self.name in CLOSING
 
-    def notes(self, what: str, path: str, count: int = 1) -> list[dict[str, Any]]:
+    def notes(self, what: str, path: str, count: int = 1, **wanted: str) -> list[dict[str, Any]]:
         """Wait for `count` notes, and return those that there are. More than one for a request fail in the end."""
+        wanted |= {"what": what, "path": path}
         deadline = time.monotonic() + 10
-        while len(self._notes(what, path)) < count and time.monotonic() < deadline:
+        while True:
+            notes = [note for note in notes_in(self.log)[self.seen :] if wanted.items() <= note.items()]
+            if len(notes) >= count or time.monotonic() > deadline:
+                return notes
             time.sleep(0.005)
-        return self._notes(what, path)
-
-    def _notes(self, what: str, path: str) -> list[dict[str, Any]]:
-        return [note for note in notes_in(self.log)[self.seen :] if (note["what"], note["path"]) == (what, path)]
 
     def get(self, path: str, method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
         """Send a request on a connection of its own."""
@@ -228,8 +228,7 @@ def test_what_is_deferred_runs_whatever_becomes_of_the_body(server: Served) -> N
     for path, method in [("/sized", "GET"), ("/file", "GET"), ("/stream", "HEAD"), ("/memory", "GET")]:
         response, _ = server.get(path, method)
 
-        (deferred,) = server.notes("deferred", path)
-        assert deferred["request_id"] == response.headers["X-Request-ID"]
+        (_deferred,) = server.notes("deferred", path, request_id=response.headers["X-Request-ID"])
     for path in ("/fail-before", "/fail-after") if server.closes else ():  # else when garbage is collected
         with contextlib.suppress(http.client.HTTPException, ConnectionError):
             server.get(path)
