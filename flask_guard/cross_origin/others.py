@@ -24,8 +24,8 @@ from ..core.marks import is_shim
 from ..core.request_run import Leave, Slot, current_run
 from ..core.views import method_functions
 from ..core.wrappers import unwrapped
-from ..support.header_fields import Pair, append, drop
-from .response_headers import ALLOW_ORIGIN, BY_POLICY, OWN_NAMES, Engine, Present
+from ..support.header_fields import Pair, append, drop, field_names
+from .response_headers import ALLOW_ORIGIN, BY_POLICY, OWN_NAMES, Engine, own_pairs
 
 if TYPE_CHECKING:
     from ..core.policy import Scope, Target
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _DECORATORS = frozenset({"flask_cors.decorator", "flask_restx.cors", "flask_restful.utils.cors"})
 """Modules whose decorators send CORS headers, and answer OPTIONS."""
+_ALLOW_ORIGIN = ALLOW_ORIGIN.lower()
 _EXTENSION = "flask_cors.extension"
 """The module whose hooks send the CORS headers of an app or a blueprint."""
 KIND = "cors"
@@ -135,10 +136,10 @@ class OtherHooks:
         view_decides = place.kind in OUTER
 
         def leave(run: Run, response: Response) -> None:
-            present = Present(response.headers)
+            present = field_names(response.headers)
             said: Said = False
             if view_decides:
-                noted = SAID.get(run)
+                noted: Said | None = run.kept.get(SAID)
                 said = _said_on(response, present) if noted is None else noted
             pairs = engine.pairs(run) if said is False else said
             engine.write(response, pairs, present)
@@ -168,10 +169,10 @@ class OtherHooks:
             hooks.append(_note_said)
 
 
-def _said_on(response: Response, present: Present) -> Said:
+def _said_on(response: Response, present: set[str]) -> Said:
     by = getattr(response, FLASK_CORS_EVALUATED, None)
-    if by is not BY_POLICY and (by or ALLOW_ORIGIN.lower() in present.own):
-        return list(present.own.values())
+    if by is not BY_POLICY and (by or _ALLOW_ORIGIN in present):
+        return own_pairs(response.headers)
     return False
 
 
@@ -179,7 +180,7 @@ def _note_said(response: Response) -> Response:
     """Note the CORS headers of a response that no hook of the app has seen."""
     run = current_run()
     if run is not None:
-        SAID.put(run, _said_on(response, Present(response.headers)))
+        SAID.put(run, _said_on(response, field_names(response.headers)))
     return response
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flask_cors import core as flask_cors
 from werkzeug.datastructures import Headers
 
-from ..support.header_fields import Pair, add_vary, append, drop, pairs_of
+from ..support.header_fields import Pair, add_vary, append, drop, field_names, pairs_of
 from ..support.origins import ANY, Origins
 
 if TYPE_CHECKING:
@@ -36,29 +36,14 @@ MOST_REQUESTED = 64
 """Names in ``Access-Control-Request-Headers`` beyond which none is allowed."""
 _PROBE = "https://origin.example"
 
-_INITIALS = frozenset("AaVv")
-"""The letters that the names of those headers, and of Vary, begin with: only such names have to be lowered."""
 
-
-class Present:
-    """The headers of a response that concern CORS.
-
-    :ivar own: the first of each CORS header, by name in lower case.
-    :ivar varies: whether there is a ``Vary``.
-    """
-
-    __slots__ = ("own", "varies")
-
-    def __init__(self, headers: Headers) -> None:
-        self.own: dict[str, Pair] = {}
-        self.varies: bool = False
-        for pair in pairs_of(headers):
-            if pair[0][:1] in _INITIALS:
-                name = pair[0].lower()
-                if name in OWN_NAMES:
-                    self.own.setdefault(name, pair)
-                elif name == "vary":
-                    self.varies = True
+def own_pairs(headers: Headers) -> list[Pair]:
+    """Return the CORS headers among `headers`, the first of each name."""
+    found: dict[str, Pair] = {}
+    for pair in pairs_of(headers):
+        if pair[0].lower() in OWN_NAMES:
+            found.setdefault(pair[0].lower(), pair)
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,17 +92,20 @@ class Engine:
         rest = self._beside_origin.get(run.exposed)
         return [(ALLOW_ORIGIN, origin), *(self._exposing(run.exposed) if rest is None else rest)]
 
-    def write(self, response: Response, pairs: list[Pair], present: Present) -> None:
-        """Write `pairs` in place of all such headers, so that there is never a second one."""
+    def write(self, response: Response, pairs: list[Pair], present: set[str]) -> None:
+        """Write `pairs` in place of all such headers, so that there is never a second one.
+
+        :param present: the names of the headers of the response, in lower case.
+        """
         headers = response.headers
-        if present.own:
+        if not present.isdisjoint(OWN_NAMES):
             drop(headers, OWN_NAMES)
-        append(headers, pairs)
-        if not self._is_open:
-            if present.varies:
+        if not self._is_open and "vary" not in present:
+            append(headers, (*pairs, _VARY))
+        else:
+            append(headers, pairs)
+            if not self._is_open:
                 add_vary(headers, "Origin")
-            else:
-                append(headers, _VARY)
         setattr(response, flask_cors.FLASK_CORS_EVALUATED, BY_POLICY)
 
     def write_preflight(self, run: Run, response: Response, announced: str, methods: tuple[str, ...]) -> None:
@@ -137,7 +125,7 @@ class Engine:
             }
             filled = [(name, values.get(name, value)) for name, value in self._preflight]
             pairs = [pair for pair in filled if pair[1]]
-        self.write(response, pairs, Present(response.headers))
+        self.write(response, pairs, field_names(response.headers))
 
     def _allowed_origin(self, run: Run) -> str:
         """Return the value of Access-Control-Allow-Origin, or an empty string."""
@@ -173,7 +161,7 @@ class Engine:
         return pairs if method == "OPTIONS" else [pair for pair in pairs if pair[0] != ALLOW_ORIGIN]
 
 
-_VARY = (("Vary", "Origin"),)
+_VARY = ("Vary", "Origin")
 
 
 def announced_method(run: Run) -> str:

@@ -37,19 +37,13 @@ def csp_nonce() -> str:
     run = current_run()
     if run is None:
         return vars(g).get("csp_nonce", "") if has_app_context() else ""  # a stream asks when its request has ended
-    kept = run.kept.get(NONCE)
-    return kept if type(kept) is str else make_nonce(run, kept)
-
-
-def make_nonce(run: Run, source: Source | None) -> str:
-    """Make the nonce of a request's response, which has none yet.
-
-    :param source: what makes nonces, or None where no policy has a nonce.
-    """
-    if source is None:
+    nonce_or_source: str | Source | None = run.kept.get(NONCE)
+    if nonce_or_source is None:
         _say_that_none_is_offered(run)
         return ""
-    made = run.kept[NONCE] = source()
+    if isinstance(nonce_or_source, str):
+        return nonce_or_source
+    made = run.kept[NONCE] = nonce_or_source()
     return made
 
 

@@ -11,13 +11,14 @@ from ..support.header_fields import Pair, append, drop, field_names, lines_of
 from .csp import Csp, insecure, nonce, without_nonce
 from .https import say_why_hsts_is_missing
 from .presets import NAMES
-from .response_nonce import NONCE, make_nonce
+from .response_nonce import NONCE
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
     from ..core.request_run import Leave, Run
     from ..typing import Response
+    from .response_nonce import Source
 
 NO_STORE: Pair = (NAMES["cache_control"], "no-store")
 STORING = frozenset({"cache-control", "cdn-cache-control", "surrogate-control"})
@@ -80,7 +81,10 @@ class Fields:
         """
         secure, plain = (
             (
-                [(name, str(policy).split(nonce)) for name, policy in self._policies(https)],
+                [
+                    (name, str(policy).replace(nonce, "'nonce-\n'").split("\n"))
+                    for name, policy in self._policies(https)
+                ],
                 [NO_STORE, *(pair for pair in self._others(https) if pair[0] != NO_STORE[0])],
             )
             for https in (True, False)
@@ -88,16 +92,16 @@ class Fields:
         touched = self._touched([*((name, "") for name, _ in self.policies), *secure[1]]) | STORING
 
         def write_with_nonce(run: Run, response: Response) -> None:
-            made = run.kept.get(NONCE)
-            if type(made) is not str:
+            made: str | Source | None = run.kept.get(NONCE)
+            if not isinstance(made, str):
                 if made is None or not _may_ask_later(response):
                     write(run, response)
                     return
-                made = g.csp_nonce = make_nonce(run, made)
+                made = g.csp_nonce = run.kept[NONCE] = made()
             policies, others = secure if run.request.scheme == "https" else plain
-            word, pairs = f"'nonce-{made}'", others.copy()
+            pairs = others.copy()
             for name, parts in policies:
-                pairs.append((name, word.join(parts)))
+                pairs.append((name, made.join(parts)))
             present = field_names(response.headers)
             if not present.isdisjoint(touched):
                 drop(response.headers, STORING)
