@@ -10,7 +10,7 @@ from werkzeug.routing import Rule
 
 from ..core.app_state import AppState
 from ..core.config import ENABLED
-from ..core.facts import EVERY_METHOD, Entry, Foreign, Inventory
+from ..core.facts import EVERY_METHOD, Entry, Foreign, Inventory, stated_by
 from ..core.plan import Plan, paths_of
 from ..core.plan_lookup import endpoint_plan, is_answered_for, kept_plan
 from ..core.policy import Target
@@ -45,7 +45,7 @@ def _entries(state: AppState, rule: Rule, foreign: ForeignFacts) -> Iterator[Ent
     view = state.app.view_functions.get(rule.endpoint)
     for method in methods_of(state, rule):
         asked = "GET" if method == EVERY_METHOD else method
-        facts = foreign.of_entry(rule, view, asked)
+        facts = (*foreign.of_entry(rule, view, asked), *stated_by(view))
         site = site_of(view, asked)
         for below, plan in _plans(state, rule, asked):
             yield Entry(

@@ -53,6 +53,8 @@ class Denied(exceptions.HTTPException):
     """
 
     problem_type: ClassVar[str] = "about:blank"
+    whatever_mode: ClassVar[bool] = False
+    """Whether a policy in report mode denies all the same, as its mode is about something else."""
     error_format: str = "auto"
     remedy: str = ""
     www_authenticate: ClassVar[Any] = None

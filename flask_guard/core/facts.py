@@ -58,6 +58,16 @@ class Foreign:
         }
 
 
+STATED = "_flask_guard_stated"
+"""The attribute of a view of the kit with facts about the protection that the view has in itself."""
+
+
+def stated_by(view: Callable[..., Any] | None) -> tuple[Foreign, ...]:
+    """Return the facts about the protection that a view has in itself."""
+    facts: tuple[Foreign, ...] = getattr(view, STATED, ())
+    return facts
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One URL rule and method, and what protects it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from flask import redirect
 
@@ -22,6 +22,14 @@ SameSite: TypeAlias = Literal["Lax", "Strict"]
 PREFIX = "__Host-"
 
 
+class Insecure(Denied):
+    """403: the request was sent over http."""
+
+    code: int = 403
+    whatever_mode: ClassVar[bool] = True
+    """The mode of `secure_headers` is about its content security policy."""
+
+
 def insist_on_https(run: Run, *, redirects: bool) -> WSGIResponse | None:
     """Answer a request over http: a redirect if it reads, else a 403, as its body has been sent in the clear.
 
@@ -32,7 +40,7 @@ def insist_on_https(run: Run, *, redirects: bool) -> WSGIResponse | None:
         return None
     if redirects and request.method in ("GET", "HEAD"):
         return redirect("https" + request.url.removeprefix("http"), 308)
-    raise Denied("Send this request over https.", policy="secure_headers", reason="https")
+    raise Insecure("Send this request over https.", policy="secure_headers", reason="https")
 
 
 def say_why_hsts_is_missing(run: Run) -> None:

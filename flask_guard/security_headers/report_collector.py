@@ -23,6 +23,7 @@ from typing import Any
 from flask import Blueprint, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
+from ..core.facts import STATED, Foreign
 from ..core.flask_versions import current_flask
 from ..core.marks import calling_site
 from ..core.policy import Exemption, Phase, apply
@@ -39,6 +40,10 @@ LARGEST = 64 * 1024
 MOST = 50
 """Reports in one body that are looked at."""
 MINUTE = 60.0
+FACTS = (
+    Foreign("csp_reports", "csrf", "a report changes nothing, and any page may send one"),
+    Foreign("csp_reports", "body", f"at most {LARGEST} bytes"),
+)
 
 
 def csp_reports(*, url: str = "/csp-reports", per_minute: int = 120, name: str = "csp_reports") -> Blueprint:
@@ -102,6 +107,7 @@ def _receiver(budget: _Budget) -> Callable[[], tuple[str, int]]:
             _record(violation)
         return "", 204
 
+    setattr(receive, STATED, FACTS)
     return receive
 
 

@@ -83,6 +83,17 @@ def test_view_can_be_left_out(app: Flask) -> None:
     assert [client.get(path).status_code for path in ("/", "/other")] == [200, 308]
 
 
+@pytest.mark.parametrize("preset", ["relaxed", "api"])
+def test_report_mode_is_about_the_content_security_policy_alone(make_app: MakeApp, preset: Any) -> None:
+    app = make_app(GUARD_MODES={"secure_headers": "report"})
+    app.add_url_rule("/", "index", secure_headers(preset)(view), methods=["GET", "POST"])
+    Guard(app, policies=[secure_headers("relaxed", https_redirect=True)])
+    client = app.test_client()
+
+    assert [client.get("/").status_code, client.post("/").status_code] == [403 if preset == "api" else 308, 403]
+    assert client.post("/", base_url="https://shop.example").status_code == 200
+
+
 def test_apis_never_redirect() -> None:
     with pytest.raises(ConfigError, match=r"ASVS 5\.0, 4\.1\.2.*Leave https_redirect out"):
         secure_headers("api", https_redirect=True)

@@ -23,6 +23,8 @@ from flask_guard import (
     require_request,
     secure_headers,
 )
+from flask_guard.audit.findings import examine, open_entries
+from flask_guard.audit.inventory import take_inventory
 from flask_guard.security_headers import csp_reports, report_collector
 from tests.conftest import MakeApp
 
@@ -103,6 +105,13 @@ def test_app_that_wants_another_form_of_requests_can_exempt_the_collector(make_a
     Guard(app, policies=[require_request(json=True, headers=["X-Client"]), require_api_key])
 
     assert report(app, OLD, OLD_TYPE).status_code == 204
+
+
+def test_audit_finds_nothing_wrong_with_the_collector(app: Flask) -> None:
+    findings = examine(take_inventory(app)).findings
+
+    assert [each.message for each in findings if "/csp-reports" in each.message] == []
+    assert open_entries(take_inventory(app)) == []
 
 
 def test_url_and_name_can_be_chosen(make_app: MakeApp) -> None:
