@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .authentication.principal import Principal
     from .authentication.require_auth import RequireAuth, current_principal, require_auth
     from .caching.cache import Cache, cache
+    from .compression.compress import Compress, compress
     from .core.denials import (
         Banned,
         Denied,
@@ -85,6 +86,7 @@ __all__ = [  # noqa: RUF022
     "Cache",
     "CommonLogFormatter",
     "Composition",
+    "Compress",
     "ConcurrencyLimit",
     "ConfigError",
     "Cors",
@@ -127,6 +129,7 @@ __all__ = [  # noqa: RUF022
     "cache",
     "client_banned",
     "compose",
+    "compress",
     "cors",
     "csp_nonce",
     "csp_violation",
@@ -176,6 +179,7 @@ __getattr__: Callable[[str], Any] = importing(
         "authentication.principal": ("Principal",),
         "authentication.require_auth": ("RequireAuth", "current_principal", "require_auth"),
         "caching.cache": ("Cache", "cache"),
+        "compression.compress": ("Compress", "compress"),
         "core.denials": (
             "Banned",
             "Denied",

@@ -9,6 +9,7 @@ from typing import Any
 from .access_log import concern as access_log
 from .authentication import concern as authentication
 from .caching import concern as caching
+from .compression import concern as compression
 from .core.concern import Concern
 from .core.config import CORE_SETTINGS, Setting
 from .core.facts import Checks
@@ -27,6 +28,7 @@ CONCERNS: tuple[Concern, ...] = (
     cross_origin.CONCERN,
     security_headers.CONCERN,
     caching.CONCERN,
+    compression.CONCERN,
     request_rules.CONCERN,
     rate_limits.CONCERN,
     authentication.CONCERN,

@@ -106,6 +106,13 @@ def test_prices_of_the_readme_are_stored_and_revalidated(readme: dict[str, Any])
     assert (again.status_code, again.data) == (304, b"")
 
 
+def test_manual_of_the_readme_is_compressed(readme: dict[str, Any]) -> None:
+    answer = readme["app"].test_client().get("/manual", headers={"Accept-Encoding": "gzip, br"})
+
+    assert (answer.headers["Content-Encoding"], answer.headers["Vary"]) == ("br", "Accept-Encoding")
+    assert len(answer.data) < 200
+
+
 def test_pages_of_other_origins_are_refused_as_the_readme_says(readme: dict[str, Any]) -> None:
     client = readme["shop"].test_client()
     foreign = {"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example.com"}

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 from ..core.denials import Denied
 from ..core.policy import SAFE_METHODS, DenyingPolicy, Phase, Policy, Scope, Step
 from ..errors import ConfigError
+from ..support.http_credentials import has_ambient_credentials
 from ..support.options import listed, option
 from ..support.orders import fewer_is_stronger
 from ..support.origins import ANY, Origins, own_origin, parse_origins
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
     from ..core.policy import Target
     from ..core.request_run import Run
     from ..typing import Mode, Purpose, TargetT
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("flask_guard")
 
 OneOrigin: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
-
-AMBIENT_SCHEMES = frozenset({"basic", "digest", "negotiate", "ntlm"})
-"""The schemes of ``Authorization`` that browsers add by themselves, once the user has logged in."""
 
 NULL_OVER_HTTP = (
     "same_origin refuses a form with the origin null over http on %r. Browsers send that origin for pages with"
@@ -118,7 +114,7 @@ class SameOrigin(DenyingPolicy):
             origin: str | None = environ.get("HTTP_ORIGIN")
             if origin and ((listed is not None and listed.allow(origin)) or (site is None and _is_own(run, origin))):
                 return
-            if site is None and not origin and not _has_ambient_credentials(environ):
+            if site is None and not origin and not has_ambient_credentials(environ):
                 return
             raise _refusal(run, site, origin)
 
@@ -127,14 +123,6 @@ class SameOrigin(DenyingPolicy):
 
 def _is_own(run: Run, origin: str) -> bool:
     return origin.lower() == own_origin(run.request)
-
-
-def _has_ambient_credentials(environ: WSGIEnvironment) -> bool:
-    """Return whether a request carries credentials that a browser adds whatever page it comes from."""
-    if environ.get("HTTP_COOKIE") or environ.get("REMOTE_USER"):
-        return True
-    authorization: str = environ.get("HTTP_AUTHORIZATION", "")
-    return authorization.strip().partition(" ")[0].lower() in AMBIENT_SCHEMES
 
 
 def _refusal(run: Run, site: str | None, origin: str | None) -> Denied:

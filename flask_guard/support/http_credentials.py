@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
     from flask import Request
 
 Extract: TypeAlias = "Callable[[Request], str | None]"
@@ -102,3 +103,15 @@ def quoted(text: str) -> str:
     """Return `text`, which is printable ASCII, as a quoted-string (RFC 9110, section 5.6.4)."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+AMBIENT_SCHEMES = frozenset({"basic", "digest", "negotiate", "ntlm"})
+"""The schemes of ``Authorization`` that browsers add by themselves, once the user has logged in."""
+
+
+def has_ambient_credentials(environ: WSGIEnvironment) -> bool:
+    """Return whether a request carries credentials that a browser adds whatever page it comes from."""
+    if environ.get("HTTP_COOKIE") or environ.get("REMOTE_USER"):
+        return True
+    authorization: str = environ.get("HTTP_AUTHORIZATION", "")
+    return authorization.strip().partition(" ")[0].lower() in AMBIENT_SCHEMES

@@ -11,6 +11,7 @@ from flask_guard import (
     JWT,
     ban,
     cache,
+    compress,
     cors,
     limit,
     log_timing,
@@ -55,6 +56,7 @@ STRONGER: list[tuple[str, Any, Any]] = [
     ("cache.control", cache("public, max-age=60"), cache("max-age=60")),
     ("cache.control", cache("max-age=60"), cache("private, max-age=60")),
     ("cache.control", cache("private"), cache("no-store")),
+    ("compress.force", compress(force=True), compress),
     ("cache.for_everyone", cache("public", for_everyone=True), cache("public")),
     ("require_api_key.scopes", require_api_key(scopes="a"), require_api_key(scopes=["a", "b"])),
     ("require_api_key.any_scope", require_api_key(any_scope=["a", "b"]), require_api_key(any_scope="a")),
@@ -211,6 +213,10 @@ DIFFERENT: list[tuple[str, Any, Any]] = [
 """The option, and two policies of which none is weaker."""
 
 SAME: list[tuple[str, Any, Any]] = [
+    ("compress.algorithms", compress, compress(algorithms="gzip")),
+    ("compress.content_types", compress, compress(content_types="text/html")),
+    ("compress.min_size", compress, compress(min_size=1)),
+    ("compress.streams", compress, compress(streams=False)),
     ("cache.etag", cache("private"), cache("private", etag=True)),
     ("require_api_key.realm", require_api_key(realm="a"), require_api_key(realm="b")),
     ("require_api_key.failures", require_api_key, require_api_key(failures="20/minute; 40/2 minutes")),

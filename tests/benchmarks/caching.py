@@ -1,4 +1,4 @@
-"""The cost of `cache`, in microseconds over the empty plan. Run with: python -m tests.benchmarks.caching"""
+"""The cost of `cache` and `compress`, over the empty plan. Run with: python -m tests.benchmarks.caching"""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import argparse
 
 from flask import Flask
 
-from flask_guard import Guard, Policy, cache
+from flask_guard import Guard, Policy, cache, compress
 from tests.benchmarks.overhead import Variant, environ, measure
 
 ROWS: dict[str, list[Policy]] = {
     "public": [cache("public, max-age=300")],
     "no-store": [cache("no-store")],
     "etag": [cache("public, max-age=300", etag=True)],
+    "compress, not taken": [compress(min_size=0)],
+    "compress, too small": [compress],
+    "compress, gzip": [compress(min_size=0)],
 }
 
 
@@ -26,7 +29,8 @@ def variants() -> list[Variant]:
         app.config["SECRET_KEY"] = "secret"
         Guard(app, policies=policies)
         app.add_url_rule("/", "view", lambda: "hello")
-        found.append(Variant(name, app, fields))
+        accepted = {"HTTP_ACCEPT_ENCODING": "gzip"} if name == "compress, gzip" else {}
+        found.append(Variant(name, app, {**fields, **accepted}))
     return found
 
 

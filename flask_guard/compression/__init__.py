@@ -1,0 +1,1 @@
+"""`compress`: smaller responses, where that reveals no secret."""

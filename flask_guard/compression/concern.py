@@ -1,0 +1,7 @@
+"""What compression declares: a kind of policy that refuses nothing."""
+
+from __future__ import annotations
+
+from ..core.concern import Concern
+
+CONCERN: Concern = Concern(others=("compress",), policies=("compression.compress:compress",))
