@@ -182,16 +182,11 @@ class _Compressor:
             return
         if not self._force and may_reveal(run, response):
             return
-        tag, is_weak = response.get_etag()
-        if tag and not is_weak:
-            response.set_etag(tag, weak=True)
-        if response.status_code == 304:
-            return
-        drop(headers, OUTDATED)
-        if response.is_streamed:
-            self._compress_stream(response, coding)
-        else:
-            self._compress_whole(run, response, coding)
+        tag = response.get_etag()[0]
+        if response.status_code != 304:
+            self._compress(run, response, coding)
+        if tag is not None:
+            response.set_etag(tag, weak=True)  # also where Flask-Compress has given it the name of the coding
 
     def _may_be_compressed(self, response: Response) -> bool:
         status, headers = response.status_code, response.headers
@@ -207,6 +202,13 @@ class _Compressor:
             return False
         size = response.content_length if response.is_streamed else response.calculate_content_length()
         return size is None or size >= self._min_size
+
+    def _compress(self, run: Run, response: Response, coding: str) -> None:
+        drop(response.headers, OUTDATED)
+        if response.is_streamed:
+            self._compress_stream(response, coding)
+        else:
+            self._compress_whole(run, response, coding)
 
     def _compress_whole(self, run: Run, response: Response, coding: str) -> None:
         environ = run.request.environ

@@ -1,0 +1,69 @@
+"""`compress` under gunicorn: streams stay streams, and files are whole."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import free_port, is_listening, stop, wait_for
+
+from . import served
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Return the port of a gunicorn whose worker has threads."""
+    port = free_port()
+    command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "4", "--log-level", "critical"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command, "tests.compression.served:app"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: is_listening(port), process)
+        yield port
+    finally:
+        stop(process)
+
+
+@contextlib.contextmanager
+def asked(port: int, path: str, method: str = "GET") -> Iterator[http.client.HTTPResponse]:
+    """Send a request that takes gzip."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request(method, path, headers={"Accept-Encoding": "gzip"})
+        yield connection.getresponse()
+
+
+def test_a_line_of_a_stream_can_be_read_before_the_next_one_is_made(port: int) -> None:
+    decoder = zlib.decompressobj(31)
+    with asked(port, "/stream") as response:
+        first = b""
+        while not first:
+            first = decoder.decompress(response.read1())
+        with asked(port, "/on", "POST") as answer:
+            assert answer.status == 200
+        rest = decoder.decompress(response.read()) + decoder.flush()
+
+    assert (first, rest) == (b"first line\n", b"second line\n")
+    assert response.headers["Content-Encoding"] == "gzip"
+
+
+def test_a_file_arrives_whole(port: int) -> None:
+    with asked(port, "/file") as response:
+        body = response.read()
+
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(body) == Path(served.__file__).read_bytes()
