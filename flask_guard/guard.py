@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, current_app
+from flask import Flask, current_app, request
 
 from .cli import guard_group
 from .concerns import ALL_SETTINGS, CONCERNS
@@ -49,6 +49,8 @@ class Guard:
     :param policies: policies for every endpoint of the app.
     :param keys: where API keys are looked up, in place of ``GUARD_API_KEYS``: a store, a mapping of the same form, or
         a callable that takes the presented key and returns an :class:`~flask_guard.ApiKey` or None.
+    :param inspector: True for a live page at ``/_guard`` in debug mode, open to a browser on the same machine; or the
+        policy that opens it, such as ``require_auth(basic=log_in)``. See :mod:`flask_guard.audit.inspector`.
     :raises ConfigError: if the configuration or a policy is invalid.
     """
 
@@ -58,10 +60,12 @@ class Guard:
         *,
         policies: Policy | Composition | Iterable[Policy | Composition] = (),
         keys: KeyStore | KeySource | Mapping[str, Any] | Callable[[str], ApiKey | None] | None = None,
+        inspector: bool | Policy = False,
     ) -> None:
         several = (policies,) if isinstance(policies, (Policy, Composition)) else policies
         self._policies = [Mark(policy, calling_site()) for policy in flatten(several)]
         self._keys = keys
+        self._inspector = inspector
         self._installed = 0
         self._first: weakref.ref[Flask] | None = None
         if app is not None:
@@ -87,6 +91,11 @@ class Guard:
             attach(Mark(mark.what, mark.site), app)
         check_app(state)
         app.view_functions = Views(app.view_functions, _watch_views(state), refuse_other_rule)
+        state.once_planned.append(lambda: _print_start_line(app))
+        if self._inspector is not False:
+            from .audit.inspector import install_inspector
+
+            install_inspector(state, self._inspector)
         if not state.config[ENABLED]:
             log.warning("GUARD_ENABLED is False: nothing on %r is guarded", app.name)
 
@@ -153,6 +162,14 @@ class Guard:
                 "this Guard is installed on several apps: say which one is meant by 'with app.app_context():'"
             )
         return AppState.of(app)
+
+
+def _print_start_line(app: Flask) -> None:
+    """Say what protects the app, where Werkzeug's server serves it in debug mode."""
+    if app.debug and request and "werkzeug.socket" in request.environ:
+        from .audit.start_line import print_start_line
+
+        print_start_line(app)
 
 
 def _watch_views(state: AppState) -> Callable[[ViewFunction], None]:

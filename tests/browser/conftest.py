@@ -8,6 +8,7 @@ import datetime
 import hashlib
 import ssl
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -262,6 +263,14 @@ class Tab:
         """Return what a script of the page gets from ``fetch``, or None if the browser keeps it from the script."""
         result: dict[str, Any] | None = self.evaluate(FETCH, [url, options])
         return result
+
+
+def until(tab: Tab, expression: str) -> None:
+    """Wait until a JavaScript expression is true. Unlike `Tab.wait_for` it works where the page forbids ``eval``."""
+    deadline = time.monotonic() + SECONDS
+    while not tab.evaluate(expression):
+        assert time.monotonic() < deadline, expression
+        time.sleep(0.05)
 
 
 @pytest.fixture

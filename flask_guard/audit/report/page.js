@@ -64,6 +64,61 @@
     row.after(el("tr", { class: "way" }, cell));
   });
 
+  // The requests that the app serves, where the page is an inspector's.
+
+  function stepBox(step) {
+    const costs = [step.enter_us, step.leave_us].filter((cost) => cost !== null).map((cost) => `${cost} µs`).join(" + ");
+    const verdict = [step.verdict, step.status, step.reason && `(${step.reason})`].filter(Boolean).join(" ");
+    const fields = step.fields.length ? `+ ${step.fields.join(", ")}` : "";
+    return box(step.verdict === "denied" || step.verdict === "failed" ? "policy error" : "policy",
+      step.text, costs, `${verdict} ${fields}`, step.needed);
+  }
+
+  function requestItem(request) {
+    const kind = request.status < 400 ? "good" : request.status < 500 ? "warning" : "error";
+    const denied = request.steps.find((step) => ["denied", "answered", "failed"].includes(step.verdict));
+    const by = denied ? ` ${denied.verdict} by ${denied.text}` : "";
+    const title = el("summary", {}, el("span", { class: `status ${kind}` }, String(request.status)),
+      ` ${request.method} ${request.path} ${request.ms} ms${by}`);
+    const item = el("details", {}, title);
+    item.addEventListener("toggle", () => {
+      if (item.open && item.children.length === 1) {
+        const end = box("view", request.endpoint ? `view ${request.endpoint}` : "no view", "", request.error || "", "");
+        item.append(el("div", { class: "panel" }, el("ol", { class: "flow" }, ...request.steps.map(stepBox), end)));
+      }
+    });
+    return el("li", {}, item);
+  }
+
+  function watch(url, kept) {
+    const pause = $("pause");
+    let last = -1;
+    async function look() {
+      if (pause.getAttribute("aria-pressed") === "true" || document.hidden) return;
+      try {
+        const found = await (await fetch(`${url}?after=${last}`, { cache: "no-store" })).json();
+        if (found.last < last) { // the app has started again
+          $("log").replaceChildren();
+          last = -1;
+          return;
+        }
+        last = found.last;
+        $("log").prepend(...found.requests.reverse().map(requestItem));
+        while ($("log").children.length > kept) $("log").lastElementChild.remove();
+        $("state").textContent = $("log").children.length ? "" : "No request yet.";
+      } catch {
+        $("state").textContent = "The app does not answer.";
+      }
+    }
+    pause.addEventListener("click", () => {
+      pause.setAttribute("aria-pressed", String(pause.getAttribute("aria-pressed") !== "true"));
+    });
+    look();
+    setInterval(look, 1000);
+  }
+
+  if (data.live) watch(data.live, 200);
+
   // Filtering by typing.
 
   function wordsOf(route) {

@@ -1,0 +1,224 @@
+"""The inspector: the report of an app as a live page at ``/_guard``, with the last requests that the app served.
+
+``Guard(app, inspector=True)`` opens it in debug mode, for a browser on the same machine: the address of the client and
+the host that it asks for must be loopback ones, and nothing may have forwarded the request.
+``Guard(app, inspector=require_auth(…))`` opens it to callers that a policy lets through, in any mode.
+
+The requests are one document, ``flask_guard.requests/1``: ``last`` is the number of the newest, and ``requests`` have
+``number``, ``method``, ``path``, ``endpoint``, ``status``, ``ms``, ``error`` and ``steps``. A step has ``text``,
+``verdict``, ``reason``, ``status``, ``enter_us``, ``leave_us``, the names of the ``fields`` that it added, and
+``needed``: what would have let the request through. No secret, no body and no value of a query is kept.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, ClassVar
+
+from flask import Blueprint, Flask, Response, jsonify, request, url_for
+
+from ..concerns import built_in_policies
+from ..core.app_state import AppState
+from ..core.config import ENABLED
+from ..core.denials import Denied
+from ..core.plan import Plan
+from ..core.policy import DenyingPolicy, Exemption, Phase, Policy, Step, Target
+from ..core.protect import protect
+from ..core.request_run import Run, Slot, current_run
+from ..core.tracing import TRACE, StepTrace
+from ..errors import ConfigError
+from ..support.text import printable
+from .findings import examine
+from .inventory import take_inventory
+from .masking import shown_url
+from .report.matrix import matrix_of
+from .report.page import report_page
+from .wording import shown
+
+PREFIX = "/_guard"
+NAME = "guard_inspector"
+SCHEMA = "flask_guard.requests/1"
+KEPT = 200
+"""The requests that are kept."""
+FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
+_PORT = re.compile(r":\d+$")
+STATUS: Slot[int] = Slot("inspector.status")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LoopbackOnly(DenyingPolicy):
+    """Let only a browser on the same machine through, and only in debug mode."""
+
+    kind: ClassVar[str] = "inspector"
+    phase: ClassVar[Phase] = Phase.PRECONDITION
+
+    def compile(self, target: Target) -> Step:
+        app = target.app
+
+        def enter(run: Run) -> None:
+            sent = run.request
+            is_near = _is_loopback(sent.remote_addr) and _is_loopback(_PORT.sub("", sent.host))
+            if not (app.debug and is_near) or any(name in sent.headers for name in FORWARDED):
+                raise Denied(
+                    "The inspector is open to a browser on the same machine only, in debug mode.",
+                    policy=self.kind,
+                    reason="not loopback",
+                )
+
+        return Step(enter)
+
+
+class Apart(Exemption):
+    """Takes kinds of policy away, whether the app has them or not."""
+
+    __slots__ = ()
+
+
+def _is_loopback(host: str | None) -> bool:
+    name = (host or "").strip("[]")
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def install_inspector(state: AppState, gate: Policy | bool) -> None:
+    """Mount the inspector on an app, and note what its requests meet from now on.
+
+    :param gate: the policy that opens it; True for :class:`LoopbackOnly`.
+    :raises ConfigError: if the gate is no policy that authenticates.
+    """
+    if not state.config[ENABLED]:
+        return
+    policy = LoopbackOnly() if gate is True else gate
+    if not isinstance(policy, Policy) or not _closes(policy, state):
+        raise ConfigError(
+            f"Guard(inspector={gate!r}) would open the inspector to anyone: write inspector=True, for debug mode on the"
+            " same machine, or a policy that authenticates, such as inspector=require_auth(basic=log_in)"
+        )
+    if gate is True:
+        state.once_planned.append(lambda: _check_debug(state.app))
+    state.traces = True
+    seen = SeenRequests(state.app)
+    state.app.register_blueprint(_blueprint(state.app, seen, policy))
+    state.app.after_request_funcs.setdefault(None, []).insert(0, _note_status)  # hooks run in reverse: after all others
+    state.app.teardown_request(seen.note)
+
+
+def _closes(policy: Policy, state: AppState) -> bool:
+    authenticates = policy.phase is Phase.AUTHENTICATE and not getattr(policy, "optional", False)
+    return (authenticates or isinstance(policy, LoopbackOnly)) and policy.mode_in(state) == "enforce"
+
+
+def _check_debug(app: Flask) -> None:
+    if not app.debug:
+        raise ConfigError(
+            f"Guard(inspector=True) is for debug mode, and {app.name!r} is not in debug mode: leave it out, or give a"
+            " policy, such as inspector=require_auth(basic=log_in)"
+        )
+
+
+# The page ------------------------------------------------------------------------------------------------------------
+
+
+def _blueprint(app: Flask, seen: SeenRequests, policy: Policy) -> Blueprint:
+    """Return the views of the inspector: none of the app's policies holds for them, but `policy` does."""
+    blueprint = Blueprint(NAME, __name__, url_prefix=PREFIX)
+
+    def page() -> Response:
+        inventory = take_inventory(app)
+        report = report_page(matrix_of(inventory, examine(inventory)), live=url_for(f"{NAME}.requests"))
+        return _private(Response(report.html, headers={"Content-Security-Policy": report.policy}))
+
+    def requests() -> Response:
+        after = request.args.get("after", -1, type=int)
+        return _private(jsonify({"schema": SCHEMA, "last": seen.last, "requests": list(seen.after(after))}))
+
+    blueprint.add_url_rule("/", "page", protect(page, policy))
+    blueprint.add_url_rule("/requests", "requests", protect(requests, policy))
+    Apart(tuple(built_in_policies()))(blueprint)
+    return blueprint
+
+
+def _private(response: Response) -> Response:
+    response.headers.extend(
+        {
+            "Cache-Control": "no-store",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+        }
+    )
+    return response
+
+
+# The requests --------------------------------------------------------------------------------------------------------
+
+
+def _note_status(response: Response) -> Response:
+    run = current_run()
+    if run is not None:
+        STATUS.put(run, response.status_code)
+    return response
+
+
+class SeenRequests:
+    """Keeps what the last requests of an app met. Called by several threads at once."""
+
+    def __init__(self, app: Flask) -> None:
+        self._state = AppState.of(app)
+        self._lock = threading.Lock()
+        self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.last: int = -1
+
+    def note(self, error: BaseException | None) -> None:
+        """Note the request that ends, but for the inspector's own."""
+        run = current_run()
+        if run is None or run.rehearsal or run.state is not self._state or request.blueprint == NAME:
+            return
+        described = {
+            "method": printable(request.method, 32),
+            "path": shown_url(request.full_path.removesuffix("?")),
+            "endpoint": request.endpoint,
+            "status": STATUS.get(run) or 500,
+            "ms": round((perf_counter() - run.started) * 1000, 1),
+            "error": type(error).__name__ if error is not None else None,
+            "steps": [_describe(step) for step in _steps(run)],
+        }
+        with self._lock:
+            self.last += 1
+            self._kept.append({"number": self.last, **described})
+
+    def after(self, number: int) -> Iterator[dict[str, Any]]:
+        """Yield the requests that are newer than the one of a number, oldest first."""
+        with self._lock:
+            kept = list(self._kept)
+        yield from (each for each in kept if each["number"] > number)
+
+
+def _steps(run: Run) -> tuple[StepTrace, ...]:
+    policies = run.plan.policies if isinstance(run.plan, Plan) else ()
+    return TRACE.get(run) or tuple(StepTrace((placed,)) for placed in policies)
+
+
+def _describe(step: StepTrace) -> dict[str, Any]:
+    denial, deciding = step.denial, step.placed[0].policy
+    if denial is not None:
+        deciding = next((each.policy for each in step.placed if each.policy.name == denial.policy), deciding)
+    return {
+        "text": ", ".join(shown(placed.policy) for placed in step.placed),
+        "verdict": step.verdict,
+        "reason": denial.reason if denial is not None else None,
+        "status": denial.code if denial is not None else step.answered,
+        "enter_us": step.enter_us,
+        "leave_us": step.leave_us,
+        "fields": sorted({name for name, _ in step.added}),
+        "needed": deciding.remedy(denial) if denial is not None else "",
+    }
