@@ -13,8 +13,8 @@ from typing import Any
 from flask import Flask
 from werkzeug.routing import Rule
 
-from ..core.facts import Foreign
-from ..core.view_code import may_answer
+from ..core.facts import WRITING, Foreign
+from ..core.view_code import functions_in, may_answer, mentions
 from ..typing import ViewFunction
 from .decorators import Layer, closure_of, layers_of, module_of, shown_origins, site_of_code
 from .example_paths import example_path
@@ -76,6 +76,8 @@ class ForeignFacts:
         yield from self._talisman
         if self._csrf is not None and self._csrf_holds(rule.endpoint, view, method):
             yield self._csrf_fact()
+        elif method in WRITING and self._app.config.get("WTF_CSRF_ENABLED", True) and view is not None:
+            yield from (_form_fact(form) for form in forms_checked_in(view, method))
         if self._has_cors:
             path = example_path(rule)
             for owner in owners:
@@ -100,6 +102,26 @@ class ForeignFacts:
         name = f"{getattr(view, '__module__', '')}.{getattr(view, '__name__', '')}"
         is_exempt = name in exempt_views or (blueprint is not None and blueprint in exempt_blueprints)
         return method in self._app.config.get("WTF_CSRF_METHODS", ()) and not is_exempt
+
+
+def _form_fact(form: str) -> Foreign:
+    return Foreign("Flask-WTF", "csrf", f"the token of {form}")
+
+
+def forms_checked_in(view: ViewFunction, method: str) -> Iterator[str]:
+    """Yield the names of the forms of Flask-WTF whose token the code of a view checks."""
+    for function in functions_in(view, method):
+        words = set(mentions(function))
+        if words.isdisjoint(("validate_on_submit", "validate")):
+            continue
+        for word in sorted(words):
+            form = function.__globals__.get(word)
+            if isinstance(form, type) and any(_is_flask_form(base) for base in form.__mro__):
+                yield word
+
+
+def _is_flask_form(base: type[Any]) -> bool:
+    return base.__name__ == "FlaskForm" and base.__module__.partition(".")[0] == "flask_wtf"
 
 
 def _checks_csrf(app: Flask) -> bool:

@@ -31,6 +31,8 @@ _IS_LOG_IN = frozenset(
 )
 """As the last segment of a path."""
 _TEMPLATES = frozenset(("render_template", "render_template_string", "stream_template", "stream_template_string"))
+_NO_PAGE = re.compile(r"^\S+\.(xml|rss|atom|json|ya?ml|csv|txt|md|js|css|svg|ics)(\.j2|\.jinja2?)?$", re.IGNORECASE)
+"""The name of a template that is not a page."""
 _TAG = re.compile(r"<!doctype html|<(html|head|body|h[1-6]|p|form|div|table|ul|script)[ >]", re.IGNORECASE)
 
 
@@ -54,7 +56,10 @@ def shows_html(entry: Entry) -> bool:
     if entry.view is None or entry.method not in ("GET", "POST", EVERY_METHOD):
         return False
     for function in functions_in(entry.view, "GET" if entry.method == EVERY_METHOD else entry.method):
-        for word in mentions(function):
-            if word in _TEMPLATES or _TAG.search(word):
-                return True
+        words = set(mentions(function))
+        if any(map(_TAG.search, words)):
+            return True
+        other_files = any(map(_NO_PAGE.search, words)) and not any(".htm" in word for word in words)
+        if not other_files and not words.isdisjoint(_TEMPLATES):
+            return True
     return False

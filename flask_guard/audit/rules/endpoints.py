@@ -62,7 +62,8 @@ def _unprotected(inventory: Inventory) -> Iterator[Finding]:
     for entry in inventory.entries:
         ours = entry.plan is not None and entry.plan.policies
         protected = ours or any(not each.is_idle for each in (*entry.foreign, *inventory.foreign))
-        if not (protected or _is_open_write(inventory, entry) or is_static_view(inventory.app, entry.endpoint)):
+        elsewhere = _is_open_write(inventory, entry) or takes_credentials(entry)  # these have rules of their own
+        if not (protected or elsewhere or is_static_view(inventory.app, entry.endpoint)) and entry.view is not None:
             yield NOTHING.at(entry, f"{entry.where} has no policy at all")
 
 
@@ -74,7 +75,7 @@ def _unlimited(inventory: Inventory) -> Iterator[Finding]:
 
 def _is_open_write(inventory: Inventory, entry: Entry) -> bool:
     """Return whether an entry changes state for anyone. A log-in does by its nature; it has a rule of its own."""
-    if not entry.is_writing or takes_credentials(entry):
+    if not entry.is_writing or entry.view is None or takes_credentials(entry):
         return False
     return not inventory.serves(entry, "authentication", "csrf")
 
