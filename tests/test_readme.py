@@ -65,9 +65,13 @@ def test_python_of_the_readme_runs(readme: dict[str, Any]) -> None:
 
 
 def test_tests_of_the_readme_pass(readme: dict[str, Any]) -> None:
-    tests = [name for name in readme if name.startswith(("test_orders", "test_deleting"))]
+    tests = [name for name in readme if name.startswith(("test_orders", "test_deleting", "test_pages"))]
 
-    assert tests == ["test_orders_need_a_key", "test_deleting_needs_a_scope"]
+    assert tests == [
+        "test_orders_need_a_key",
+        "test_deleting_needs_a_scope",
+        "test_pages_of_the_shop_may_call_the_catalogue",
+    ]
     for name in tests:
         readme[name]()
 

@@ -151,31 +151,41 @@ class _Problem:
 
 
 def _problems(call: Call, answer: Mapping[str, Any], fields: Fields, request: Mapping[str, Any]) -> Iterator[_Problem]:
-    """Yield why a browser refuses, in the order in which it looks (Fetch, section 4.8)."""
+    """Yield why a browser refuses, in the order in which it looks."""
     if request["routing"]["outcome"] in ("no rule", "wrong method"):
         yield _Problem(request["routing"]["text"], "routing")
         return
-    allows_origin, is_ok = _allows_origin(call, fields), 200 <= answer["status"] <= 299
     listed = next((each["options"].get("methods") for each in request["policies"] if each["name"] == "cors"), None)
-    if not allows_origin and listed and call.method not in listed:
-        yield _Problem(f"cors lists the methods {', '.join(listed)}, and not {call.method}.", "methods")
-    elif not allows_origin:
+    for each in refusals(call, answer["status"], fields):
+        if each.about == "origin" and listed and call.method not in listed:
+            yield _Problem(f"cors lists the methods {', '.join(listed)}, and not {call.method}.", "methods")
+        else:
+            yield each
+
+
+def refusals(call: Call, status: int, fields: Fields, *, credentials: bool = False) -> Iterator[_Problem]:
+    """Yield why a browser does not send a call after the answer to its preflight (Fetch, section 4.8).
+
+    :param credentials: whether the call carries cookies or other credentials. Then ``*`` is not a wildcard.
+    """
+    wildcard = set() if credentials else {"*"}
+    allows_origin, is_ok = fields.get("Access-Control-Allow-Origin") in {call.origin, *wildcard}, 200 <= status <= 299
+    if not allows_origin:
         sent = fields.get("Access-Control-Allow-Origin")
         found = f"names {sent}" if sent else "is missing"
         yield _Problem(f"Access-Control-Allow-Origin {found}: {call.origin} is not allowed.", "origin")
+    elif credentials and fields.get("Access-Control-Allow-Credentials") != "true":
+        yield _Problem("Access-Control-Allow-Credentials is not true.", "credentials")
     if not is_ok:
-        yield _Problem(
-            f"The preflight is answered with {answer['status']}; it needs a status from 200 to 299.", "status"
-        )
+        yield _Problem(f"The preflight is answered with {status}; it needs a status from 200 to 299.", "status")
     if not allows_origin or not is_ok:
         return
     methods = fields.listed("Access-Control-Allow-Methods")
-    if call.method not in methods | SAFELISTED_METHODS and "*" not in methods:
+    if call.method not in methods | SAFELISTED_METHODS and wildcard.isdisjoint(methods):
         yield _Problem(f"Access-Control-Allow-Methods does not list {call.method}.", "methods")
     allowed = {name.lower() for name in fields.listed("Access-Control-Allow-Headers")}
-    missing = tuple(
-        name for name in call.headers if name not in allowed and not ("*" in allowed and name != "authorization")
-    )
+    covers = not wildcard.isdisjoint(allowed)
+    missing = tuple(name for name in call.headers if name not in allowed and not (covers and name != "authorization"))
     if missing:
         yield _Problem(f"Access-Control-Allow-Headers does not list {', '.join(missing)}.", "headers", missing)
 

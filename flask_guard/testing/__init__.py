@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .browser import Preflight, preflight
     from .clock import FrozenClock, frozen_clock
     from .denials import assert_denied
     from .guarded import assert_guarded
     from .keys import with_key
 
-__all__ = ["FrozenClock", "assert_denied", "assert_guarded", "frozen_clock", "with_key"]
+__all__ = ["FrozenClock", "Preflight", "assert_denied", "assert_guarded", "frozen_clock", "preflight", "with_key"]
 
 __getattr__: Callable[[str], Any] = importing(
     __name__,
     {
+        "browser": ("Preflight", "preflight"),
         "clock": ("FrozenClock", "frozen_clock"),
         "denials": ("assert_denied",),
         "guarded": ("assert_guarded",),

@@ -5,28 +5,46 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from flask import Flask, request, request_started
 from werkzeug.test import TestResponse
 
+from ..audit.rehearsal import Asked
 from ..core.denials import Denied
 from ..core.policy import Policy
 from ..signals import request_denied
+from .explained import explained
 
 
 class _Watch:
-    """Remembers the denials of this process, by the body streams of their requests.
+    """Remembers the denials and the apps of this process, by the body streams of their requests.
 
     A response of the test client knows its request only by a copy of the environment. The stream is the same in both.
     """
 
     def __init__(self) -> None:
         self._denials: WeakKeyDictionary[Any, Denied] = WeakKeyDictionary()
+        self._apps: WeakKeyDictionary[Any, Flask] = WeakKeyDictionary()
         request_denied.connect(self._note, weak=False)
+        request_started.connect(self._note_app, weak=False)
 
     def _note(self, _app: object, *, denial: Denied, request: Any, **_more: object) -> None:
         self._denials[request.environ["wsgi.input"]] = denial
 
+    def _note_app(self, app: Flask, **_more: object) -> None:
+        self._apps[request.environ["wsgi.input"]] = app
+
     def denial_of(self, response: TestResponse) -> Denied | None:
+        """Return the denial that a response tells of, or None."""
         return self._denials.get(response.request.environ["wsgi.input"])
+
+    def explanation_of(self, response: TestResponse) -> str:
+        """Return what the request of a response meets, if the app is known."""
+        asked = response.request
+        app = self._apps.get(asked.environ["wsgi.input"])
+        if app is None:
+            return ""
+        address = asked.environ.get("REMOTE_ADDR", "127.0.0.1")
+        return explained(app, Asked(asked.method, asked.full_path, tuple(asked.headers), address=address))
 
 
 _watch = _Watch()
@@ -54,12 +72,13 @@ def assert_denied(
     :raises AssertionError: if nothing denied it, or something else did.
     """
     __tracebackhide__ = True
-    request = f"{response.request.method} {response.request.path}"
+    sent = f"{response.request.method} {response.request.path}"
     denial = _watch.denial_of(response)
     if denial is None:
-        raise AssertionError(f"{request} was not denied by any policy: it was answered with {response.status}")
+        fact = f"{sent} was not denied by any policy: it was answered with {response.status}"
+        raise AssertionError(f"{fact}\n\n{_watch.explanation_of(response)}".rstrip())
     kind = by.name if isinstance(by, Policy) else by
-    found = f"{request} was denied by {denial.policy} ({denial.reason}) with {response.status}"
+    found = f"{sent} was denied by {denial.policy} ({denial.reason}) with {response.status}"
     if kind is not None and denial.policy != kind:
         raise AssertionError(f"{found}, and not by {kind}")
     if reason is not None and denial.reason != reason:

@@ -7,12 +7,15 @@ from fnmatch import fnmatchcase
 
 from flask import Flask
 
+from ..audit.example_paths import example_url
 from ..audit.inventory import take_inventory
+from ..audit.rehearsal import Asked
 from ..audit.scopes import left_out
 from ..core.config import ENABLED
 from ..core.facts import EVERY_METHOD, Entry, Inventory, written
 from ..core.policy import Policy
 from ..core.protect import Composition, flatten
+from .explained import explained
 
 
 def assert_guarded(
@@ -44,9 +47,11 @@ def assert_guarded(
     if not entries:
         raise AssertionError(f"no endpoint of {app.name!r} matches {where!r}")
     checked = [each for each in entries if not any(_matches(each, exception) for exception in exceptions)]
-    faults = [line for entry in checked for line in _faults(inventory, entry, kinds)]
-    if faults:
-        raise AssertionError("\n".join((f"not guarded on {app.name!r}:", *faults)))
+    faults = {entry.where: list(_faults(inventory, entry, kinds)) for entry in checked}
+    found = [line for lines in faults.values() for line in lines]
+    if found:
+        first = next(each for each in checked if faults[each.where])
+        raise AssertionError("\n".join((f"not guarded on {app.name!r}:", *found, "", _explained(inventory, first))))
 
 
 def _matches(entry: Entry, where: str) -> bool:
@@ -66,6 +71,15 @@ def _faults(inventory: Inventory, entry: Entry, kinds: tuple[Policy, ...]) -> It
         place = f" ({entry.site})" if entry.site else ""
         yield f"  {entry.where}{place} is without {', '.join(missing)}"
         yield from _circumstances(inventory, entry, is_on)
+
+
+def _explained(inventory: Inventory, entry: Entry) -> str:
+    """Return what a request to an entry meets."""
+    rules = inventory.app.url_map.iter_rules(entry.endpoint)
+    path = next((path for rule in rules if rule.rule == entry.path and (path := example_url(rule))), None)
+    if path is None or entry.host:
+        return ""
+    return explained(inventory.app, Asked("GET" if entry.method == EVERY_METHOD else entry.method, path))
 
 
 def _circumstances(inventory: Inventory, entry: Entry, is_on: bool) -> Iterator[str]:

@@ -58,3 +58,12 @@ def test_denial_counts_however_an_error_handler_answers(app: Flask) -> None:
     app.register_error_handler(401, lambda error: ("please sign in", 403))
 
     assert_denied(app.test_client().get("/orders"), by=require_api_key, status=403)
+
+
+def test_failure_shows_what_explain_prints(app: Flask) -> None:
+    with pytest.raises(AssertionError) as failure:
+        assert_denied(app.test_client().get("/shadow?page=2"), by=require_api_key)
+
+    explanation = str(failure.value).partition("\n\n")[2]
+    assert explanation.startswith("GET /shadow")
+    assert "would deny (missing)" in explanation
