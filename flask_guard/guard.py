@@ -131,6 +131,20 @@ class Guard:
             raise ValueError(f"endpoint {endpoint!r} does not take {method}")
         return endpoint_plan(state, rule, method, path)
 
+    def openapi(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a copy of an OpenAPI 3 document with what the policies of its operations ask for and answer.
+
+        Each guarded operation gets security schemes, its 400, 401, 403, 413, 415, 429 and 503 as problem documents
+        (RFC 9457), and the RateLimit fields. What the document says already stays.
+
+        :param spec: a whole document, or its ``paths`` alone. For these, ``paths`` and ``components`` are returned.
+        :raises ConfigError: for a document of another version than 3.
+        :raises RuntimeError: if the Guard has several apps, and none of them is the current one.
+        """
+        from .audit.openapi import completed
+
+        return completed(self._state().app, spec)
+
     def disabled(self, *kinds: Policy) -> AbstractContextManager[None]:
         """Switch policies of the app off for a ``with`` block, for tests of the views behind them.
 

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from ..core.current import Current
+from ..core.documented import Documented
 from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
 from ..core.request_run import Run, Slot
 from ..errors import ConfigError
@@ -53,6 +54,7 @@ from .refusals import Refusals
 from .schemes import CheckBasic, CheckBearer, FindSession, Verify
 
 if TYPE_CHECKING:
+    from ..core.app_state import AppState
     from ..core.denials import Denied
     from ..core.policy import Target
     from ..typing import Mode, Purpose, TargetT
@@ -157,6 +159,17 @@ class RequireAuth(DenyingPolicy):
         """Return the header fields that it looks at. A session is taken to be in a cookie."""
         reads_authorization = self.basic is not None or self.bearer is not None
         return (*(["Authorization"] * reads_authorization), *(["Cookie"] * (self.session is not None)))
+
+    def documented(self, state: AppState) -> Documented:
+        cookie = state.app.config["SESSION_COOKIE_NAME"]
+        ways = {
+            "basic": (self.basic, {"type": "http", "scheme": "basic"}),
+            "bearer": (self.bearer, {"type": "http", "scheme": "bearer"}),
+            "session": (self.session, {"type": "apiKey", "in": "cookie", "name": cookie}),
+        }
+        statuses = (401, *([403] if self.roles or self.any_role else []), *([429] if self.failures else []))
+        given = {name: scheme for name, (check, scheme) in ways.items() if check is not None}
+        return Documented(given, self.optional, statuses)
 
     @property
     def purposes(self) -> tuple[Purpose, ...]:

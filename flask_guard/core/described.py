@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..support.options import orders_of, plain_defaults, plain_values
 from ..support.orders import Comparison, together, unordered
+from .documented import NOTHING, Documented
 
 if TYPE_CHECKING:
     from .app_state import AppState
@@ -20,6 +21,10 @@ class Described:
     def plain_options(self) -> dict[str, Any]:
         """Return the options as values that JSON can hold, without secrets: for reports and lock files."""
         return plain_values(self)
+
+    def documented(self, state: AppState) -> Documented:
+        """Return what the policy adds to the OpenAPI document of an operation."""
+        return NOTHING
 
     def plain_options_in(self, state: AppState) -> dict[str, Any]:
         """Return the options in force on an app: as :meth:`plain_options`, with what the configuration adds."""

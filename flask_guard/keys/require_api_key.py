@@ -11,6 +11,7 @@ from ..authentication.concern import REALM
 from ..authentication.private_responses import private_responses
 from ..core.current import Current
 from ..core.denials import Denied, InsufficientScope, InvalidRequest, Unauthenticated, store_unavailable
+from ..core.documented import Documented
 from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
 from ..core.request_run import Run, Slot
 from ..errors import ConfigError
@@ -33,6 +34,7 @@ from .model import ApiKey, KeyStore, KeyStoreUnavailable, scope_tokens
 from .records import DamagedRecord
 
 if TYPE_CHECKING:
+    from ..core.app_state import AppState
     from ..core.policy import Target
     from ..typing import Mode, Purpose, TargetT
 
@@ -130,6 +132,10 @@ class RequireApiKey(DenyingPolicy):
     def credential_places(self) -> tuple[Credential, ...]:
         return tuple((where, name.lower() if where == "header" else name) for where, name in map(place_of, self.in_))
 
+    def documented(self, state: AppState) -> Documented:
+        statuses = (400, 401, *([403] if self.scopes or self.any_scope else []), *([429] if self.failures else []))
+        return Documented(dict(map(_scheme, self.in_)), self.optional, statuses)
+
     @property
     def purposes(self) -> tuple[Purpose, ...]:
         return () if self.optional else ("authentication",)
@@ -186,6 +192,14 @@ class RequireApiKey(DenyingPolicy):
 
 current_api_key: ApiKey = cast(ApiKey, Current("current_api_key", RequireApiKey.kind, KEY))
 """The :class:`ApiKey` of this request; false where the request presented none (``optional=True``)."""
+
+
+def _scheme(place: str) -> tuple[str, dict[str, str]]:
+    """Return the security scheme of a place of keys in OpenAPI documents, with its name."""
+    if place == "bearer":
+        return "apiKeyAsBearer", {"type": "http", "scheme": "bearer"}
+    where, name = place_of(place)
+    return f"apiKey_{name}", {"type": "apiKey", "in": where, "name": name}
 
 
 def _finder(store: KeyStore | None) -> Callable[[str], ApiKey | None]:

@@ -32,6 +32,12 @@ LEGACY = {
 }
 """The older names, by the config keys with which Flask-Limiter changes them."""
 
+FIELD_TEXTS = {
+    "RateLimit-Policy": "The quotas that apply: q is the quota, w the window in seconds.",
+    "RateLimit": "What is left of the tightest quota: r requests, for t seconds.",
+}
+"""Descriptions of the fields, for OpenAPI documents."""
+
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A field name (RFC 9110, section 5.1)."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..core.documented import NOTHING, Documented
 from ..core.policy import DenyingPolicy, Phase, Placed, Scope, Step
 from ..core.request_run import Enter, Leave, Teardown
 from ..errors import ConfigError
@@ -19,7 +20,7 @@ from ..typing import Response
 from .charge import Take, take_added_up, take_or_deny
 from .concern import ON_STORE_ERROR, OnStoreError
 from .deployment_warnings import Cautions
-from .fields import field_names_in, field_writer
+from .fields import FIELD_TEXTS, field_names_in, field_writer
 from .identity import By, Identify, check_by, identifier, phase_of
 from .leases import release_now, release_when_sent, take_leases
 from .storage import Backend, Charge, Counter
@@ -129,6 +130,15 @@ class Metered(DenyingPolicy, abstract=True):
         if placed.place.kind == "method":
             own += f":{target.counted_method}"
         return f"{own}#{placed.ordinal}" if placed.ordinal else own
+
+    def documented(self, state: AppState) -> Documented:
+        if not state.service(Backend).enabled:
+            return NOTHING
+        default: OnStoreError = state.config[ON_STORE_ERROR]
+        statuses = (429, 503) if (self.on_store_error or default) == "deny" else (429,)
+        shown = field_names_in(state) if getattr(self, "headers", False) else ()
+        fields = {name: FIELD_TEXTS.get(name, "Where the client stands.") for name in shown if name != "Retry-After"}
+        return Documented(statuses=statuses, fields=fields)
 
     def plain_options_in(self, state: AppState) -> dict[str, Any]:
         default: OnStoreError = state.config[ON_STORE_ERROR]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from ..core.denials import Denied, InvalidRequest
+from ..core.documented import Documented
 from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step
 from ..errors import ConfigError
 from ..support import options as check
@@ -28,6 +29,7 @@ from .hosts import allowing, host_names
 from .refusals import UnsupportedContentType
 
 if TYPE_CHECKING:
+    from ..core.app_state import AppState
     from ..core.policy import Target
     from ..core.request_run import Run
     from ..typing import Mode, Purpose, TargetT
@@ -111,6 +113,15 @@ class RequireRequest(DenyingPolicy):
         rules = (self.json, self.content_types, self.https, self.hosts, self.addresses, self.headers)
         if not any(rules) and self.max_body is None:
             raise ConfigError("require_request requires nothing: name a rule, such as @require_request(json=True)")
+
+    def documented(self, state: AppState) -> Documented:
+        rules = {
+            400: self.hosts or self.headers,
+            403: self.https or self.addresses,
+            413: self.max_body is not None,
+            415: self.json or self.content_types,
+        }
+        return Documented(statuses=tuple(status for status, rule in rules.items() if rule))
 
     @property
     def purposes(self) -> tuple[Purpose, ...]:

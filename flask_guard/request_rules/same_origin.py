@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
 from ..core.denials import Denied
+from ..core.documented import Documented
 from ..core.policy import SAFE_METHODS, DenyingPolicy, Phase, Policy, Scope, Step
 from ..errors import ConfigError
 from ..support.http_credentials import has_ambient_credentials
@@ -17,6 +18,7 @@ from ..support.orders import fewer_is_stronger
 from ..support.origins import ANY, Origins, own_origin, parse_origins
 
 if TYPE_CHECKING:
+    from ..core.app_state import AppState
     from ..core.policy import Target
     from ..core.request_run import Run
     from ..typing import Mode, Purpose, TargetT
@@ -88,6 +90,9 @@ class SameOrigin(DenyingPolicy):
         :raises ConfigError: for a malformed origin, and for ``"*"`` and ``"null"``.
         """
         return Policy.__call__(self, *args, **options)
+
+    def documented(self, state: AppState) -> Documented:
+        return Documented(statuses=(403,))
 
     @property
     def purposes(self) -> tuple[Purpose, ...]:

@@ -1,4 +1,4 @@
-"""`preflight`: would a browser let a page of another origin make a call?"""
+"""`preflight`: whether a browser lets a page of another origin make a call."""
 
 from __future__ import annotations
 
