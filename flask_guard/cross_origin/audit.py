@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from ..core.facts import EVERY_METHOD, Application, AuditRule, Checks, Finding, Inventory, shown
+from ..core.facts import EVERY_METHOD, Application, AuditRule, Checks, Entry, Finding, Foreign, Inventory, shown
 from ..support.origins import ANY
 from ..support.text import names
 from .cors import Cors
@@ -36,6 +36,7 @@ ABSENT_METHOD = AuditRule(
     "Leave methods=… out: cors takes those of the route.",
     ("ASVS 4.1.4",),
 )
+_ALL_ORIGINS = re.compile(r"\borigins \*(,|$)")
 _SUFFIX = re.compile(r"(?:[A-Za-z0-9-]|\\[.-])+\Z")
 
 
@@ -54,6 +55,24 @@ def _every_origin(inventory: Inventory) -> Iterator[Finding]:
             yield EVERY_ORIGIN.on(each, f"cors(origins='*') opens {shown(private)} to every site")
         elif each.placed.place.kind == "app":
             yield EVERY_ORIGIN.on(each, "cors(origins='*') stands on the whole app, and so on what is added later")
+
+    yield from _every_origin_of_others(inventory)
+
+
+def _every_origin_of_others(inventory: Inventory) -> Iterator[Finding]:
+    """Yield the same about Flask-CORS, which lets every origin in by default."""
+    opened: dict[Foreign, list[Entry]] = defaultdict(list)
+    for entry in inventory.entries:
+        if entry.is_writing or inventory.serves(entry, "authentication"):
+            for fact in entry.foreign:
+                if fact.purpose == "cors" and _ALL_ORIGINS.search(fact.detail):
+                    opened[fact].append(entry)
+    for fact, entries in opened.items():
+        by_entry = [[entry] for entry in entries] if fact.scope == "view" else [entries]
+        for group in by_entry:
+            where = group[0].where if fact.scope == "view" else f"{fact.by} of {fact.scope}"
+            message = f"{fact.by}, {fact.detail}, opens {shown(group)} to every site"
+            yield Finding(EVERY_ORIGIN, message, where, group[0].site, tuple(group))
 
 
 def _loose_pattern(inventory: Inventory) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Apps that are sound in a way of their own, or that could be mistaken: what audits of public apps have shown."""
+"""Apps without a Guard, with other packages: what audits of public apps have shown about false alarms and gaps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, abort, g, render_template, request
+from flask_cors import CORS, cross_origin
 from flask_login import LoginManager, login_required  # type: ignore[import-untyped]
 from flask_wtf import FlaskForm  # type: ignore[import-untyped]
 
@@ -101,3 +102,26 @@ def test_hook_that_cannot_answer_protects_nothing(app: Flask, hook: Callable[[],
     app.add_url_rule("/post", "post", lambda: "posted", methods=["POST"])
 
     assert rule in found(app)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_found"),
+    [({}, True), ({"origins": "https://app.example.com"}, False), ({"resources": r"/public/.*"}, False)],
+    ids=["every origin", "one origin", "another path"],
+)
+def test_flask_cors_opens_writes_to_every_site(app: Flask, options: dict[str, Any], is_found: bool) -> None:
+    CORS(app, **options)
+    app.add_url_rule("/post", "post", checked, methods=["POST"])
+    app.add_url_rule("/get", "get", lambda: "got")
+
+    findings = [each for each in examine(take_inventory(app)).findings if each.rule.id == "FG040"]
+
+    assert bool(findings) is is_found
+    assert all([entry.where for entry in each.entries] == ["POST /post"] for each in findings)
+
+
+def test_decorator_of_flask_cors_opens_a_write_to_every_site(app: Flask) -> None:
+    app.add_url_rule("/post", "post", cross_origin()(checked), methods=["POST"])
+    app.add_url_rule("/get", "get", cross_origin()(lambda: "got"))
+
+    assert found(app).count("FG040") == 1
