@@ -22,6 +22,9 @@ PATHS = "__guard_paths__"
 
 Relation: TypeAlias = Literal["inside", "maybe", "outside"]
 _SLASHES = re.compile("/+")
+_IN_NO_PATH = re.compile(r"[?#<>]|//|/\.\.?(?:/|\Z)")
+"""A query, a fragment, part of a variable, an empty segment; and dots, which clients resolve before they send."""
+_ESCAPED = re.compile("%[0-9A-Fa-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,14 @@ class PathScope:
 def check_path(under: object) -> str:
     """Return a path below which policies hold, without a slash at its end.
 
-    :raises ConfigError: if it is not a path below the root.
+    :raises ConfigError: if it is not a path below the root, or is spelled as no path of a request ever is.
     """
-    if not isinstance(under, str) or not under.startswith("/") or "//" in under or "?" in under:
-        raise ConfigError(f"protect(under=…) must be a path such as '/admin', not {under!r}")
+    if not isinstance(under, str) or not under.startswith("/") or _IN_NO_PATH.search(VARIABLE.sub("x", under)):
+        raise ConfigError(f"protect(under=…) must be a path such as '/admin' or '/tenants/<tenant>', not {under!r}")
+    if "*" in under:
+        raise ConfigError(f"protect(under={under!r}) covers all below a path without a *: leave the * out")
+    if _ESCAPED.search(under):
+        raise ConfigError(f"protect(under={under!r}) must be spelled as in a rule: write the characters, not %XX")
     path = under.rstrip("/")
     if not path:
         raise ConfigError("protect(under='/') is the whole app: leave under=… out")
@@ -62,7 +69,7 @@ class PathScopes:
 
     def _compiled(self, path: str) -> re.Pattern[str]:
         try:
-            return re.compile(pattern_of(path, self._map) + r"(?:/|\Z)")
+            return re.compile(pattern_of(path, self._map) + r"(?:/|\Z)", re.DOTALL)
         except (LookupError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"protect(under={path!r}): a converter is unknown or its arguments are: {error}"
@@ -79,6 +86,8 @@ class PathScopes:
 
     def relation(self, scope: PathScope, rule: str) -> Relation:
         """Return whether all, some or none of the paths of a rule lie below `scope`."""
+        if not VARIABLE.search(rule):
+            return "inside" if scope.path in self.covering(rule) else "outside"
         return _relation(segments(scope.path), segments(rule), self._map)
 
     def depends_on_path(self, endpoint: str) -> bool:
@@ -105,14 +114,16 @@ def segments(rule: str) -> list[str]:
 def _relation(scope: list[str], rule: list[str], url_map: Map) -> Relation:
     """Return whether each path that `rule` matches, some, or none lies below `scope`."""
     found: Relation = "inside"
+    if rule[: len(scope)] == scope:
+        return found
     for position, wanted in enumerate(scope):
         if position == len(rule):
             return "outside"
         given = rule[position]
+        if _spans_segments(given, url_map) or _spans_segments(wanted, url_map):
+            return "maybe"  # which segment of the rule meets which of the scope depends on the path
         if given == wanted:
             continue
-        if any(not converter_of(each, url_map).part_isolating for each in VARIABLE.finditer(given)):
-            return "maybe"
         if not VARIABLE.search(given):
             if not re.fullmatch(pattern_of(wanted, url_map), given):
                 return "outside"
@@ -121,6 +132,11 @@ def _relation(scope: list[str], rule: list[str], url_map: Map) -> Relation:
         else:
             return "outside"
     return found
+
+
+def _spans_segments(segment: str, url_map: Map) -> bool:
+    """Return whether a variable of `segment` may match slashes, as that of ``<path:name>`` does."""
+    return any(not converter_of(each, url_map).part_isolating for each in VARIABLE.finditer(segment))
 
 
 def _match_the_same(given: str, wanted: str) -> bool:

@@ -81,6 +81,14 @@ def served(path: str, **options: Any) -> Callable[[Flask], None]:
         ("/a/b", "/<path:anything>", "/a/c", False),
         ("/files/<path:folder>/private", "/files/<path:file>", "/files/x/y/private/z", True),
         ("/files/<path:folder>/private", "/files/<path:file>", "/files/x/y/public/z", False),
+        ("/files/<path:file>/private", "/files/<path:file>", "/files/x/y/private/z", True),
+        ("/files/<path:file>/private", "/files/<path:file>/x/<path:rest>", "/files/a/x/private/b", True),
+        ("/files/<path:file>/private", "/files/<path:file>/x/<path:rest>", "/files/a/x/b/c", False),
+        ("/<path:anything>/admin", "/a/b/admin/x", "/a/b/admin/x", True),
+        ("/<path:anything>/admin", "/a/b/administrator", "/a/b/administrator", False),
+        ("/<path:anything>/admin", "/<a>/<b>/admin/x", "/1/2/admin/x", True),
+        ("/<path:anything>/admin", "/<a>/<b>/<c>", "/1%0A2/3/admin", True),
+        ("/<path:anything>/admin", "/<a>/<b>/<c>", "/1/2/3", False),
     ],
 )
 def test_path_reaches_the_endpoints_below_it_and_no_others(
@@ -356,7 +364,13 @@ def test_limits_below_a_path_are_counted_by_endpoint_unless_shared(app: Flask) -
 # Mistakes ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("under", ["admin", "", "/", "//", "/a//b", "/a?b", None.__class__, 7, ["/a"]])
+@pytest.mark.parametrize(
+    "under",
+    [
+        "admin", "", "/", "//", "/a//b", "/a?b", "/a#b", None.__class__, 7, ["/a"], "/admin/*", "/caf%C3%A9", "/a/../b",
+        "/./a", "/a/..", "/<tenant", "/tenant>",
+    ],
+)  # fmt: skip
 def test_path_that_is_none_is_refused(app: Flask, under: Any) -> None:
     with pytest.raises(ConfigError, match=r"under="):
         protect(app, require_api_key, under=under)
