@@ -68,7 +68,7 @@ def explain(app: Flask, asked: Asked, *, run_view: RunView = "if safe") -> dict[
     :raises ConfigError: if a mistake keeps the app from serving.
     """
     document = _explained(app, asked, run_view)
-    secrets = secrets_in(asked.headers, AppState.of(app).credentials)
+    secrets = secrets_in(asked.headers, asked.path, AppState.of(app).credentials)
     return cast("dict[str, Any]", without(secrets, document, WORDS))
 
 

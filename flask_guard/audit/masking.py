@@ -6,7 +6,7 @@ import re
 from base64 import b64decode
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 from ..support.text import printable
 
@@ -58,8 +58,10 @@ def shown_url(url: str) -> str:
 # Credentials wherever they turn up ------------------------------------------------------------------------------------
 
 
-def secrets_in(fields: Iterable[tuple[str, str]], places: Collection[tuple[str, str]] = ()) -> frozenset[str]:
-    """Return the credentials among request fields, in every form in which an app may repeat them.
+def secrets_in(
+    fields: Iterable[tuple[str, str]], url: str = "", places: Collection[tuple[str, str]] = ()
+) -> frozenset[str]:
+    """Return the credentials among request fields and in a query, in every form in which an app may repeat them.
 
     :param places: the places where the policies of the app read credentials, as ``("header", name)``.
     """
@@ -68,6 +70,9 @@ def secrets_in(fields: Iterable[tuple[str, str]], places: Collection[tuple[str, 
         lowered = name.lower()
         if lowered in _CREDENTIALS or ("header", lowered) in places or _SUSPICIOUS.search(lowered):
             found.update(_forms(lowered, value))
+    for name, value in parse_qsl(urlsplit(url).query):
+        if ("query", name) in places or _SUSPICIOUS.search(name.replace("_", "-")):
+            found.update((value, quote(value), quote(value, safe=""), quote_plus(value)))
     return frozenset(each for each in found if each)
 
 

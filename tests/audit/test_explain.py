@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import pytest
 from flask import Blueprint, Flask, Response, abort, redirect, request
@@ -538,6 +539,25 @@ def test_values_of_queries_are_not_shown(app: Flask) -> None:
     Guard(app, keys={"k": KEY})
 
     assert SECRET not in json.dumps(explained(app, "GET", f"/?key={SECRET}"))
+
+
+@pytest.mark.parametrize("name", ["key", "token", "api_key"])
+@pytest.mark.parametrize("value", [KEY, "a secret/of&the query"], ids=["valid", "with spaces"])
+def test_no_credential_of_the_query_is_shown_whatever_repeats_it(app: Flask, name: str, value: str) -> None:
+    def view(kind: str) -> Any:
+        sent = request.args[name]
+        if kind == "error":
+            raise ValueError(f"invalid: {sent}")
+        return redirect(f"/{quote(sent)}?{name}={sent}") if kind == "redirect" else ("", {"X-Echo": sent})
+
+    policy = require_api_key(in_="query:key", mode="report")
+    for kind in ("error", "redirect", "echo"):
+        app.add_url_rule(f"/{kind}", kind, policy(lambda kind=kind: view(kind)))
+    Guard(app, keys={"k": KEY})
+
+    for kind in ("error", "redirect", "echo"):
+        text = json.dumps(explained(app, "GET", f"/{kind}?{name}={quote(value, safe='')}"))
+        assert not [form for form in (value, quote(value), quote(value, safe="")) if form in text]
 
 
 def test_a_short_secret_is_masked_as_a_word_and_leaves_others_whole(app: Flask) -> None:
