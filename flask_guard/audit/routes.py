@@ -28,7 +28,7 @@ from typing import Any
 
 from ..core.app_state import AppState
 from ..core.facts import Entry, Inventory
-from ..core.policy import Phase, Placed
+from ..core.policy import Placed
 from .wording import describe_placed
 
 SCHEMA = "flask_guard.routes/1"
@@ -83,14 +83,7 @@ def is_unguarded_write(entry: Entry, inventory: Inventory) -> bool:
     """Return whether a route changes state with neither authentication nor protection from CSRF that is known."""
     if not entry.is_writing or entry.has("authentication") or entry.has("csrf"):
         return False
-    state = AppState.of(inventory.app)
-    policies = [placed.policy for placed in entry.plan or ()] if inventory.is_enabled else []
-    return not any(
-        policy.phase is Phase.AUTHENTICATE
-        and policy.mode_in(state) == "enforce"
-        and not getattr(policy, "optional", False)
-        for policy in policies
-    )
+    return not (inventory.is_enabled and inventory.serves(entry, "authentication", "csrf"))
 
 
 def describe_routes(inventory: Inventory, entries: Iterable[Entry] | None = None) -> dict[str, Any]:

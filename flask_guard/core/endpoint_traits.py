@@ -11,9 +11,10 @@ from .url_patterns import VARIABLE
 from .view_code import functions_in, mentions
 
 _LOGS_IN = re.compile(
-    r"log-?in|sign-?in|log-?on|sign-?up|forgot|reset-?(your-?)?password|password-?(reset|recovery)|2fa|mfa"
+    r"login|signin|logon|signup|\b(log-in|sign-in|log-on|sign-up|2fa|mfa)\b"
+    r"|forgot|reset-?(your-?)?password|password-?(reset|recovery)"
 )
-"""In any segment of a path, with underscores as hyphens."""
+"""In any segment of a path, with underscores as hyphens: of whole words, as ``catalog-index`` is no log-in."""
 _IS_LOG_IN = frozenset(
     (
         "auth",

@@ -16,14 +16,16 @@ from ..support.options import plain_defaults
 from ..typing import Purpose as Purpose
 from .app_state import AppState
 from .plan import Plan
-from .policy import Placed, Policy
+from .policy import SAFE_METHODS, Placed, Policy
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 """The gravest first."""
 
-WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-"""Methods that change state (RFC 9110, section 9.2.1: those that are not safe)."""
+WRITING: frozenset[str] = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+"""The methods of RFC 9110 that change state."""
+READING: frozenset[str] = SAFE_METHODS | {"PROPFIND", "QUERY", "REPORT", "SEARCH"}
+"""Methods that change nothing: the safe ones of RFC 9110, section 9.2.1, and of its registry. All others may."""
 EVERY_METHOD = "*"
 """The method of a rule that takes every one."""
 
@@ -97,8 +99,8 @@ class Entry:
 
     @property
     def is_writing(self) -> bool:
-        """Return whether its requests change state."""
-        return self.method in WRITING or self.method == EVERY_METHOD
+        """Return whether its requests may change state."""
+        return self.method not in READING
 
     def policy(self, name: str) -> Placed | None:
         """Return the policy called `name` in force, the nearest of several, or None."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 from click.testing import Result
-from flask import Blueprint, Flask, abort
+from flask import Blueprint, Flask, Request, abort
 from flask_cors import cross_origin
 from flask_login import LoginManager, login_required  # type: ignore[import-untyped]
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -20,6 +20,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from flask_guard import (
     ConfigError,
     Guard,
+    Phase,
     Policy,
     Step,
     Target,
@@ -31,6 +32,7 @@ from flask_guard import (
     protect,
     require_api_key,
     require_auth,
+    same_origin,
     secure_headers,
 )
 from flask_guard.cli import guard_group
@@ -238,6 +240,24 @@ def test_what_is_unknown_never_counts_as_protection(app: Flask) -> None:
     app.add_url_rule("/", "view", fine, methods=["POST"])
 
     assert listed(app, "--unguarded-writes") == ["POST /"]
+
+
+def test_a_write_is_guarded_by_what_authenticates_and_by_protection_from_csrf(app: Flask) -> None:
+    @middleware(phase=Phase.AUTHENTICATE)
+    def looking_on(request: Request) -> None: ...
+
+    for number, policies in enumerate([[same_origin], [require_api_key], [looking_on], [limit("1/day")]]):
+        app.add_url_rule(f"/{number}", f"view {number}", protect(fine, *policies), methods=["POST"])
+    Guard(app)
+
+    assert listed(app, "--unguarded-writes") == ["POST /2", "POST /3"]
+
+
+@pytest.mark.parametrize("method", ["PURGE", "COPY", "LINK", "MKCOL"])
+def test_any_method_that_is_not_known_as_safe_is_a_write(app: Flask, method: str) -> None:
+    app.add_url_rule("/", "view", fine, methods=["GET", "PROPFIND", "QUERY", method])
+
+    assert listed(app, "--unguarded-writes") == [f"{method} /"]
 
 
 def test_policies_that_are_switched_off_protect_nothing(make_app: MakeApp) -> None:

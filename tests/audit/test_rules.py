@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flask_guard.audit.findings import all_rules
-from tests.audit.faults import FAULTS, GUARD, Fault, audited
+from tests.audit.faults import FAULTS, GUARD, Fault, audited, view
 
 RULES = {rule.id: rule for rule in all_rules()}
 every_fault = pytest.mark.parametrize(("rule", "fault"), FAULTS.items(), ids=list(FAULTS))
@@ -87,3 +87,22 @@ def test_findings_name_the_line_to_change(tmp_path: Path) -> None:
     file, _, line = (audit.findings[0].site or "").rpartition(":")
 
     assert "@secure_headers(csp=" in Path(file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/catalog-index", "/design_uploads", "/backlog-inputs/<id>", "/comfast", "/redesign-update", "/assign-interns"],
+)
+def test_a_path_that_has_the_letters_of_a_log_in_is_none(path: str, tmp_path: Path) -> None:
+    audit = audited(tmp_path, view("@limit('5/minute')", f'post("{path}")', "return str(request.view_args)") + GUARD)
+
+    assert {finding.rule.id for finding in audit.findings} == {"FG001"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/login", "/user-login", "/userLogin", "/log_in", "/api/sign-in/step2", "/mfa", "/verify-2fa", "/sign-up"]
+)
+def test_a_path_that_has_the_words_of_a_log_in_is_one(path: str, tmp_path: Path) -> None:
+    audit = audited(tmp_path, view("", f'post("/elsewhere{path}")') + GUARD)
+
+    assert {finding.rule.id for finding in audit.findings} == {"FG030"}
