@@ -246,8 +246,9 @@ def test_a_write_is_guarded_by_what_authenticates_and_by_protection_from_csrf(ap
     @middleware(phase=Phase.AUTHENTICATE)
     def looking_on(request: Request) -> None: ...
 
-    for number, policies in enumerate([[same_origin], [require_api_key], [looking_on], [limit("1/day")]]):
-        app.add_url_rule(f"/{number}", f"view {number}", protect(fine, *policies), methods=["POST"])
+    policies: list[Policy] = [same_origin, require_api_key, looking_on, limit("1/day")]
+    for number, policy in enumerate(policies):
+        app.add_url_rule(f"/{number}", f"view {number}", policy(fine), methods=["POST"])
     Guard(app)
 
     assert listed(app, "--unguarded-writes") == ["POST /2", "POST /3"]
