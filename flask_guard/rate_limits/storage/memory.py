@@ -32,6 +32,9 @@ MOST_STATES = 1_000_000
 DROPPED_AT_ONCE = 4
 """Ended states that each new one drops, so that the table shrinks faster than it grows."""
 
+MOST_GONE = 50
+"""Keys of states that are gone, beyond as many as there are states, which are kept until they would have ended."""
+
 LOOKED_AT = 16
 """States that a new one looks at for one to drop, where there are as many as may be."""
 
@@ -71,6 +74,8 @@ class ExactMemoryStorage(TableStorage):
                 key = keys[position][0]
                 if state is None:
                     states.pop(key, None)
+                    if len(self._ends) > 2 * len(states) + MOST_GONE:
+                        self._forget_gone()
                 else:
                     self._set(key, state, ends, now)
         return result
@@ -114,6 +119,14 @@ class ExactMemoryStorage(TableStorage):
         else:
             self._states.pop(key, None)
             del self._ends[key]
+
+    def _forget_gone(self) -> None:
+        """Forget the keys whose states are gone before their end, as those of places that were given back."""
+        states = self._states
+        self._ends = {key: ends for key, ends in self._ends.items() if key in states}
+        self._ending = {
+            length: deque(each for each in queue if each[1] in states) for length, queue in self._ending.items()
+        }
 
     # Where there is no room -------------------------------------------------------------------------------------------
 

@@ -115,6 +115,25 @@ def test_one_client_needs_no_more_memory_however_often_it_comes(
     assert bytes_kept(storage) <= before + 200
 
 
+@pytest.mark.parametrize("held", [0, 1])
+def test_places_that_were_given_back_need_no_memory_however_many_clients_had_one(
+    storage: ExactMemoryStorage, held: int
+) -> None:
+    places = concurrency_budget(1, 3600, "scope")
+    for number in range(held):
+        storage.take([(places, f"holder {number}", 1, 1)], "held")
+    most = 0
+
+    for number in range(5000):
+        storage.take([(places, f"client {number}", 1, 1)], "token")
+        storage.release([(places, f"client {number}", 1, 1)], "token")
+        most = max(most, len(storage._ends), *map(len, storage._ending.values()))
+
+    assert most < 100
+    assert not any(storage.take([(places, f"holder {number}", 1, 1)], "another")[0] for number in range(held))
+    assert storage.reset() == held
+
+
 def test_setting_the_clock_changes_nothing(storage: ExactMemoryStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     charges = [(rate_budget(parse("2/minute"), "scope"), "client", 1, 1)]
     storage.take(charges)
