@@ -21,8 +21,22 @@ if TYPE_CHECKING:
     from .response_nonce import Source
 
 NO_STORE: Pair = (NAMES["cache_control"], "no-store")
-STORING = frozenset({"cache-control", "cdn-cache-control", "surrogate-control"})
-"""The headers (lower case) that say whether a response is stored (RFC 9111, section 5.2, and RFC 9213)."""
+STORING: frozenset[str] = frozenset(
+    (
+        "akamai-cache-control",
+        "cache-control",
+        "cdn-cache-control",
+        "cloudflare-cdn-cache-control",
+        "edge-control",
+        "netlify-cdn-cache-control",
+        "surrogate-control",
+        "vercel-cdn-cache-control",
+        "x-accel-expires",
+        "x-litespeed-cache-control",
+    )
+)
+"""The headers (lower case) that say whether a response is stored: RFC 9111, section 5.2; RFC 9213, whose fields a CDN
+names after itself; and those of caches that obey a field of their own in place of ``Cache-Control``."""
 
 
 @dataclass(frozen=True, slots=True)

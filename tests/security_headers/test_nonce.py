@@ -76,7 +76,10 @@ def test_response_with_a_nonce_is_never_stored(app: Flask, own: str | None) -> N
     assert response.headers.getlist("Cache-Control") == ["no-store"]
 
 
-@pytest.mark.parametrize("header", ["CDN-Cache-Control", "Surrogate-Control"])
+@pytest.mark.parametrize(
+    "header",
+    ["CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control", "Edge-Control", "X-Accel-Expires"],
+)
 def test_response_with_a_nonce_is_not_stored_by_other_means(app: Flask, header: str) -> None:
     fields = {header: "max-age=3600"}
     app.add_url_rule("/", "index", lambda: (csp_nonce(), fields))
