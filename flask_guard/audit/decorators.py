@@ -142,7 +142,7 @@ def _contains(outer: CodeType, code: CodeType) -> bool:
 
 def _flask_login(app: Flask, wrapper: Any) -> Foreign | None:
     if app.config.get("LOGIN_DISABLED"):
-        return Foreign("Flask-Login", "unknown", "login_required, switched off by LOGIN_DISABLED")
+        return Foreign("Flask-Login", "unknown", "login_required, switched off by LOGIN_DISABLED", is_idle=True)
     name = "fresh_login_required" if "login_fresh" in wrapper.__code__.co_names else "login_required"
     return Foreign("Flask-Login", "authentication", name)
 
@@ -150,7 +150,8 @@ def _flask_login(app: Flask, wrapper: Any) -> Foreign | None:
 def _flask_jwt_extended(_app: Flask, wrapper: Any) -> Foreign | None:
     given = closure_of(wrapper)
     if given.get("optional"):
-        return Foreign("Flask-JWT-Extended", "unknown", "jwt_required(optional=True): lets requests without a token in")
+        detail = "jwt_required(optional=True): lets requests without a token in"
+        return Foreign("Flask-JWT-Extended", "unknown", detail, is_idle=True)
     named = [f"{option}=True" for option in ("fresh", "refresh") if given.get(option)]
     return Foreign("Flask-JWT-Extended", "authentication", f"jwt_required({', '.join(named)})")
 
@@ -160,7 +161,8 @@ def _flask_httpauth(_app: Flask, wrapper: Any) -> Foreign | None:
     auth = given.get("self")
     scheme = type(auth).__name__ if auth is not None else "login_required"
     if given.get("optional"):
-        return Foreign("Flask-HTTPAuth", "unknown", f"{scheme}, optional: lets requests without credentials in")
+        detail = f"{scheme}, optional: lets requests without credentials in"
+        return Foreign("Flask-HTTPAuth", "unknown", detail, is_idle=True)
     role = f", role {given['role']!r}" if given.get("role") is not None else ""
     return Foreign("Flask-HTTPAuth", "authentication", f"{scheme}{role}")
 

@@ -39,7 +39,8 @@ class Foreign:
     :ivar detail: what can be known of it.
     :ivar scope: the place that it covers: ``app``, ``blueprint api``, or ``view``.
     :ivar site: the ``file:line`` of a hook or decorator of the app's own.
-    :ivar is_idle: whether its code neither returns anything nor aborts. What it calls may abort all the same.
+    :ivar is_idle: whether it lets everybody in: a decorator that is optional or switched off, or a hook whose code
+        neither returns anything nor aborts. What the hook calls may abort all the same.
     """
 
     by: str

@@ -19,6 +19,7 @@ from flask_talisman import Talisman  # type: ignore[import-untyped]
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 
 from flask_guard import Guard, limit, require_api_key
+from flask_guard.audit.findings import examine
 from flask_guard.audit.inventory import take_inventory
 from flask_guard.core.facts import Entry, Foreign
 from tests.conftest import MakeApp
@@ -80,6 +81,24 @@ def test_flask_jwt_extended_is_recognised(make_app: MakeApp, decorator: Any, pur
 
     assert [(by, what) for by, what, _ in facts_of(app, "view")] == [("Flask-JWT-Extended", purpose)]
     assert app.test_client().get("/").status_code == status
+
+
+@pytest.mark.parametrize(
+    "decorator",
+    [login_required, jwt_required(optional=True), HTTPBasicAuth().login_required(optional=True)],
+    ids=["switched off", "optional token", "optional credentials"],
+)
+def test_a_write_behind_a_decorator_that_lets_everybody_in_is_open(make_app: MakeApp, decorator: Any) -> None:
+    app = make_app(LOGIN_DISABLED=True, JWT_SECRET_KEY="a key of more than thirty-two bytes")
+    LoginManager(app)
+    JWTManager(app)
+    app.add_url_rule("/", "view", decorator(fine), methods=["POST"])
+
+    found = {finding.rule.id for finding in examine(take_inventory(app)).findings}
+
+    assert app.test_client().post("/").status_code == 200
+    assert "FG001" in found
+    assert "FG002" not in found
 
 
 @pytest.mark.parametrize(
