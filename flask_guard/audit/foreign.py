@@ -112,12 +112,19 @@ def forms_checked_in(view: ViewFunction, method: str) -> Iterator[str]:
     """Yield the names of the forms of Flask-WTF whose token the code of a view checks."""
     for function in functions_in(view, method):
         words = set(mentions(function))
-        if words.isdisjoint(("validate_on_submit", "validate")):
+        if words.isdisjoint(("validate_on_submit", "validate")) or "csrf" in words:  # Form(meta={"csrf": False})
             continue
         for word in sorted(words):
             form = function.__globals__.get(word)
-            if isinstance(form, type) and any(_is_flask_form(base) for base in form.__mro__):
+            if isinstance(form, type) and any(_is_flask_form(base) for base in form.__mro__) and _has_token(form):
                 yield word
+
+
+def _has_token(form: type[Any]) -> bool:
+    """Return whether forms of a class have a token: those whose ``class Meta`` says ``csrf = False`` have none."""
+    metas = [vars(base)["Meta"] for base in form.__mro__ if "Meta" in vars(base)]
+    says = next((vars(each)["csrf"] for meta in metas for each in meta.__mro__ if "csrf" in vars(each)), True)
+    return says is not False
 
 
 def _is_flask_form(base: type[Any]) -> bool:

@@ -53,6 +53,36 @@ def test_form_counts_on_an_open_write(app: Flask) -> None:
     assert "FG001" not in found(app)
 
 
+class FormWithoutToken(PostForm):
+    class Meta:
+        csrf = False
+
+
+class FormBelow(FormWithoutToken):
+    class Meta:
+        locales = ("en",)
+
+
+def without_token() -> str:
+    return "posted" if FormWithoutToken().validate_on_submit() else "again"
+
+
+def below() -> str:
+    return "posted" if FormBelow().validate_on_submit() else "again"
+
+
+def without_token_here() -> str:
+    return "posted" if PostForm(meta={"csrf": False}).validate_on_submit() else "again"
+
+
+@pytest.mark.parametrize("view", [without_token, below, without_token_here])
+def test_form_without_a_token_does_not_count(app: Flask, view: Callable[..., Any]) -> None:
+    app.add_url_rule("/post", "post", view, methods=["POST"])
+
+    assert "FG001" in found(app)
+    assert app.test_client().post("/post").text == "posted"
+
+
 def test_form_does_not_count_where_its_token_is_switched_off(app: Flask) -> None:
     app.config["WTF_CSRF_ENABLED"] = False
     app.add_url_rule("/post", "post", checked, methods=["POST"])
