@@ -1,4 +1,4 @@
-"""The facts for tools that administer limits: what is held for a client, as plain values, and how to forget it."""
+"""Facts for tools that administer limits: the counts of a client as plain values, and forgetting them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ LOOKED_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What is counted against one budget for one client.
+    """The count of one client against one budget.
 
     :ivar identity: the client, as the store has it.
     :ivar scope: the name of the budget: of one endpoint (``view:orders``), shared (``shared:search``), or a ban's.
-    :ivar remaining: what is left of the budget.
+    :ivar remaining: the rest of the budget.
     :ivar wait: the seconds until more is available; of a ban, until the ban ends.
     """
 
@@ -45,11 +45,11 @@ class Holding:
 
     @property
     def kind(self) -> str:
-        """Return the kind of policy that this is held for."""
+        """Return the kind of policy that counts it."""
         return kind_of(self.budget)
 
     def describe(self) -> dict[str, Any]:
-        """Return it as values that JSON can hold.
+        """Return the facts as values that JSON can hold.
 
         ``seconds`` is the window, the lease or the duration of a ban; ``available_in`` the seconds until there is more
         than ``remaining``, or until a ban ends: None for places, which are free as soon as a response has been sent.
@@ -68,7 +68,7 @@ class Holding:
 
 
 def check_visible(backend: Backend) -> None:
-    """Raise ConfigError if other processes than the one that counts cannot see what is counted."""
+    """Raise ConfigError if the counts are in the memory of a process, where no other process sees them."""
     if not backend.enabled:
         raise ConfigError("RATELIMIT_ENABLED is False: nothing is counted")
     if backend.in_process:
@@ -87,12 +87,12 @@ def holdings(
     unit: str | None = None,
     most: int | None = None,
 ) -> list[Holding]:
-    """Return what is held for a client, or for all, as the store has it now. This walks through all that is stored.
+    """Return the counts of a client, or of all, as the store has them now. This walks through the whole store.
 
     :param client: the client, as people name it: see :func:`identities_of`.
     :param scopes: only these; see :func:`is_in_scope`.
     :param unit: only this sort, such as ``ban``.
-    :param most: how many to return at most, in no particular choice.
+    :param most: the number to return at most, in no particular choice.
     :raises ConfigError: if the storage cannot list what it holds.
     :raises StoreDown: if the store is unreachable.
     """
@@ -113,7 +113,7 @@ def holdings(
 
 
 def forget(backend: Backend, held: Iterable[Holding]) -> None:
-    """Forget holdings: the clients have the whole of these budgets again, and are no longer banned.
+    """Forget counts: the clients have these budgets whole again, and bans end.
 
     :raises StoreDown: if the store is unreachable. Some may have been forgotten then.
     """

@@ -1,4 +1,4 @@
-"""Making the charges of a request, and denying what has no room."""
+"""Making the charges of a request, and denying a request that finds no room."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def take_or_deny(run: Run, counter: Counter, charges: list[Charge], token: str =
 
 
 def take_added_up(run: Run, counter: Counter, charges: list[Charge], token: str = "") -> list[Standing]:
-    """As `take_or_deny`, where several limits may share a budget: what they charge it is added up."""
+    """As `take_or_deny`, where several limits may share a budget: their charges are added up."""
     merged: dict[str, Charge] = {}
     for budget, identity, need, deduct in charges:
         key = budget.key_for(identity)

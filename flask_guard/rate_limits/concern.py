@@ -17,7 +17,7 @@ ON_STORE_ERROR: Setting[OnStoreError] = Setting("GUARD_ON_STORE_ERROR", "local",
 """The same for limits without an ``on_store_error`` of their own."""
 
 LIMIT_CLIENTS: Setting[int] = Setting("GUARD_LIMIT_CLIENTS", 1_000_000, whole_number(1))
-"""The number of clients for whom limits are counted in memory; one that meets several limits counts as several."""
+"""The number of clients for whom limits are counted in memory. A client that meets several limits counts as several."""
 
 LIMIT_SLOW_MS: Setting[float | None] = Setting("GUARD_LIMIT_SLOW_MS", 50, optional(number(1, math.inf, "milliseconds")))
 """The milliseconds that the limit store may take to answer. A store that takes longer several times in a row counts as

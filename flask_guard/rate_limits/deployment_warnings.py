@@ -1,4 +1,4 @@
-"""Warnings about how limits are deployed, each given once: the requests show what the configuration does not."""
+"""Warnings about how limits are deployed. Requests show what the configuration does not. Each is given once."""
 
 from __future__ import annotations
 

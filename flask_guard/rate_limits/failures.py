@@ -50,7 +50,7 @@ class FailureLimit:
     def check(self, *identities: str) -> None:
         """Ask whether one more failure would be too many. Nothing is counted.
 
-        :raises LimitExceeded: if it would.
+        :raises LimitExceeded: if one more would be too many.
         """
         self._take(identities, 0)
 

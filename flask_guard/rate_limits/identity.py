@@ -23,7 +23,7 @@ ByOne: TypeAlias = "Literal['address', 'api_key', 'principal'] | Callable[..., o
 By: TypeAlias = "ByOne | tuple[ByOne, ...]"
 
 Identify: TypeAlias = "Callable[[Run], str]"
-"""Returns the identity of the client of a request: never an empty one, as the address stands in for what is missing."""
+"""Returns the identity of the client of a request. It is never empty: the address stands in for a missing one."""
 
 NAMES = ("address", "api_key", "principal")
 LONGEST_IDENTITY = 128
@@ -96,10 +96,10 @@ def _by_callable(by: Callable[..., object], what: str) -> Identify:
 
 
 def short(text: str) -> str:
-    """Return `text` as it can stand in a storage key: a hash of it if it is long, or unprintable.
+    """Return `text` in the form of storage keys. Long or unprintable text becomes a hash.
 
-    A plus is escaped, because it joins the parts of a tuple, and so is a percent sign: what begins with one that is
-    not followed by a number is a hash.
+    A plus is escaped, because it joins the parts of a tuple. A percent sign is escaped, because a hash begins with a
+    bare one.
     """
     if len(text) > LONGEST_IDENTITY or not text.isprintable():
         return f"%sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"

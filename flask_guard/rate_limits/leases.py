@@ -46,7 +46,7 @@ def release(held: list[Lease]) -> None:
 
 
 def release_when_sent(run: Run, _response: Response) -> None:
-    """See to it that the leases end with the response that goes out in the end."""
+    """End the leases with the response that goes out in the end."""
     if leases_of(run):
         run.outgoing += (_watch,)
 

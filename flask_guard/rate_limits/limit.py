@@ -108,8 +108,8 @@ class Limit(Metered):
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Apply the policy to a target, or return a copy with other options.
 
-        :param rates: one or more rates; a client must keep within each. A callable, given the request if it takes an
-            argument, returns the rate of that request; it needs an option beside it:
+        :param rates: one or more rates; a client must keep within each. A callable returns the rate of a request. It is
+            given the request if it takes an argument, and needs an option beside it:
             ``limit(lambda: current_api_key.rate or "10/minute", by="api_key")``.
         :param by: the identity that is counted: ``"address"`` (``request.remote_addr``, IPv6 by /64), ``"api_key"``,
             ``"principal"`` (the id of the caller that passed ``require_auth``), a callable, given the request if it

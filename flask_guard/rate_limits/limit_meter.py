@@ -77,7 +77,7 @@ def _fixed_charge(budgets: list[Budget], client_of: ClientOf, cost: int) -> Add:
 
 
 def _charge(budgets: list[Budget], dynamic: list[_DynamicRate], client_of: ClientOf, cost_of: CostOf) -> Add:
-    """Return the function that charges what the request decides."""
+    """Return the function that charges by the rates and costs that the request decides."""
 
     def add(run: Run, charges: list[Charge]) -> None:
         client = client_of(run)
@@ -89,7 +89,7 @@ def _charge(budgets: list[Budget], dynamic: list[_DynamicRate], client_of: Clien
 
 
 def _charge_later(budgets: list[Budget], dynamic: list[_DynamicRate], client_of: ClientOf, cost_of: CostOf) -> Add:
-    """Return the function that tests for room, and notes what to charge once the response is known."""
+    """Return the function that tests for room, and notes the charges to make once the response is known."""
 
     def add(run: Run, charges: list[Charge]) -> None:
         client = client_of(run)

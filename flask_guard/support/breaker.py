@@ -1,4 +1,4 @@
-"""A circuit breaker: a store that has failed is left alone, and asked now and then whether it is back."""
+"""A circuit breaker: leaves a store alone that has failed, and asks now and then whether the store is back."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ PROBE_LEASE = 5.0
 class Breaker:
     """Says whether a store may be asked. Open means that it may not.
 
-    The first failure opens it. While it is open, what comes may start a probe, once the last one is long enough ago:
-    in a thread of its own, so that no request waits for it.
+    The first failure opens it. While it is open, requests start probes, with pauses between them. A probe has a thread
+    of its own, so that no request waits for it.
 
     :param probe: asks the store, by an operation that writes.
-    :param errors: what it raises while the store is down.
-    :param opened: called once when it opens, with the error.
-    :param closed: called once when it closes.
+    :param errors: the errors of a probe while the store is down.
+    :param opened: called with the error when the breaker opens.
+    :param closed: called when the breaker closes.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class Algorithm(Protocol):
     """One way of counting.
 
     :ivar name: its name in options and ``RATELIMIT_STRATEGY``; empty for what is not a rate.
-    :ivar code: a letter that names it to scripts, and what they need to know beside a budget.
+    :ivar code: a letter that names it to scripts, and the numbers that they need beside those of a budget.
     :ivar suffix: the end of its keys in a table where all algorithms count.
     """
 
@@ -36,7 +36,7 @@ class Algorithm(Protocol):
         ...
 
     def room(self, state: State, amount: int, seconds: int, need: int, now: float) -> tuple[int, float]:
-        """Return how much remains, and in how many seconds `need` fits; if it does fit, until more is available."""
+        """Return the rest of `amount`, and the seconds until `need` fits; if it fits now, until more is available."""
         ...
 
     def charge(self, state: State, seconds: int, cost: int, now: float, token: str) -> tuple[State, float]:
@@ -116,7 +116,7 @@ class MovingWindow:
 
 
 class SlidingWindowCounter:
-    """Counts this window, and the previous one by how much of it still lies within a window's length.
+    """Counts this window, and of the previous one the part that lies within a window's length.
 
     The state is (count of the previous window, count of this one, its end).
     """

@@ -15,7 +15,7 @@ from .algorithms import State
 from .budgets import Budget, Held
 
 Charge: TypeAlias = tuple[Budget, str, int, int]
-"""A budget, the client that draws on it, how much must be left of it, and how much is taken."""
+"""A budget, the client that draws on it, the amount that must be left, and the amount that is taken."""
 
 Changes: TypeAlias = list[tuple[int, State, float]]
 """New states: the position of a key, its state (None to forget it), and when that may be forgotten."""
@@ -24,9 +24,9 @@ Changes: TypeAlias = list[tuple[int, State, float]]
 class Standing(NamedTuple):
     """Where a client stands.
 
-    :ivar remaining: what is left of the budget, after the charge if one was made.
-    :ivar wait: the seconds until what was needed fits; if it does, until more is available.
-    :ivar need: how much was needed.
+    :ivar remaining: the rest of the budget, after the charge if one was made.
+    :ivar wait: the seconds until the needed amount fits; if it fits now, until more is available.
+    :ivar need: the amount that was needed.
     """
 
     budget: Budget
@@ -101,7 +101,7 @@ def settle(
 
 
 def lacking_room(standings: Sequence[Standing]) -> tuple[list[Budget], int]:
-    """Return the budgets into which what was needed does not fit, and the seconds until it may."""
+    """Return the budgets that lack the needed amount, and the seconds until all may have it."""
     lacking = [each for each in standings if each.remaining < each.need] or standings
     return [each.budget for each in lacking], max(1, *(each.wait for each in lacking))
 

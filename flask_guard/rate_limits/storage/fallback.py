@@ -41,7 +41,7 @@ class StoreDown(Exception):
 
 
 class StoreSlow(Exception):
-    """The store answers, and takes too long for it."""
+    """The store takes too long to answer."""
 
 
 def _do_nothing() -> None:
@@ -57,7 +57,7 @@ class FallbackCounter:
     """Counts in a store, and while the store is down as each budget's ``on_error`` says.
 
     A request that has waited for longer than `slow`, for all its calls together, waits for no other call: this process
-    counts then. What it gives back is given back in the background.
+    counts the rest. Places are given back in the background then.
 
     :param store: counts in the store.
     :param local: counts in this process.
@@ -111,9 +111,9 @@ class FallbackCounter:
         return self._store.find(unit)
 
     def _ask(self, call: Callable[[], T], otherwise: Callable[[], T], *, later: bool = False) -> T:
-        """Return what a call of the store returns. While the store is down, do `otherwise`.
+        """Return the answer of the store to `call`. While the store is down, return that of `otherwise`.
 
-        :param later: whether the call, which nobody needs the answer of, is made in the background if it might be slow.
+        :param later: whether nobody needs the answer. The call is made in the background then, if it might be slow.
         """
         if self._breaker.open:
             self._breaker.probe_if_due()
@@ -141,7 +141,7 @@ class FallbackCounter:
         return answer
 
     def _note_slow(self, started: float, seconds: float) -> None:
-        if started >= self._slow_until:  # else it has been slow together with one that counts
+        if started >= self._slow_until:  # else another slow call, at the same time, counts already
             self._slow_until = started + seconds
             self._slow_calls += 1
         if self._slow_calls >= SLOW_IN_A_ROW:

@@ -57,7 +57,7 @@ class ExactMemoryStorage(TableStorage):
         super().__init__(uri, wrap_exceptions=wrap_exceptions, **options)
         self._lock = threading.RLock()
         self._states: dict[str, State] = {}
-        self._ends: dict[str, float] = {}  # of each key that is in a queue: once, even if it comes and goes
+        self._ends: dict[str, float] = {}  # of each key in a queue, where a key is once
         self._ending: dict[int, deque[tuple[float, str]]] = {}
         self.most: int = MOST_STATES
         self._is_full = self._shares = False

@@ -32,9 +32,9 @@ Affixes: TypeAlias = tuple[str, str]
 class RedisCounter:
     """Counts in Redis.
 
-    On a cluster one call reaches the keys of one slot. The charges of a request whose keys lie in several are tested by
-    a call for each slot, and then, if all have room, made by another. Two requests at the same moment may both find
-    room for the last charge in one slot; the one that comes second is refused, and keeps what it was charged in others.
+    On a cluster one call reaches the keys of one slot. Where the charges of a request lie in several slots, one call
+    for each slot tests them. If all have room, one more for each slot makes them. Two requests at the same moment may
+    both find room for the last charge in one slot. The second one is refused, and its charges in other slots remain.
     No budget ever lets more through than it has. With ``RATELIMIT_STORAGE_OPTIONS = {"key_prefix": "{limits}"}`` all
     keys share one slot, and one node counts everything, in one call.
 
@@ -101,7 +101,7 @@ class RedisCounter:
         args: tuple[str | int, ...] = (len(keys), *keys, token, "\n".join(lines))
         try:
             answer = self._run("EVALSHA", self._digest, *args)
-        except self._unknown_script:  # the server has restarted, or never seen it
+        except self._unknown_script:  # after a restart of the server, and at first
             answer = self._run("EVAL", self._script, *args)
         made, *stand = map(int, answer.split())
         standings = [
@@ -168,10 +168,10 @@ class RedisCounter:
 
 
 class LateCluster:
-    """Counts in a cluster that was unreachable when the app was made: its client connects as soon as it is made.
+    """Counts in a cluster that was unreachable when the app was made. The client of a cluster connects when it is made.
 
     :param make: makes the storage, and raises one of `errors` while no node can be reached.
-    :param error: the error of the first attempt. The first call fails with it, and so waits for nothing.
+    :param error: the error of the first attempt. The first call fails with this error, and waits for nothing.
     """
 
     def __init__(self, make: Callable[[], RedisStorage], errors: Errors, error: Exception) -> None:

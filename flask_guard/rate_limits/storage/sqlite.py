@@ -68,10 +68,10 @@ TURN = ""
 class SQLiteStorage(TableStorage):
     """A storage of ``limits`` that counts in an SQLite file of its own.
 
-    Exact among all threads and processes of one machine; not for a network file system. Counts survive a restart. A
-    power cut may lose those of the last moments. The file, and two beside it (``-wal`` and ``-shm``), are readable to
-    their owner only. Delete all three to begin anew, as when one is corrupt: workers notice within a second. A moving
-    window stores 8 bytes for each of its requests, and writes them again with each.
+    Exact among all threads and processes of one machine. Not for a network file system. Counts survive a restart. A
+    power cut may lose the counts of the last moments. The file, and two beside it (``-wal`` and ``-shm``), are readable
+    to their owner only. Delete all three to begin anew, as when one is corrupt: workers notice within a second. A
+    moving window stores 8 bytes for each of its requests, and each request writes all of them again.
 
     :param uri: ``sqlite:///`` and a path, relative to the working directory unless it begins with another slash.
         ``?timeout=0.5`` may follow.
