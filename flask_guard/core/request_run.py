@@ -120,7 +120,8 @@ class Slot(Generic[T]):
 
     def get(self, run: Run) -> T | None:
         """Return the value, or None."""
-        return cast("T | None", run.kept.get(self))
+        value: T | None = run.kept.get(self)
+        return value
 
     def put(self, run: Run, value: T) -> None:
         """Set the value."""
@@ -132,10 +133,10 @@ class Slot(Generic[T]):
 
     def made(self, run: Run, make: Callable[[], T]) -> T:
         """Return the value, which is `make()` at the first call."""
-        kept = run.kept
-        if self not in kept:
-            kept[self] = make()
-        return cast(T, kept[self])
+        value: T | None = run.kept.get(self)
+        if value is None:
+            value = run.kept[self] = make()
+        return value
 
     def __repr__(self) -> str:
         return f"Slot({self.name!r})"

@@ -59,21 +59,22 @@ def field_names_in(state: AppState) -> tuple[str, ...]:
 
 def field_writer(state: AppState) -> Leave:
     """Return the function that writes where the client stands, for all limits that a request met."""
-    wanted, names = state.config[FIELDS], field_names_in(state)
+    wanted = state.config[FIELDS]
     write_legacy = _legacy_writer(_legacy_names(state), shared=adopted_limiter(state.app) is not None)
 
     def write(run: Run, response: Response) -> None:
-        met = STANDINGS.get(run)
-        if not met:
-            return
-        if names[0] not in run.exposed:
-            run.exposed += names
-        if wanted != "draft":
+        if STANDINGS.get(run):
             write_legacy(run, response)
-        if wanted != "legacy" and (shown := [each for each in met if each[0].shown]):
-            put(response.headers, *_draft(shown))
+            if wanted == "both":
+                _write_draft(run, response)
 
-    return write
+    return _write_draft if wanted == "draft" else write
+
+
+def _write_draft(run: Run, response: Response) -> None:
+    met = STANDINGS.get(run)
+    if met and (shown := [each for each in met if each[0].shown]):
+        put(response.headers, *_draft(shown))
 
 
 def _legacy_writer(names: tuple[str, ...], *, shared: bool) -> Leave:
@@ -106,7 +107,7 @@ def _legacy_names(state: AppState) -> tuple[str, ...]:
 
 def _draft(standings: list[Standing]) -> tuple[Pair, Pair]:
     return (
-        ("RateLimit-Policy", ", ".join([f"{each.budget.policy_item}{_partition(each)}" for each in standings])),
+        ("RateLimit-Policy", ", ".join([each[0].policy_item + _partition(each) for each in standings])),
         ("RateLimit", ", ".join([_item(each) for each in standings])),
     )
 

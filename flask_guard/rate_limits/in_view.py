@@ -18,7 +18,7 @@ from ..core.request_run import Run, Slot, current_run
 from ..errors import NotGuarded
 from ..typing import Response
 from .charge import needed, take_or_deny, unavailable, whole_cost
-from .fields import STANDINGS, field_writer
+from .fields import STANDINGS, field_names_in, field_writer
 from .leases import Lease, leases_of, release, take_leases
 from .storage import Backend, Charge, Standing, StoreDown
 
@@ -173,6 +173,7 @@ def _forget_earlier(run: Run) -> None:
 def _write_fields_later(run: Run) -> None:
     if not _WRITES.get(run):
         _WRITES.put(run, True)
+        run.exposed += field_names_in(run.state)  # the plan does not know of them
         write = run.state.service(field_writer)
 
         def write_fields(response: Response) -> Response:

@@ -47,13 +47,13 @@ def release(held: list[Lease]) -> None:
 
 def release_when_sent(run: Run, _response: Response) -> None:
     """End the leases with the response that goes out in the end."""
-    if leases_of(run):
+    if _HELD.get(run):
         run.outgoing += (_watch,)
 
 
 def _watch(run: Run, response: Response) -> None:
     """Let go of the leases when the body has been sent. A complete body counts as sent."""
-    held = leases_of(run)
+    held = _HELD.get(run) or []
     if size_if_complete(run.request, response) is not None:
         release(held)
     elif held:
@@ -64,6 +64,6 @@ def _watch(run: Run, response: Response) -> None:
 
 def release_now(run: Run, error: BaseException | None) -> None:
     """Let go of the leases that no response took over. After an error, the response that did is not sent."""
-    release(leases_of(run))
+    release(_HELD.get(run) or [])
     if error is not None:
         release(_SENDING.get(run) or [])

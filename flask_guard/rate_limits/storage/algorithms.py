@@ -187,26 +187,24 @@ class TokenBucket:
         if state is None:
             return None
         debt, since = state
-        passed = milliseconds(now) - since
+        passed = int(1000 * now + 0.5) - since
         if passed < 0:
             return debt, since + passed
         return state if debt > passed * self.drain else None
 
     def room(self, state: State, amount: int, seconds: int, need: int, now: float) -> tuple[int, float]:
-        debt = self._debt(state, now)
-        remaining = (self.capacity - debt) // self.unit
-        if remaining >= need:
-            over = debt % self.unit or self.unit
-        else:
-            over = debt + min(need, amount) * self.unit - self.capacity
+        unit = self.unit
+        debt = 0 if state is None else state[0] - (int(1000 * now + 0.5) - state[1]) * self.drain
+        remaining: int = (self.capacity - debt) // unit
+        fits = remaining >= need
+        over = (debt % unit or unit) if fits else debt + min(need, amount) * unit - self.capacity
         return remaining, -(-over // self.drain) / 1000
 
     def charge(self, state: State, seconds: int, cost: int, now: float, token: str) -> tuple[State, float]:
-        debt, since = min(self.capacity, self._debt(state, now) + cost * self.unit), milliseconds(now)
+        since = int(1000 * now + 0.5)
+        debt = 0 if state is None else state[0] - (since - state[1]) * self.drain
+        debt = min(self.capacity, debt + cost * self.unit)
         return (debt, since), (since - (-debt // self.drain)) / 1000
-
-    def _debt(self, state: State, now: float) -> int:
-        return 0 if state is None else max(0, state[0] - (milliseconds(now) - state[1]) * self.drain)
 
     def pack(self, state: State) -> str:
         return f"{state[0]} {state[1]}"
@@ -273,11 +271,6 @@ class Bans:
 
     def unpack(self, value: Any) -> State:
         return float(value)
-
-
-def milliseconds(now: float) -> int:
-    """Return a timestamp in seconds as whole milliseconds."""
-    return int(1000 * now + 0.5)
 
 
 FIXED: Algorithm = FixedWindow()

@@ -72,6 +72,7 @@ class Budget:
     quoted_scope: str = field(init=False)
     head: str = field(init=False)
     tail: str = field(init=False)
+    table_tail: str = field(init=False)
     line: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +81,7 @@ class Budget:
         self.quoted_scope = quote(self.scope, safe=":.#")
         self.head = f"{NAMESPACE}/{self.quoted_scope}/"
         self.tail = f"/{self.unit}"
+        self.table_tail = self.tail + self.algorithm.suffix
         self.line = f"{self.algorithm.code} {self.amount} {self.seconds}"
 
     def key_for(self, identity: str) -> str:

@@ -156,7 +156,7 @@ class TableStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
 
 def table_key(budget: Budget, identity: str) -> Key:
     """Return the key in the table of what is counted for a client."""
-    return budget.key_for(identity) + budget.algorithm.suffix, budget.algorithm
+    return budget.head + identity + budget.table_tail, budget.algorithm
 
 
 def algorithm_of(key: str) -> Algorithm:
