@@ -142,6 +142,7 @@ def test_without_one_nothing_of_flask_limiter_is_installed(make_app: MakeApp) ->
     client = app.test_client()
 
     allowed, refused = client.get("/"), client.get("/")
+    bare.test_client().get("/")
 
     def hooks(of: Flask) -> list[int]:
         kinds = (of.before_request_funcs, of.after_request_funcs, of.teardown_request_funcs)

@@ -18,7 +18,7 @@ from limits.storage import RedisStorage
 from flask_guard import Guard, limit
 from flask_guard.rate_limits.storage import Charge, rate_budget
 from flask_guard.rate_limits.storage.redis import RedisCounter
-from tests.conftest import free_port
+from tests.conftest import free_port, patient
 from tests.rate_limits.storage.hammer import in_a_child
 from tests.rate_limits.storage.redis_servers import RunServer, storage_at, valkey
 
@@ -50,7 +50,7 @@ def test_a_server_that_was_replaced_under_its_name_is_left(run_server: RunServer
     for path in (old, new):
         run_server(free_port(), "--save", "", "--unixsocket", str(path))
     name.symlink_to(old)
-    uri = f"redis+unix://{name}"
+    uri = patient(f"redis+unix://{name}")
     storage = storage_at(valkey(uri) if library == "valkey" else uri)
     counter, client = RedisCounter(storage), storage.get_connection()
     take_at_once(counter, client, 4)
