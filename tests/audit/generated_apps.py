@@ -24,6 +24,7 @@ from flask_guard import (
     Guard,
     Policy,
     ban,
+    cache,
     cors,
     exempt,
     limit,
@@ -32,6 +33,8 @@ from flask_guard import (
     protect,
     require_api_key,
     require_auth,
+    require_request,
+    same_origin,
     secure_headers,
 )
 
@@ -69,13 +72,16 @@ class Draw:
     numbers: Iterator[int]
     limiter: Limiter
     tokens: HTTPTokenAuth
+    makers: tuple[Callable[[Draw, int], Policy], ...]
     endpoints: int = 0
     kinds: tuple[Policy, ...] = field(default=(cors, limit, require_api_key, require_auth, secure_headers, stamp, ban))
 
     def policies(self, most: int = 4) -> list[Policy]:
         """Return policies, of one kind at most one each, but for limits."""
-        makers = self.random.sample(MAKERS, self.random.randint(0, most))
-        return [make(self, next(self.numbers)) for make in makers]
+        makers = self.random.sample(self.makers, self.random.randint(0, most))
+        drawn = [make(self, next(self.numbers)) for make in makers]
+        kinds = {each.key: each for each in drawn}
+        return [each for each in drawn if each.repeatable or kinds[each.key] is each]
 
     def exemption(self) -> list[Any]:
         kinds = self.random.sample(self.kinds, self.random.randint(1, 3))
@@ -125,6 +131,21 @@ MAKERS: tuple[Callable[[Draw, int], Policy], ...] = (
 )
 
 
+MORE: tuple[Callable[[Draw, int], Policy], ...] = (
+    lambda draw, n: limit("3/minute", algorithm="token-bucket", burst=n % 5 + 1),
+    lambda draw, n: limit.concurrent(n % 3 + 1),
+    lambda draw, n: limit(f"{n % 4 + 1}/minute", algorithm="moving-window", cost=n % 2 + 1),
+    lambda draw, n: same_origin(allow=ORIGIN if n % 2 else (), mode=_mode(draw)),
+    lambda draw, n: require_request(
+        json=bool(n % 2), headers="X-User" if n % 3 else (), max_body=10_000, mode=_mode(draw)
+    ),
+    lambda draw, n: cache("public, max-age=60" if n % 2 else "no-cache", etag=True),
+    lambda draw, n: cors(origins=ORIGIN, credentials=True, reject_unlisted=True),
+    lambda draw, n: require_api_key(failures="2/hour", realm=f"key {n}"),
+)
+"""Policies that refuse more often, or whose responses differ from request to request."""
+
+
 def bearer(token: str) -> dict[str, Any] | None:
     return {"sub": "ada"} if token == KEY else None
 
@@ -138,21 +159,25 @@ def fine(**_values: object) -> tuple[Response, int]:
     return response, int(request.headers.get("X-Answer", 200))
 
 
-def generated_app(seed: int, endpoints: int) -> Flask:
-    """Return the app of a seed."""
+def generated_app(seed: int, endpoints: int, *, more: bool = False) -> Flask:
+    """Return the app of a seed.
+
+    :param more: whether it has the policies of `MORE`, too.
+    """
     app = Flask("generated")
     app.config.update(
         SECRET_KEY="a secret key for generated apps",
         JWT_SECRET_KEY="a secret of at least 32 characters, for sure",
         JWT_HEADER_NAME="X-JWT",
         JWT_HEADER_TYPE="",
-        RATELIMIT_STORAGE_URI="memory://",
+        RATELIMIT_STORAGE_URI="guard-memory://",
     )
     JWTManager(app)
     LoginManager(app).request_loader(lambda sent: User() if "X-User" in sent.headers else None)
     tokens = HTTPTokenAuth(header="X-Token", realm="tokens")
     tokens.verify_token(lambda token: "ada" if token == KEY else None)
-    draw = Draw(random.Random(seed), app, iter(range(1, 1_000_000)), Limiter(get_remote_address, app=app), tokens)  # noqa: S311
+    limiter, makers = Limiter(get_remote_address, app=app), MAKERS + MORE if more else MAKERS
+    draw = Draw(random.Random(seed), app, iter(range(1, 1_000_000)), limiter, tokens, makers)  # noqa: S311
     if draw.random.random() < 0.5:
         app.before_request(look)
     Guard(app, keys={"k": KEY}, policies=[log_timing(logger="generated.access"), *draw.policies(2)])

@@ -20,7 +20,8 @@ from .generated_apps import KEY, METHODS, ORIGIN, generated_app
 CREDENTIALS = (
     ("X-API-Key", KEY), ("X-API-Key", "wrong"), ("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer wrong"),
     ("X-User", "ada"), ("X-Token", KEY), ("X-JWT", "wrong"), ("Origin", ORIGIN), ("Origin", "https://other.example"),
-    ("X-Answer", "418"), ("X-Answer", "500"), ("Accept", "text/html"),
+    ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "same-origin"), ("Cookie", "session=x"),
+    ("Content-Type", "application/json"), ("X-Answer", "418"), ("X-Answer", "500"), ("Accept", "text/html"),
 )  # fmt: skip
 CHANGING = re.compile(r"(?<=;t=)\d+")
 """Seconds until a limit opens: they pass."""
@@ -31,7 +32,7 @@ REQUESTS = 60
 @given(seed=st.integers(0, 2**32))
 def test_explanation_predicts_the_response(seed: int) -> None:
     logging.getLogger("generated.access").setLevel(logging.CRITICAL)
-    app, draw = generated_app(seed, 40), random.Random(seed)  # noqa: S311
+    app, draw = generated_app(seed, 40, more=True), random.Random(seed)  # noqa: S311
     for _ in range(REQUESTS):
         asked = drawn_request(app, draw)
 

@@ -72,7 +72,7 @@ def field(headers: Any, name: str) -> str:
 # Limits --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter"])
+@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"])
 def test_limits_are_looked_at_and_not_charged(make_app: MakeApp, storage_uri: str, algorithm: Any) -> None:
     app = make_app(RATELIMIT_STORAGE_URI=storage_uri)
     app.add_url_rule("/", f"view-{algorithm}", limit("3/hour", algorithm=algorithm)(fine))
@@ -88,7 +88,7 @@ def test_limits_are_looked_at_and_not_charged(make_app: MakeApp, storage_uri: st
     assert "r=1" in field(second.headers, "RateLimit")
 
 
-@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter"])
+@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"])
 def test_nothing_is_written_to_the_storage(make_app: MakeApp, storage_uri: str, algorithm: Any) -> None:
     app = make_app(RATELIMIT_STORAGE_URI=storage_uri)
     several = limit("2/minute", algorithm=algorithm)(limit.concurrent(2)(ban(after="3/hour", on=[401])(fine)))
