@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from ..core.concern import Concern
 
-CONCERN: Concern = Concern(others=("cache",), policies=("caching.cache:cache",))
+CONCERN: Concern = Concern(others=("cache",), policies=("caching.cache:cache",), audit="caching.audit")

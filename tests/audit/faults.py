@@ -215,6 +215,10 @@ FAULTS: dict[str, Fault] = {
     "FG070": Fault(
         view("@require_auth(session=find_user)", 'post("/a")'), view("@require_auth(session=find_user)", 'get("/a")')
     ),
+    "FG080": Fault(
+        view("@cache('public', for_everyone=True)\n@require_api_key"), view("@cache('public')\n@require_api_key")
+    ),
+    "FG081": Fault(view("@compress(force=True)\n@require_api_key"), view("@compress\n@require_api_key")),
     "FG090": Fault(view(f"@allow('FG001', {REASON})"), view(f"@allow('FG001', {REASON})", 'post("/a")')),
     "FG091": Fault(
         view(f"@allow('FG001', {REASON}, until='2020-01-31')"),
