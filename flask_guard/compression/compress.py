@@ -142,7 +142,6 @@ class Compress(Policy):
         return {
             **given,
             **{key: value for key, value in own.items() if value is not None},
-            "COMPRESS_STREAMS": False,
             "COMPRESS_REGISTER": False,
             "COMPRESS_CACHE_BACKEND": None,
             "COMPRESS_EVALUATE_CONDITIONAL_REQUEST": False,
