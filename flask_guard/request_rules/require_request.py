@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from ..core.denials import Denied, InvalidRequest
@@ -12,7 +13,7 @@ from ..core.documented import Documented
 from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step
 from ..errors import ConfigError
 from ..support import options as check
-from ..support.addresses import Network, lies_in, networks
+from ..support.addresses import LONGEST, Network, lies_in, networks
 from ..support.header_fields import check_names
 from ..support.options import option
 from ..support.orders import (
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger("flask_guard")
 
+MOST_REMEMBERED = 1024
+"""Addresses of clients for which it is remembered whether they are listed."""
 WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """The methods whose requests are about their body: these need a content type even where the body is empty."""
 
@@ -195,8 +198,13 @@ def _checking_host(hosts: tuple[str, ...]) -> Callable[[Run], None]:
 
 
 def _checking_address(addresses: tuple[Network, ...]) -> Callable[[Run], None]:
+    @lru_cache(MOST_REMEMBERED)
+    def is_listed(address: str) -> bool:
+        return lies_in(address, addresses)
+
     def check_address(run: Run) -> None:
-        if not lies_in(run.request.environ.get("REMOTE_ADDR"), addresses):
+        address: str = run.request.environ.get("REMOTE_ADDR") or ""
+        if len(address) > LONGEST or not is_listed(address):
             raise Denied("Requests from this address are not accepted.", policy=RequireRequest.kind, reason="address")
 
     return check_address

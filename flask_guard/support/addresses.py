@@ -39,4 +39,4 @@ def networks(value: Any, what: str) -> tuple[Network, ...]:
         raise ConfigError(f"{what}: {error}; write a network such as 192.0.2.0/24 or 2001:db8::/32") from None
 
 
-__all__ = ["UNKNOWN", "Network", "client_network", "lies_in", "networks", "parse_address", "shown_address"]
+__all__ = ["LONGEST", "UNKNOWN", "Network", "client_network", "lies_in", "networks", "parse_address", "shown_address"]

@@ -261,6 +261,7 @@ def test_a_request_without_a_host_is_refused(app: Flask) -> None:
         ("2001:db9::1", 403),
         ("192.0.2.7, 10.0.0.1", 403),
         ("unix:", 403),
+        ("192.0.2.7" + " " * 100, 403),
         ("", 403),
         (None, 403),
     ],
