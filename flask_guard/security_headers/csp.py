@@ -218,7 +218,7 @@ def _source(source: str, where: str) -> str:
     lowered = source.lower()
     if lowered in _KEYWORDS:
         return lowered
-    if lowered.startswith("'nonce-"):
+    if lowered.startswith(("'nonce-", "nonce-")):
         raise ConfigError(f"{where}: a nonce that is the same on every response protects nothing. Write \"'nonce'\"")
     if _is_hash(source):
         return source
@@ -227,8 +227,11 @@ def _source(source: str, where: str) -> str:
     quoted = f"'{lowered.strip(chr(34))}'"
     if quoted in _KEYWORDS or _is_hash(f"'{source}'"):
         raise ConfigError(f"{where}: write {quoted} with its quotes, or it is the name of a host")
-    if lowered in ("http", "https", "ws", "wss", "data", "blob"):
-        raise ConfigError(f"{where}: {source!r} is the name of a host. Write the scheme with its colon: {source}:")
+    if lowered.partition("//")[0] in ("http", "https", "ws", "wss", "data", "blob"):
+        raise ConfigError(
+            f"{where}: {source!r} begins with the name of a host. Write the scheme with its colon:"
+            f" {source.replace('//', '://') if '//' in source else f'{source}:'}"
+        )
     if not _SCHEME.fullmatch(source) and not _HOST.fullmatch(source):
         raise ConfigError(
             f"{where}: {source!r} is not a source. Write a host (cdn.example, https://*.example.com), a scheme"

@@ -102,6 +102,8 @@ def hsts(value: object, what: str) -> str:
     if isinstance(value, (int, timedelta)) and not isinstance(value, bool):
         return f"max-age={whole_seconds(value, what)}"
     text = check_value(value, what)
+    if text.isdecimal():
+        raise ConfigError(f"{what} takes a number for seconds alone: write {text} without quotes, or 'max-age={text}'")
     parts = [part.strip().partition("=") for part in text.split(";") if part.strip()]
     given = {name.lower(): number for name, _, number in parts}
     for name, _, number in parts:

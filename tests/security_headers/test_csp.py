@@ -47,6 +47,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "semicolon in a source": ({"script-src": ["'self';"]}, "is not one source"),
     "number as a source": ({"script-src": [5]}, "is not one source"),
     "scheme without its colon": ("img-src https", "Write the scheme with its colon: https:"),
+    "URL without its colon": ({"img-src": ["https//a.example"]}, "with its colon: https://a.example"),
+    "nonce written out, without quotes": ("script-src nonce-abc123", "the same on every response protects nothing"),
     "url with a query": ("img-src https://a.example/?x", "is not a source"),
     "host with a wildcard in the middle": ("img-src cdn.*.example", "is not a source"),
     "value where there is none": ("upgrade-insecure-requests 1", "takes no sources"),

@@ -14,7 +14,7 @@ import pytest
 from flask import Flask, Response, g, render_template_string, send_file, stream_with_context
 from werkzeug.test import TestResponse
 
-from flask_guard import ConfigError, Guard, csp_nonce, limit, protect, secure_headers
+from flask_guard import ConfigError, Guard, cache, csp_nonce, limit, protect, secure_headers
 from flask_guard.security_headers import nonce
 
 PAGE = '<script nonce="{{ csp_nonce() }}">run()</script><script nonce="{{ g.csp_nonce }}">again()</script>'
@@ -88,6 +88,18 @@ def test_response_with_a_nonce_is_not_stored_by_other_means(app: Flask, header: 
 
     assert header not in get(app).headers
     assert get(app, "/plain").headers[header] == "max-age=3600"
+
+
+@pytest.mark.parametrize("scope", ["view", "app"])
+def test_cache_gives_way_to_a_nonce(app: Flask, scope: str) -> None:
+    caching = cache("public, max-age=300", etag=True)
+    view = caching(csp_nonce) if scope == "view" else csp_nonce
+    app.add_url_rule("/", "index", view)
+    app.add_url_rule("/plain", "plain", caching(lambda: "hello"))
+    Guard(app, policies=[secure_headers("relaxed"), *([caching] if scope == "app" else [])])
+
+    assert get(app).headers.getlist("Cache-Control") == ["no-store"]
+    assert get(app, "/plain").headers.getlist("Cache-Control") == ["public, max-age=300"]
 
 
 def test_file_that_is_sent_stays_cacheable(app: Flask) -> None:

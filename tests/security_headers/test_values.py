@@ -10,6 +10,7 @@ import pytest
 from flask_guard import ConfigError, secure_headers
 
 WRONG: list[tuple[str, Any, str]] = [
+    ("hsts", "31536000", "write 31536000 without quotes, or 'max-age=31536000'"),
     ("hsts", "max-age", "needs max-age, in seconds"),
     ("hsts", "includeSubDomains", "needs max-age"),
     ("hsts", "max-age=one year", "needs max-age"),
