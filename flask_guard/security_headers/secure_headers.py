@@ -79,7 +79,7 @@ class SecureHeaders(DenyingPolicy):
     A nearer policy does not replace an outer one. It is laid over that, header by header: a header that is named beats
     one of a preset, and of two that are named the nearer wins. A ``csp`` that is a mapping is laid over the policy
     below directive by directive. A header that the view set itself wins. ``Strict-Transport-Security`` is a promise for
-    the whole host, so a nearer preset does not change it.
+    the whole host: name it on the app, so that no nearer preset changes it.
 
     To try it out on a site, write ``mode="report"``: browsers report what the content security policy would block, and
     block nothing. The other headers are enforced.
@@ -225,8 +225,6 @@ class SecureHeaders(DenyingPolicy):
         for name in ("preset", "session_cookie", "mode"):
             if named[name] is None:
                 del named[name]
-        if "preset" in named and outer.hsts is INHERIT:
-            named.setdefault("hsts", PRESETS[outer.preset or "strict"]["hsts"])  # it is of the host, not of the view
         if isinstance(self.csp, Csp) and outer.csp is not INHERIT:
             named["csp"] = self.csp.over(outer.csp if isinstance(outer.csp, Csp) else Csp((), is_whole=True))
         return dataclasses.replace(outer, **named)

@@ -29,7 +29,8 @@ from tests.conftest import required_program
 T = TypeVar("T")
 NAMES = ["shop.test", "*.shop.test", "cdn.test"]
 """The names that the certificate is for."""
-SECONDS = 30
+SECONDS = 90
+"""How long anything may take on a busy machine."""
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
