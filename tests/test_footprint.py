@@ -194,3 +194,14 @@ def test_extras_are_the_documented_ones() -> None:
 
 def test_types_are_shipped() -> None:
     assert (PACKAGE / "py.typed").is_file()
+
+
+def test_no_modules_import_each_other_not_even_for_a_type() -> None:
+    left = {name: imports_of(file) for name, file in MODULES.items() if name != "flask_guard"}
+    assert "flask_guard.core.policy" in left["flask_guard.core.plan"]
+
+    while ready := [name for name, wanted in left.items() if not (wanted - {name}) & set(left)]:
+        for name in ready:
+            del left[name]
+
+    assert left == {}, f"these modules import each other in a circle: {sorted(left)}"

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from ..core.policy import Target
     from ..core.request_run import Run
     from ..typing import Mode, Purpose, TargetT
-    from .concern import OnStoreError
     from .identity import By
+    from .settings import OnStoreError
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..core.app_state import AppState
     from ..core.request_run import Run
     from ..typing import Mode, Purpose, TargetT
-    from .concern import OnStoreError
     from .identity import By
+    from .settings import OnStoreError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

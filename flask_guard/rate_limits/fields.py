@@ -15,7 +15,7 @@ from ..core.request_run import Leave, Slot
 from ..errors import ConfigError
 from ..support.header_fields import Pair, put
 from ..typing import Response
-from .concern import FIELDS
+from .settings import FIELDS
 from .storage import Standing, adopted_limiter
 
 if TYPE_CHECKING:

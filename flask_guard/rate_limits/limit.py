@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
 
 from ..core.marks import Applicable
@@ -16,11 +16,11 @@ from ..support.options import option
 from ..support.orders import irrelevant, larger_is_stronger, none_strongest, smaller_is_stronger, unordered
 from .concurrent import ConcurrencyLimit
 from .in_view import LimitStatus, hit_now, peek_now
-from .limit_meter import limit_meter
+from .limit_meter import DynamicRate, limit_meter
 from .metered import Meter, Metered
 from .orders import exact_is_stronger, lower_is_stronger
 from .rates import Rates, parse_rates, rate_name
-from .storage import Backend
+from .storage import Backend, Budget
 from .storage.algorithms import TokenBucket
 from .storage.backend import DEFAULT_STRATEGY
 from .storage.budgets import ALGORITHMS, check_amounts
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from ..core.app_state import AppState
     from ..typing import Mode, Purpose, Response, TargetT
-    from .concern import OnStoreError
     from .identity import By
+    from .settings import OnStoreError
 
 log: logging.Logger = logging.getLogger("flask_guard")
 
@@ -219,7 +219,24 @@ class Limit(Metered):
             raise ConfigError("limit(deduct_when=…) is for decorators; a view that calls hit() knows whether to")
 
     def meter(self, scope: str, names: list[str], backend: Backend) -> Meter:
-        return limit_meter(self, scope, names, backend)
+        self.check_shared(backend.algorithm(self.algorithm), backend.algorithms_of_shared)
+
+        def budget(item: RateLimitItem, name: str) -> Budget:
+            return replace(
+                backend.rate_budget(item, scope, self.algorithm, self.burst),
+                name=name,
+                shown=self.headers,
+                partitioned=self.partition_key,
+                on_error=self.on_store_error or backend.on_store_error,
+            )
+
+        budgets = [budget(item, name) for item, name in zip(self.items(), names, strict=True)]
+        dynamic = [
+            DynamicRate(rate, lambda item: budget(item, self.named(item)), is_for_one=self.burst is not None)
+            for rate in self.rates
+            if callable(rate)
+        ]
+        return limit_meter(budgets, dynamic, self.client_finder(), self.cost, self.deduct_when, backend)
 
     # Inside a view ---------------------------------------------------------------------------------------------------
 

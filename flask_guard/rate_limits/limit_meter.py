@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..core.request_run import Leave, Slot
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from limits import RateLimitItem
 
     from ..core.request_run import Run
-    from .limit import Limit
 
 log: logging.Logger = logging.getLogger("flask_guard")
 
@@ -37,32 +35,25 @@ _LATER: Slot[dict[object, list[Charge]]] = Slot("limit.later")
 """The charges that depend on the response."""
 
 
-def limit_meter(policy: Limit, scope: str, names: list[str], backend: Backend) -> Meter:
-    """Return the meter of `policy`; see :meth:`Metered.meter`."""
-    policy.check_shared(backend.algorithm(policy.algorithm), backend.algorithms_of_shared)
+def limit_meter(
+    budgets: list[Budget],
+    dynamic: list[DynamicRate],
+    client_of: ClientOf,
+    cost: int | Callable[..., int],
+    deduct_when: Callable[[Response], object] | None,
+    backend: Backend,
+) -> Meter:
+    """Return the meter of a limit; see :meth:`Metered.meter`.
 
-    def budget(item: RateLimitItem, name: str) -> Budget:
-        return replace(
-            backend.rate_budget(item, scope, policy.algorithm, policy.burst),
-            name=name,
-            shown=policy.headers,
-            partitioned=policy.partition_key,
-            on_error=policy.on_store_error or backend.on_store_error,
-        )
-
-    budgets = [budget(item, name) for item, name in zip(policy.items(), names, strict=True)]
-    dynamic = [
-        _DynamicRate(rate, lambda item: budget(item, policy.named(item)), is_for_one=policy.burst is not None)
-        for rate in policy.rates
-        if callable(rate)
-    ]
-    client_of = policy.client_finder()
-    if policy.deduct_when is not None:
-        charge = _charge_later(budgets, dynamic, client_of, _cost_finder(policy.cost))
-        return Meter(charge, _deduct_later(policy.deduct_when, charge, backend))
-    if dynamic or callable(policy.cost):
-        return Meter(_charge(budgets, dynamic, client_of, _cost_finder(policy.cost)))
-    return Meter(_fixed_charge(budgets, client_of, policy.cost))
+    :param budgets: the budgets of its fixed rates.
+    :param dynamic: its rates that are callables.
+    """
+    if deduct_when is not None:
+        charge = _charge_later(budgets, dynamic, client_of, _cost_finder(cost))
+        return Meter(charge, _deduct_later(deduct_when, charge, backend))
+    if dynamic or callable(cost):
+        return Meter(_charge(budgets, dynamic, client_of, _cost_finder(cost)))
+    return Meter(_fixed_charge(budgets, client_of, cost))
 
 
 def _fixed_charge(budgets: list[Budget], client_of: ClientOf, cost: int) -> Add:
@@ -76,7 +67,7 @@ def _fixed_charge(budgets: list[Budget], client_of: ClientOf, cost: int) -> Add:
     return add
 
 
-def _charge(budgets: list[Budget], dynamic: list[_DynamicRate], client_of: ClientOf, cost_of: CostOf) -> Add:
+def _charge(budgets: list[Budget], dynamic: list[DynamicRate], client_of: ClientOf, cost_of: CostOf) -> Add:
     """Return the function that charges by the rates and costs that the request decides."""
 
     def add(run: Run, charges: list[Charge]) -> None:
@@ -88,7 +79,7 @@ def _charge(budgets: list[Budget], dynamic: list[_DynamicRate], client_of: Clien
     return add
 
 
-def _charge_later(budgets: list[Budget], dynamic: list[_DynamicRate], client_of: ClientOf, cost_of: CostOf) -> Add:
+def _charge_later(budgets: list[Budget], dynamic: list[DynamicRate], client_of: ClientOf, cost_of: CostOf) -> Add:
     """Return the function that tests for room, and notes the charges to make once the response is known."""
 
     def add(run: Run, charges: list[Charge]) -> None:
@@ -105,7 +96,7 @@ def _charge_later(budgets: list[Budget], dynamic: list[_DynamicRate], client_of:
 # Rates and costs that the request decides ----------------------------------------------------------------------------
 
 
-class _DynamicRate:
+class DynamicRate:
     """A rate that a callable gives for each request. Each distinct text is parsed once."""
 
     def __init__(self, rate: Callable[..., str], make: Callable[[RateLimitItem], Budget], *, is_for_one: bool) -> None:
@@ -132,7 +123,7 @@ class _DynamicRate:
         return found
 
 
-def _with_dynamic(budgets: list[Budget], dynamic: list[_DynamicRate], run: Run) -> list[Budget]:
+def _with_dynamic(budgets: list[Budget], dynamic: list[DynamicRate], run: Run) -> list[Budget]:
     """Return `budgets` and those of the request of `run`: each once, although two callables may return one rate."""
     if not dynamic:
         return budgets

@@ -18,11 +18,11 @@ from ..support.orders import more_is_stronger, none_strongest, none_weakest, ran
 from ..support.text import did_you_mean
 from ..typing import Response
 from .charge import Take, take_added_up, take_or_deny
-from .concern import ON_STORE_ERROR, OnStoreError
 from .deployment_warnings import Cautions
 from .fields import FIELD_TEXTS, field_names_in, field_writer
 from .identity import By, Identify, check_by, identifier, phase_of
 from .leases import release_now, release_when_sent, take_leases
+from .settings import ON_STORE_ERROR, OnStoreError
 from .storage import Backend, Charge, Counter
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from limits.strategies import STRATEGIES
 
 from ...errors import ConfigError
 from ...support.text import names
-from ..concern import LIMIT_CLIENTS, LIMIT_SLOW_MS, ON_STORE_ERROR, OnStoreError
+from ..settings import LIMIT_CLIENTS, LIMIT_SLOW_MS, ON_STORE_ERROR, OnStoreError
 from .algorithms import TokenBucket
 from .budgets import Budget, check_amounts, rate_budget
 from .counter import Counter, StrategyCounter

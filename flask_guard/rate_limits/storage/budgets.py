@@ -12,8 +12,8 @@ from limits import RateLimitItem
 from limits.limits import GRANULARITIES
 
 from ...errors import ConfigError
-from ..concern import OnStoreError
 from ..rates import MOST, rate_name
+from ..settings import OnStoreError
 from .algorithms import BANS, FIXED, LEASES, MOVING, SLIDING, Algorithm, TokenBucket
 
 NAMESPACE = "LIMITER"
