@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_guard import ConfigError, Guard, Limit, Policy, limit, protect
+from flask_guard import ConfigError, Guard, Limit, Policy, cors, limit, protect
 from tests.ids import shown
 
 from ..conftest import MakeApp
@@ -172,3 +173,17 @@ def test_a_dynamic_rate_beside_a_fixed_one_is_another_item(app: Flask) -> None:
     policy: Limit = limit("9/day", lambda: "5/day", by="address")
 
     assert [name for name, _ in fields(limited(app, policy).get("/"))[0]] == ["9-per-day", "5-per-day"]
+
+
+@pytest.mark.parametrize("limited_inside", [False, True], ids=["on the view", "inside the view"])
+def test_pages_of_other_origins_may_read_them_wherever_the_limit_is_written(app: Flask, limited_inside: bool) -> None:
+    Guard(app, policies=[cors(origins="https://app.example.com")])
+    policy = limit("9/day")
+    view: Callable[[], str] = (lambda: str(policy.hit().remaining)) if limited_inside else policy(lambda: "8")
+    app.add_url_rule("/", "view", view)
+
+    response = app.test_client().get("/", headers={"Origin": "https://app.example.com"})
+
+    assert response.text == "8"
+    exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
+    assert {*DRAFT, "Retry-After"} <= set(exposed)

@@ -64,11 +64,11 @@ class ExactMemoryStorage(TableStorage):
 
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
         """Make all charges, or none."""
-        states = self._states
-        if len(states) >= self.most:
-            return super().take(charges, token)
         keys = [budget.head + identity + budget.table_tail for budget, identity, _, _ in charges]
         with self._lock:  # as `update` does, in half the time
+            states = self._states
+            if len(states) >= self.most:
+                return super().take(charges, token)
             now = monotonic()
             answer, changes = settle(charges, token, [states.get(key) for key in keys], now)
             for position, state, ends in changes:
