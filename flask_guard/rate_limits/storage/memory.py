@@ -87,8 +87,7 @@ class ExactMemoryStorage(TableStorage):
                 key = keys[position][0]
                 if state is None:
                     states.pop(key, None)
-                    if len(self._ends) > 2 * len(states) + MOST_GONE:
-                        self._forget_gone()
+                    self._forget_gone()
                 else:
                     self._set(key, state, ends, now)
         return result
@@ -104,6 +103,7 @@ class ExactMemoryStorage(TableStorage):
                         leases.pop(token, None)
                         if not leases:
                             del self._states[key]
+                            self._forget_gone()
 
     def ban(self, budget: Budget, identity: str) -> None:
         """Ban a client, if there is room: never all that share one budget."""
@@ -140,8 +140,10 @@ class ExactMemoryStorage(TableStorage):
             del self._ends[key]
 
     def _forget_gone(self) -> None:
-        """Forget the keys whose states are gone before their end, as those of places that were given back."""
+        """Forget the keys whose states are gone before their end, where those of places given back are many."""
         states = self._states
+        if len(self._ends) <= 2 * len(states) + MOST_GONE:
+            return
         self._ends = {key: ends for key, ends in self._ends.items() if key in states}
         self._ending = {
             length: deque(each for each in queue if each[1] in states) for length, queue in self._ending.items()
