@@ -10,17 +10,18 @@
     })
 
 No header and no query parameter is logged unless it is named here. Those from which a policy of the app reads
-credentials are masked. A value is logged on one line: control and direction characters are escaped, and text is cut
-after 256 characters.
+credentials are masked, also in the URLs of headers such as ``Referer`` and ``Location``. A value is logged on one line:
+control and direction characters are escaped, and text is cut after 256 characters.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_plus
 
 from ..errors import ConfigError
 from ..support.callables import takes_request
@@ -86,7 +87,7 @@ class Named:
         def read(request: Request, response: Response | None) -> str | None:
             value = self._value(request, response)
             if value is None or (self.mask is False and place not in credentials):
-                return value
+                return _without_credentials(value, credentials) if value and place[0] == "header" else value
             return MASKED if isinstance(self.mask, bool) else self._masked(value, self.mask)
 
         return read
@@ -125,6 +126,20 @@ def query(name: str, *, mask: Mask = False) -> Named:
 def response_header(name: str, *, mask: Mask = False) -> Named:
     """Log the response's header `name`, as it goes out. Options are those of :func:`header`."""
     return Named("response_header", name, mask)
+
+
+def _without_credentials(value: str, credentials: Collection[tuple[str, str]]) -> str:
+    """Mask the query parameters that carry credentials in URLs, which ``Referer`` and ``Location`` have."""
+
+    def masked(found: re.Match[str]) -> str:
+        name = unquote_plus(found[2])
+        is_secret = ("query", name) in credentials or name.lower() in CREDENTIALS
+        return f"{found[1]}{found[2]}={MASKED}" if is_secret else found[0]
+
+    return _PARAMETER.sub(masked, value) if "?" in value else value
+
+
+_PARAMETER = re.compile(r"([?&])([^=&#\s]+)=[^&#\s]*")
 
 
 def _parameter(request: Request, name: str) -> str | None:

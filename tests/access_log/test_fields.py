@@ -128,6 +128,31 @@ def test_credentials_of_any_policy_are_masked_on_every_endpoint(app: Flask, reco
     assert (record.page, record.shortened) == ("7", "se")
 
 
+@pytest.mark.parametrize(
+    ("url", "logged"),
+    [
+        ("https://shop.example/a?ticket=sesame&page=7#top", "https://shop.example/a?ticket=***&page=7#top"),
+        ("/a?page=7&ticket=sesame", "/a?page=7&ticket=***"),
+        ("/a?%74icket=sesame", "/a?%74icket=***"),
+        ("/a?ticket=sesame&ticket=open?sesame", "/a?ticket=***&ticket=***"),
+        ("/a?Access_Token=sesame", "/a?Access_Token=***"),
+        ("/a?tickets=9&page=ticket", "/a?tickets=9&page=ticket"),
+        ("/a?ticket", "/a?ticket"),
+        ("ticket=sesame", "ticket=sesame"),
+    ],
+)
+def test_credentials_in_the_urls_of_headers_are_masked(app: Flask, records: Records, url: str, logged: str) -> None:
+    """As in ``Location`` where Flask redirects to a path with a slash at its end, query string included."""
+    app.add_url_rule("/zoo", "zoo", RequireTicket()(lambda: "zoo"))
+    fields = {"came_from": header("Referer"), "sent_to": response_header("Location")}
+    serve(app, log_timing(fields=fields), lambda: ("", 302, {"Location": url}))
+
+    send(app, headers={"Referer": url})
+
+    (record,) = records()
+    assert (record.came_from, record.sent_to) == (logged, logged)
+
+
 def test_functions_see_the_request_or_nothing_and_the_context(app: Flask, records: Records) -> None:
     @app.before_request
     def find_tenant() -> None:

@@ -159,6 +159,7 @@ def test_terminal_shows_one_coloured_line_for_each_request(folder: Path) -> None
     lines = [ESCAPE.sub("", line) for line in written]
     assert " * Serving Flask app 'served'" in lines
     assert any(line.startswith(" * Running on http://127.0.0.1:") for line in lines)
+    assert any(ESCAPE.match(line) and "Press CTRL+C to quit" in line for line in written)
     shown = [re.sub(r"^[\d:]{8} |\d+\.\d ms", "", line) for line in lines if re.match(r"\d\d:\d\d:\d\d ", line)]
     assert [re.sub(r" {2,}", "  ", line).rstrip() for line in shown] == [
         "200 GET  /",
