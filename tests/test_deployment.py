@@ -91,7 +91,7 @@ class Deployed:
 
     def get(self, path: str = "/", source: str = "127.0.0.1", **headers: str) -> tuple[http.client.HTTPResponse, str]:
         """Send a request through nginx, from the address `source`."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.nginx_port, timeout=30, source_address=(source, 0))
+        connection = http.client.HTTPConnection("127.0.0.1", self.nginx_port, timeout=120, source_address=(source, 0))
         with contextlib.closing(connection):
             connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
             response = connection.getresponse()
@@ -105,7 +105,7 @@ class Deployed:
 
     def record_of(self, response: http.client.HTTPResponse) -> dict[str, Any]:
         """Return the record of a request."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             for record in self.records():
                 if record["request_id"] == response.headers["X-Request-ID"]:
@@ -199,12 +199,12 @@ def test_requests_under_way_and_deferred_work_are_finished_when_the_server_is_st
     bodies: list[str] = []
     request = threading.Thread(target=lambda: bodies.append(deployed.get("/slow")[1]))
     request.start()
-    wait_for((deployed.folder / "begun").exists, deployed.server, 30)
+    wait_for((deployed.folder / "begun").exists, deployed.server, 120)
 
     is_waitress = b"waitress" in Path(f"/proc/{deployed.server.pid}/cmdline").read_bytes()
     deployed.server.send_signal(signal.SIGINT if is_waitress else signal.SIGTERM)
-    request.join(30)
-    deployed.server.wait(30)
+    request.join(120)
+    deployed.server.wait(120)
 
     assert bodies == ["served"]
     assert (deployed.folder / "written").read_text(encoding="utf-8") == "deferred"
