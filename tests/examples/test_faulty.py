@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 from examples.faulty import shop
@@ -18,4 +19,5 @@ def test_audit_finds_the_seven_faults_and_nothing_else() -> None:
 
     assert len(found) == len(marked) == 7
     lines = [int(each.site.rpartition(":")[2]) for each in found if each.site]
-    assert set(lines) <= set(marked)
+    lines_below = 2 if sys.version_info < (3, 11) else 0  # the line of 'def' is known there, and not the decorator's
+    assert all(any(0 <= line - number <= lines_below for number in marked) for line in lines)
