@@ -7,7 +7,8 @@ the host that it asks for must be loopback ones, and nothing may have forwarded 
 The requests are one document, ``flask_guard.requests/1``: ``last`` is the number of the newest, and ``requests`` have
 ``number``, ``method``, ``path``, ``endpoint``, ``status``, ``ms``, ``error`` and ``steps``. A step has ``text``,
 ``verdict``, ``reason``, ``status``, ``enter_us``, ``leave_us``, the names of the ``fields`` that it added, and
-``needed``: what would have let the request through. No secret, no body and no value of a query is kept.
+``needed``: what would have let the request through. No secret, no body and no value of a query is kept. Each process
+keeps the requests that it served.
 """
 
 from __future__ import annotations

@@ -176,9 +176,10 @@ def test_a_rule_on_both_sides_of_several_paths_has_a_route_for_each_that_a_path_
 
 
 def test_options_that_a_decorator_answers_is_no_route_of_the_view(app: Flask) -> None:
-    app.add_url_rule("/", "view", cross_origin(require_api_key(fine)), methods=["PUT"])
-    Guard(app, keys={"k": "a long secret key"})
+    app.add_url_rule("/", "view", limit("9/hour")(cross_origin(origins="*")(fine)), methods=["PUT", "OPTIONS"])
+    Guard(app)
 
+    assert app.test_client().options("/").status_code == 200
     assert [each["method"] for each in document(app)["routes"] if each["endpoint"] == "view"] == ["PUT"]
 
 
