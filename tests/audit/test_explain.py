@@ -34,6 +34,7 @@ from flask_guard import (
 from flask_guard.audit.explain import explain
 from flask_guard.audit.rehearsal import Asked
 from tests.conftest import MakeApp
+from tests.flask_versions import needs_trusted_hosts
 
 KEY = "a long secret key"
 
@@ -207,6 +208,7 @@ def test_options_that_flask_answers_is_told_from_a_view(shop: Flask) -> None:
     assert (document["routing"]["outcome"], document["decision"]["by"]) == ("automatic", "Flask")
 
 
+@needs_trusted_hosts
 def test_trusted_hosts_are_explained(make_app: MakeApp) -> None:
     app = make_app(TRUSTED_HOSTS=["shop.example"])
     app.add_url_rule("/", "view", fine)

@@ -20,6 +20,7 @@ from flask.testing import FlaskClient
 from flask_guard import Guard, Policy, limit, log_timing, middleware, protect, require_api_key
 
 from ..conftest import MakeApp
+from ..flask_versions import needs_streams_that_end
 from ..storage_clock import Clock
 from .structured_fields import fields
 
@@ -223,6 +224,7 @@ def test_an_exception_that_propagates_gives_the_place_back(make_app: MakeApp) ->
             client.get("/")
 
 
+@needs_streams_that_end
 def test_a_hook_that_raises_on_a_streamed_response_gives_the_place_back(app: Flask) -> None:
     @app.after_request
     def outermost(response: Response) -> Response:
@@ -241,6 +243,7 @@ class BrokenSessions(SecureCookieSessionInterface):
             raise ZeroDivisionError
 
 
+@needs_streams_that_end
 @pytest.mark.parametrize("propagates", [False, True])
 def test_a_streamed_response_whose_session_fails_to_save_gives_the_place_back(
     make_app: MakeApp, propagates: bool

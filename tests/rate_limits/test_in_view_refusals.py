@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from flask_guard import ConfigError, Guard, LimitStatus, NotGuarded, Policy, limit, secure_headers
 
 from ..conftest import MakeApp
+from ..flask_versions import needs_streams_that_end
 
 ONCE = limit("1/day", shared="once")
 
@@ -131,6 +132,7 @@ def test_a_request_of_a_guarded_app_lends_nothing_to_the_context_of_another(
     assert "allowed=True" in guarded.test_client().get("/").text
 
 
+@needs_streams_that_end
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_a_body_that_is_streamed_after_the_request_is_over_cannot_count(
     app: Flask, use: Callable[[], LimitStatus]

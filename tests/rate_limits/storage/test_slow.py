@@ -237,14 +237,13 @@ def test_a_connection_that_takes_long_to_make_is_waited_for_no_longer_than_an_an
 
     storage = storage_at(redis_url.partition("?")[0])
     counter: Any = RedisCounter(storage)
-    pool: Any = storage.get_connection().connection_pool  # type: ignore[attr-defined]
-    held, connect = threading.Event(), pool.get_connection
-
-    def slowly(*arguments: Any) -> Any:
-        held.wait(10)
-        return connect(*arguments)
-
     ready = counter._execute.__self__
+    held, connect = threading.Event(), ready._get
+
+    def slowly() -> Any:
+        held.wait(10)
+        return connect()
+
     ready._get = slowly
     with pytest.raises(storage.base_exceptions, match=r"no answer on a new connection in 0\.2 s"):
         counter.take(CHARGES)
