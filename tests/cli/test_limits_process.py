@@ -78,7 +78,7 @@ def test_reset_shows_what_it_is_about_and_asks_on_a_terminal(
 
     assert (code, len(held(app, "192.0.2.1"))) == (exit_code, left)
     assert "shared:search" in shown
-    assert [each["scope"] for each in json.loads(output or "[]")] == ["shared:search"] * (1 - left)
+    assert [each["scope"] for each in json.loads(output.strip() or "[]")] == ["shared:search"] * (1 - left)
 
 
 @on_sqlite

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, Response, request
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from flask_guard import (
     ConfigError,
@@ -226,11 +227,11 @@ def test_a_listed_host_is_served(app: Flask, host: str) -> None:
 def test_any_other_host_is_a_400(app: Flask, host: str) -> None:
     guarded(app, require_request(hosts=HOSTS))
 
-    client = app.test_client(use_cookies=False)  # for cookies, a client parses the host itself
-    answer = client.get("/", environ_overrides={"HTTP_HOST": host})
+    environ = {**EnvironBuilder().get_environ(), "HTTP_HOST": host}
+    answer = Response(*run_wsgi_app(app, environ, buffered=True))
 
     assert answer.status_code == 400
-    assert answer.content_type != "application/problem+json" or "serve this host" in answer.get_json()["detail"]
+    assert answer.content_type != "application/problem+json" or "serve this host" in answer.get_data(as_text=True)
 
 
 def test_the_default_port_of_the_scheme_is_a_port(app: Flask) -> None:
