@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from flask import Flask, request, request_started
 from werkzeug.test import TestResponse
@@ -19,19 +19,22 @@ class _Watch:
     """Remembers the denials and the apps of this process, by the body streams of their requests.
 
     A response of the test client knows its request only by a copy of the environment. The stream is the same in both.
+    Neither an app nor a traceback is kept: each leads to the stream, which would then never go.
     """
 
     def __init__(self) -> None:
         self._denials: WeakKeyDictionary[Any, Denied] = WeakKeyDictionary()
-        self._apps: WeakKeyDictionary[Any, Flask] = WeakKeyDictionary()
+        self._apps: WeakKeyDictionary[Any, ref[Flask]] = WeakKeyDictionary()
         request_denied.connect(self._note, weak=False)
         request_started.connect(self._note_app, weak=False)
 
     def _note(self, _app: object, *, denial: Denied, request: Any, **_more: object) -> None:
-        self._denials[request.environ["wsgi.input"]] = denial
+        kept = type(denial).__new__(type(denial))
+        vars(kept).update(vars(denial))
+        self._denials[request.environ["wsgi.input"]] = kept
 
     def _note_app(self, app: Flask, **_more: object) -> None:
-        self._apps[request.environ["wsgi.input"]] = app
+        self._apps[request.environ["wsgi.input"]] = ref(app)
 
     def denial_of(self, response: TestResponse) -> Denied | None:
         """Return the denial that a response tells of, or None."""
@@ -40,7 +43,8 @@ class _Watch:
     def explanation_of(self, response: TestResponse) -> str:
         """Return what the request of a response meets, if the app is known."""
         asked = response.request
-        app = self._apps.get(asked.environ["wsgi.input"])
+        known = self._apps.get(asked.environ["wsgi.input"])
+        app = known() if known is not None else None
         if app is None:
             return ""
         address = asked.environ.get("REMOTE_ADDR", "127.0.0.1")

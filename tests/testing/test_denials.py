@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from flask import Flask, abort
 
@@ -67,3 +70,16 @@ def test_failure_shows_what_explain_prints(app: Flask) -> None:
     explanation = str(failure.value).partition("\n\n")[2]
     assert explanation.startswith("GET /shadow")
     assert "would deny (missing)" in explanation
+
+
+def test_an_app_that_has_gone_is_not_kept(make_app: MakeApp) -> None:
+    def denied_once() -> weakref.ref[Flask]:
+        app = make_app(GUARD_API_KEYS={"ci": "a long random secret"})
+        Guard(app, policies=[require_api_key])
+        assert_denied(app.test_client().get("/"), by=require_api_key)
+        return weakref.ref(app)
+
+    gone = denied_once()
+    gc.collect()
+
+    assert gone() is None
