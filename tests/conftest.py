@@ -22,7 +22,7 @@ from .run_log import SecretFinder
 
 MakeApp = Callable[..., Flask]
 
-settings.register_profile("patient", deadline=None)  # how long an example takes depends on the machine
+settings.register_profile("patient", deadline=None, max_examples=50)  # how long an example takes depends on the machine
 settings.load_profile("patient")
 
 

@@ -16,14 +16,14 @@ from tests.conftest import required_program
 
 from .conftest import Certificate, page, serving
 
-MODULES = os.environ.get("FLASK_GUARD_NODE_MODULES", "")
+MODULES = os.environ.get("TESTS_NODE_MODULES", "")
 """Where npm has installed @mdn/mdn-http-observatory and csp_evaluator; .ci/run does."""
 SCRIPT = Path(__file__).parent / "observatory.mjs"
 HIGH, MEDIUM = 10, 30
 """Severities of csp_evaluator: the lower, the worse."""
 
 pytestmark = pytest.mark.skipif(
-    not MODULES, reason="FLASK_GUARD_NODE_MODULES does not say where @mdn/mdn-http-observatory and csp_evaluator are"
+    not MODULES, reason="TESTS_NODE_MODULES does not say where @mdn/mdn-http-observatory and csp_evaluator are"
 )
 
 
