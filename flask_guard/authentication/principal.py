@@ -100,7 +100,7 @@ def role_names(roles: object, what: str) -> tuple[str, ...]:
         raise ConfigError(f"{what} must be a list of roles, not {roles!r}")
     listed = (roles,) if isinstance(roles, str) else tuple(roles)
     for role in listed:
-        if not isinstance(role, str) or not role.strip():
+        if not isinstance(role, str) or not role.strip() or "," in role:
             raise ConfigError(f"{what}: {role!r} is not a role; write several as a list: ['editor', 'admin']")
     return listed
 

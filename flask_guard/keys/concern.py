@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from ..support.options import optional
 
 if TYPE_CHECKING:
     from .model import KeyStore
+
+
+log: logging.Logger = logging.getLogger("flask_guard")
 
 
 def _mapping(value: object, key: str) -> Mapping[str, Any]:
@@ -57,7 +61,29 @@ def _use(store: KeyStore | None, state: AppState) -> None:
 
 
 def _check(state: AppState) -> None:
-    key_store_of(state)
+    from .sources import single_stores
+    from .static import StaticKeys
+
+    app = state.app
+    if app.config.get(API_KEYS.key) and state.config[API_KEYS] is not app.config[API_KEYS.key]:
+        log.warning(
+            "GUARD_API_KEYS of %r is not used, as Guard(keys=…) is given. To have both, write"
+            " keys=chain(…, app.config['GUARD_API_KEYS'])",
+            app.name,
+        )
+    short = [
+        key_id
+        for store in single_stores(key_store_of(state))
+        if isinstance(store, StaticKeys)
+        for key_id in store.short
+    ]
+    if short and not (app.debug or app.testing):
+        log.warning(
+            "the secrets of the API keys %s of %r can be guessed: they are very short. Make long random ones with"
+            " python -c 'import secrets; print(secrets.token_urlsafe())'",
+            ", ".join(map(repr, short)),
+            app.name,
+        )
 
 
 def _reset(state: AppState) -> None:

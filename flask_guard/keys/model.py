@@ -132,9 +132,9 @@ def scope_tokens(scopes: str | Iterable[str], what: str) -> tuple[str, ...]:
         raise ConfigError(f"{what} must be a list of scopes, not {scopes!r}")
     tokens = (scopes,) if isinstance(scopes, str) else tuple(scopes)
     for token in tokens:
-        if not isinstance(token, str) or not token or not all("!" <= c <= "~" and c not in '"\\' for c in token):
+        if not isinstance(token, str) or not token or not all("!" <= c <= "~" and c not in '",\\' for c in token):
             raise ConfigError(
-                f"{what}: {token!r} is not a scope. A scope is printable ASCII without spaces, quotes or"
+                f"{what}: {token!r} is not a scope. A scope is printable ASCII without spaces, commas, quotes or"
                 " backslashes; write several as a list: ['orders:read', 'orders:write']"
             )
     return tokens

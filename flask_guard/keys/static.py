@@ -15,6 +15,8 @@ _SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})")
 _HASH_LIKE = re.compile(
     r"\s*(?:(?:sha\d*|md5|blake2[bs]?|pbkdf2|scrypt|bcrypt|argon2(?:id?|d)?)(?:[-_]\w+)*[:$]|\$\w+\$)", re.IGNORECASE
 )
+SHORT = 8
+"""Characters below which any secret is soon guessed."""
 _FIELDS = ("hash", "scopes", "expires", "name")
 
 
@@ -32,11 +34,15 @@ class StaticKeys:
 
     :param keys: by key id: a secret, its ``sha256:<64 hex digits>`` hash, or a dict with ``hash`` and, if wanted,
         ``scopes``, ``expires`` and ``name``; see :class:`ApiKey`.
+    :ivar short: the ids of keys whose secret is so short that it is soon guessed.
     :raises ConfigError: for an entry of another form, and for two ids with the same secret.
     """
 
     def __init__(self, keys: Mapping[str, str | Mapping[str, Any]]) -> None:
         self._by_digest: dict[bytes, ApiKey] = {}
+        self.short: tuple[str, ...] = tuple(
+            key_id for key_id, entry in keys.items() if isinstance(entry, str) and len(entry) < SHORT
+        )
         for key_id, entry in keys.items():
             digest, key = _read(key_id, entry)
             if digest in self._by_digest:

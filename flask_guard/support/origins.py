@@ -158,6 +158,8 @@ def _hint(value: object) -> str:
         return " (it has no scheme)"
     if not value.isascii():
         return " (browsers send international names in their ASCII form, xn--…)"
+    if "," in value:
+        return " (list several: ['https://a.example', 'https://b.example']; in an environment variable as JSON)"
     after = value.partition("://")[2]
     if after.endswith("/") and after.count("/") == 1:
         return " (drop the trailing slash)"
