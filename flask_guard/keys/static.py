@@ -15,7 +15,7 @@ _SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})")
 _HASH_LIKE = re.compile(
     r"\s*(?:(?:sha\d*|md5|blake2[bs]?|pbkdf2|scrypt|bcrypt|argon2(?:id?|d)?)(?:[-_]\w+)*[:$]|\$\w+\$)", re.IGNORECASE
 )
-SHORT = 8
+SHORT = 4
 """Characters below which any secret is soon guessed."""
 _FIELDS = ("hash", "scopes", "expires", "name")
 
