@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -175,5 +176,8 @@ def no_thread_left() -> Iterator[None]:
     left = [each for each in threading.enumerate() if each not in before and not isinstance(each, threading.Timer)]
     left = [each for each in left if not each.name.startswith("ThreadPoolExecutor-")]
     for thread in left:
-        thread.join(2)  # it may be about to end
+        while thread.ident is None:  # it is being started, and cannot be joined yet
+            time.sleep(0.01)
+        with contextlib.suppress(RuntimeError):  # as long as it has an ident, and has not said that it started
+            thread.join(2)  # it may be about to end
     assert [each for each in left if each.is_alive()] == []
