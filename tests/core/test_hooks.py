@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from flask import Blueprint, Flask, Request, Response, abort
@@ -13,6 +13,10 @@ from flask import Blueprint, Flask, Request, Response, abort
 from flask_guard import (
     Guard,
     Phase,
+    Policy,
+    Run,
+    Step,
+    Target,
     cors,
     current_request_id,
     limit,
@@ -74,6 +78,39 @@ def test_hooks_registered_before_the_guard_run_before_the_policies_and_later_one
     before, after = trace[: trace.index("view")], trace[trace.index("view") + 1 :]
     assert before == ["earlier", "policy", "later", "blueprint"]
     assert [word for word in after if word != "finally"] == ["/blueprint", "/later", "/policy", "/earlier"]
+
+
+@pytest.mark.parametrize("when", ["before", "after", "never"])
+def test_a_policy_that_asks_for_the_outgoing_response_sees_it_after_every_hook(app: Flask, when: str) -> None:
+    seen: list[str] = []
+
+    class LastLook(Policy):
+        kind: ClassVar[str] = "last_look"
+
+        def compile(self, target: Target) -> Step:
+            def look(run: Run, response: Response) -> None:
+                seen.append(response.headers["X-Hook"])
+
+            def leave(run: Run, response: Response) -> None:
+                response.headers["X-Hook"] = "none"
+                run.outgoing += (look,)
+
+            return Step(leave=leave)
+
+    def change(response: Response) -> Response:
+        response.headers["X-Hook"] = when
+        return response
+
+    app.get("/")(lambda: "view")
+    if when == "before":
+        app.after_request(change)
+    Guard(app, policies=[LastLook()])
+    if when == "after":
+        app.after_request(change)
+
+    app.test_client().get("/")
+
+    assert seen == ["before" if when == "before" else "none"]
 
 
 def test_later_hook_that_answers_has_been_through_the_policies(app: Flask) -> None:
