@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import logging
 import os
 import shutil
@@ -12,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import pytest
@@ -99,11 +102,27 @@ def no_context_left() -> Iterator[None]:
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a TCP port of the loopback interface that nobody listens on, another one each time."""
+    return next(filter(is_free, server_ports()))
+
+
+@functools.cache
+def server_ports() -> Iterator[int]:
+    """Return the ports for servers of this process of the tests, in a random order.
+
+    They lie below those that systems give to outgoing connections: none of these takes a port before its server does.
+    """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(12_000 + process, 22_000, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    return itertools.cycle(SystemRandom().sample(ports, len(ports)))
+
+
+def is_free(port: int) -> bool:
+    """Return whether a server could listen on `port` of the loopback interface."""
+    with socket.socket() as listener, contextlib.suppress(OSError):
+        listener.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def wait_for(ready: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 20) -> None:

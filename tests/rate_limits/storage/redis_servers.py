@@ -14,7 +14,7 @@ from uuid import uuid4
 from limits.storage import RedisStorage, storage_from_string
 
 from flask_guard.rate_limits.storage.redis_connections import default_options
-from tests.conftest import free_port, is_listening, required_program, stop, wait_for
+from tests.conftest import free_port, is_free, is_listening, required_program, stop, wait_for
 
 RunServer = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -50,7 +50,7 @@ def cluster(folder: Path, port: int = 0) -> Iterator[tuple[str, subprocess.Popen
 
 def cluster_port() -> int:
     """Return a free port for a node of a cluster, which has a second one, 10,000 above."""
-    while (port := free_port()) > 55_000:
+    while not is_free((port := free_port()) + 10_000):
         pass
     return port
 
