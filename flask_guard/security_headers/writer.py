@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from flask import g
 
-from ..support.header_fields import Pair, append, drop, field_names, lines_of
+from ..support.header_fields import Pair, append, drop, field_names, lines_of, pairs_of
 from .csp import Csp, insecure, nonce, without_nonce
 from .https import say_why_hsts_is_missing
 from .presets import NAMES
 from .response_nonce import NONCE
 
 if TYPE_CHECKING:
-    from werkzeug.datastructures import Headers
-
     from ..core.request_run import Leave, Run
     from ..typing import Response
     from .response_nonce import Source
 
+WITH_NONCE = "_flask_guard_policies_with_nonce"
+"""Where a response keeps the policies with a nonce that were written on it: an app may return the object again."""
 NO_STORE: Pair = (NAMES["cache_control"], "no-store")
 STORING: frozenset[str] = frozenset(
     (
@@ -83,7 +83,7 @@ class Fields:
                     say_why_hsts_is_missing(run)
             present = field_names(response.headers)
             if not present.isdisjoint(touched):
-                pairs = self._missing(response.headers, pairs, present)
+                pairs = self._missing(response, pairs)
             append(response.headers, pairs)
 
         return write
@@ -113,14 +113,13 @@ class Fields:
                     return
                 made = g.csp_nonce = run.kept[NONCE] = made()
             policies, others = secure if run.request.scheme == "https" else plain
-            pairs = others.copy()
-            for name, parts in policies:
-                pairs.append((name, made.join(parts)))
-            present = field_names(response.headers)
-            if not present.isdisjoint(touched):
+            with_nonce = [(name, made.join(parts)) for name, parts in policies]
+            pairs = others + with_nonce
+            if not field_names(response.headers).isdisjoint(touched):
                 drop(response.headers, STORING)
-                pairs = self._missing(response.headers, pairs, present - STORING)
+                pairs = self._missing(response, pairs)
             append(response.headers, pairs)
+            vars(response)[WITH_NONCE] = with_nonce
 
         return write_with_nonce
 
@@ -128,10 +127,18 @@ class Fields:
         """Return the names of headers that need more than appending `pairs`, if the response has them."""
         return frozenset(name.lower() for name, _ in pairs) | self.removed
 
-    def _missing(self, headers: Headers, pairs: list[Pair], present: set[str]) -> list[Pair]:
-        """Remove the revealing headers. Return those of `pairs` that are not present."""
-        if not present.isdisjoint(self.removed):
-            drop(headers, self.removed)
+    def _missing(self, response: Response, pairs: list[Pair]) -> list[Pair]:
+        """Remove the revealing headers, and policies with the nonce of an earlier request.
+
+        :return: those of `pairs` that the response lacks.
+        """
+        headers = response.headers
+        drop(headers, self.removed)
+        earlier: list[Pair] | None = vars(response).get(WITH_NONCE)
+        if earlier:
+            own = pairs_of(headers)
+            own[:] = [pair for pair in own if pair not in earlier]
+        present = field_names(headers)
         return [pair for pair in pairs if pair[0].lower() not in present]
 
     def _policies(self, https: bool) -> list[tuple[str, Csp]]:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from flask import Flask, Response, g, render_template_string, send_file, stream_with_context
+from flask import Flask, Response, g, render_template_string, request, send_file, stream_with_context
 from werkzeug.test import TestResponse
 
 from flask_guard import ConfigError, Guard, cache, csp_nonce, limit, protect, secure_headers
@@ -223,6 +223,53 @@ def test_no_nonce_is_made_twice_by_many_threads(app: Flask) -> None:
         made = list(pool.map(lambda _: get(app).text, range(400)))
 
     assert len(set(made)) == 400
+
+
+def kept_response(app: Flask) -> Response:
+    """Add a view that returns one object again and again, and has a nonce if the query asks for one."""
+    kept = Response("hello")
+
+    def index() -> Response:
+        if "nonce" in request.args:
+            csp_nonce()
+        return kept
+
+    app.add_url_rule("/", "index", index)
+    return kept
+
+
+@pytest.mark.parametrize("mode", ["enforce", "report"])
+def test_response_that_an_app_returns_again_has_a_nonce_of_its_own(app: Flask, mode: Any) -> None:
+    kept_response(app)
+    Guard(app, policies=[secure_headers("relaxed", mode=mode)])
+    header = "Content-Security-Policy-Report-Only" if mode == "report" else "Content-Security-Policy"
+
+    responses = [get(app, "/?nonce") for _ in range(3)]
+
+    assert len(set.union(*(sent_nonces(each, header) for each in responses))) == 3
+    assert [len(each.headers.getlist(header)) for each in responses] == [1, 1, 1]
+    assert [each.headers.getlist("Cache-Control") for each in responses] == [["no-store"]] * 3
+
+
+def test_response_that_an_app_returns_again_without_a_nonce_has_none(app: Flask) -> None:
+    kept_response(app)
+    Guard(app, policies=[secure_headers("relaxed")])
+
+    first, second = get(app, "/?nonce"), get(app)
+
+    assert len(sent_nonces(first)) == 1
+    assert "script-src 'self';" in second.headers["Content-Security-Policy"]
+    assert sent_nonces(second) == set()
+
+
+def test_header_that_the_view_writes_on_such_a_response_stays(app: Flask) -> None:
+    kept = kept_response(app)
+    Guard(app, policies=[secure_headers("relaxed")])
+    get(app, "/?nonce")
+
+    kept.headers["Content-Security-Policy"] = "script-src 'none'"
+
+    assert get(app, "/?nonce").headers.getlist("Content-Security-Policy") == ["script-src 'none'"]
 
 
 FORKING = """
