@@ -243,6 +243,19 @@ class Tab:
         """Open `url`, and wait until the page and what it loads are there."""
         self.browser.run(self.page.goto(url))
 
+    def submit(self, url: str) -> int:
+        """Open `url` and submit its first form; return the status of the answer."""
+
+        async def send() -> int:
+            async with self.page.expect_navigation() as navigation:
+                await self.page.evaluate("document.forms[0].submit()")
+            response = await navigation.value
+            assert response is not None
+            return int(response.status)
+
+        self.goto(url)
+        return self.browser.run(send())
+
     def evaluate(self, script: str, argument: Any = None) -> Any:
         """Return the value of a JavaScript expression or function."""
         return self.browser.run(self.page.evaluate(script, argument))

@@ -91,33 +91,19 @@ def user(browser: Browser, shop: Shop, at: Server) -> Iterator[Tab]:
         yield tab
 
 
-def submit(tab: Tab, url: str) -> int:
-    """Open the page at `url` and submit its form; return the status of the answer."""
-
-    async def press() -> int:
-        async with tab.page.expect_navigation() as navigation:
-            await tab.page.evaluate("document.forms[0].submit()")
-        response = await navigation.value
-        assert response is not None
-        return int(response.status)
-
-    tab.goto(url)
-    return tab.browser.run(press())
-
-
 def test_a_form_of_the_own_page_is_served(user: Tab, shop: Shop, at: Server) -> None:
-    assert submit(user, at.url("/form", SHOP)) == 200
+    assert user.submit(at.url("/form", SHOP)) == 200
     assert shop.sent == ["eve"]
 
 
 @pytest.mark.parametrize("host", [EVIL, ACCOUNT])
 def test_a_form_of_another_site_or_host_is_refused(user: Tab, shop: Shop, at: Server, pages: Server, host: str) -> None:
-    assert submit(user, f"{pages.url('/', host)}?action={at.url('/transfer', SHOP)}") == 403
+    assert user.submit(f"{pages.url('/', host)}?action={at.url('/transfer', SHOP)}") == 403
     assert shop.sent == []
 
 
 def test_a_form_of_the_same_host_on_another_port_is_refused(user: Tab, shop: Shop, at: Server, pages: Server) -> None:
-    assert submit(user, f"{pages.url('/', SHOP)}?action={at.url('/transfer', SHOP)}") == 403
+    assert user.submit(f"{pages.url('/', SHOP)}?action={at.url('/transfer', SHOP)}") == 403
     assert shop.sent == []
 
 
@@ -147,7 +133,7 @@ def test_a_sandboxed_frame_of_the_own_page_has_no_origin_and_is_refused(user: Ta
 
 
 def test_an_allowed_page_may_send(user: Tab, shop: Shop, at: Server, pages: Server, scheme: str) -> None:
-    status = submit(user, f"{pages.url('/', ALLOWED)}?action={at.url('/shared', SHOP)}")
+    status = user.submit(f"{pages.url('/', ALLOWED)}?action={at.url('/shared', SHOP)}")
 
     assert (status, shop.sent) == ((200, ["eve"]) if scheme == "https" else (403, []))  # https is what is listed
 
@@ -156,9 +142,9 @@ def test_a_page_without_referrer_is_served_where_the_browser_names_the_site(
     user: Tab, shop: Shop, at: Server, scheme: str
 ) -> None:
     """A form of such a page has the origin null, and over http nothing else tells where it comes from."""
-    assert submit(user, at.url("/quiet", SHOP)) == (200 if scheme == "https" else 403)
+    assert user.submit(at.url("/quiet", SHOP)) == (200 if scheme == "https" else 403)
 
 
 def test_a_foreign_site_does_not_see_whether_the_user_is_logged_in(browser: Browser, at: Server, pages: Server) -> None:
     with Tab(browser) as stranger:
-        assert submit(stranger, f"{pages.url('/', EVIL)}?action={at.url('/transfer', SHOP)}") == 403
+        assert stranger.submit(f"{pages.url('/', EVIL)}?action={at.url('/transfer', SHOP)}") == 403

@@ -94,20 +94,6 @@ def wait_for(tab: Tab, found: Callable[[], T]) -> T:
     raise AssertionError("nothing came")
 
 
-def submit(tab: Tab, url: str) -> int:
-    """Open `url` and submit its first form; return the status of the answer."""
-
-    async def send() -> int:
-        async with tab.page.expect_navigation() as navigation:
-            await tab.page.evaluate("document.forms[0].submit()")
-        response = await navigation.value
-        assert response is not None
-        return int(response.status)
-
-    tab.goto(url)
-    return tab.browser.run(send())
-
-
 def test_a_public_read_needs_no_preflight(at: Tab, spa: Spa) -> None:
     status, body = press(at, "products")
 
@@ -163,7 +149,7 @@ def test_a_page_of_another_site_cannot_order(at: Tab, spa: Spa) -> None:
     spa.forget()
     evil = spa.evil.url("/", "127.0.0.1")
 
-    assert submit(at, f"{evil}?action={spa.api.url('/orders')}") == 403
+    assert at.submit(f"{evil}?action={spa.api.url('/orders')}") == 403
     at.goto(f"{evil}?action=/")
     assert at.fetch(spa.api.url("/orders"), method="POST", credentials="include", body="{}") is None
     assert {line.rpartition(" ")[2] for line in spa.sent} == {"403"}
@@ -172,6 +158,6 @@ def test_a_page_of_another_site_cannot_order(at: Tab, spa: Spa) -> None:
 
 
 def test_a_form_of_the_own_page_is_served_and_a_foreign_one_is_not(at: Tab, spa: Spa) -> None:
-    assert submit(at, spa.page.url()) == 200
+    assert at.submit(spa.page.url()) == 200
     assert at.evaluate("document.querySelector('#thanks').textContent") == "Thank you for: good"
-    assert submit(at, f"{spa.evil.url('/', '127.0.0.1')}?action={spa.page.url('/feedback')}") == 403
+    assert at.submit(f"{spa.evil.url('/', '127.0.0.1')}?action={spa.page.url('/feedback')}") == 403

@@ -5,37 +5,22 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.client
-import subprocess
-import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, is_listening, stop, wait_for
+from tests.serving import GUNICORN, serving
 
 from . import served
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """Return the port of a gunicorn whose worker has threads."""
-    port = free_port()
-    command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "4", "--log-level", "critical"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command, "tests.compression.served:app"],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(lambda: is_listening(port), process)
-        yield port
-    finally:
-        stop(process)
+    with serving([*GUNICORN, "--threads", "4", "tests.compression.served:app"]) as server:
+        yield server.port
 
 
 @contextlib.contextmanager

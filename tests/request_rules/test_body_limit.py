@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_guard import Denied, Guard, log_timing, request_denied, request_would_be_denied, require_request
-from tests.conftest import free_port, is_listening, stop, wait_for
+from tests.serving import GUNICORN, serving
 
 from .served import MOST
 
-ROOT = Path(__file__).parent.parent.parent
 PATHS = ["/stream", "/data", "/form", "/json", "/lines"]
 
 
@@ -213,19 +209,8 @@ def test_reads_of_any_size_see_the_body_or_are_refused(body: bytes, most: int, s
 @pytest.fixture(scope="module", params=["sync", "gthread"])
 def port(request: pytest.FixtureRequest) -> Iterator[int]:
     """Return the port of a gunicorn with one worker."""
-    port = free_port()
-    command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "-k", request.param, "--log-level", "critical"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command, "tests.request_rules.served:app"],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(lambda: is_listening(port), process)
-        yield port
-    finally:
-        stop(process)
+    with serving([*GUNICORN, "-k", request.param, "tests.request_rules.served:app"]) as server:
+        yield server.port
 
 
 def send(port: int, path: str, head: str, *pieces: bytes) -> tuple[int, bytes]:
