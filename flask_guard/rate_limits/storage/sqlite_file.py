@@ -53,7 +53,7 @@ class SQLiteFile:
         self._inherited: list[sqlite3.Connection] = []
         self._identity: Identity | None = None
         self._next_look = 0.0
-        self._hooked = False
+        _tell_of_forks(self)  # now: a file that is first opened while a fork is prepared would be inherited
 
     def write(self, work: Callable[[Execute, float], T]) -> T:
         """Call `work` with an `Execute` and the time, alone among all threads and processes.
@@ -110,9 +110,6 @@ class SQLiteFile:
         self._next_look = now + LOOK_EVERY
 
     def _open(self, deadline: float) -> None:
-        if not self._hooked:
-            self._hooked = True
-            _tell_of_forks(self)
         _create(self._path)
         self._process = os.getpid()
         try:

@@ -80,16 +80,18 @@ def test_a_storage_that_was_used_before_a_fork_counts_on_both_sides(uri: str) ->
     assert storage.take(charge())[1][0].remaining == 97
 
 
+def open_files(folder: Path) -> list[str]:
+    """Return the files in `folder` that this process has open."""
+    opened = [str(path.resolve()) for path in Path("/proc/self/fd").iterdir()]
+    return [path for path in opened if path.startswith(str(folder))]
+
+
 def test_no_connection_is_inherited(uri: str, tmp_path: Path) -> None:
     storage = SQLiteStorage(uri)
     storage.take(charge())
-    opened = [str(path.resolve()) for path in Path("/proc/self/fd").iterdir()]
 
-    def holds_nothing() -> bool:
-        return not any(str(tmp_path) in str(path.resolve()) for path in Path("/proc/self/fd").iterdir())
-
-    assert any(str(tmp_path) in path for path in opened)
-    assert in_a_child(holds_nothing)
+    assert open_files(tmp_path)
+    assert in_a_child(lambda: not open_files(tmp_path))
 
 
 def test_a_fork_amid_threads_that_write_leaves_a_child_that_counts(uri: str) -> None:
@@ -113,6 +115,23 @@ def test_a_fork_amid_threads_that_write_leaves_a_child_that_counts(uri: str) -> 
 
     assert children == [True] * 10
     assert storage.take(charge(amount=10**9))[1][0].remaining == 10**9 - sum(passed) - 10 * 20 - 1
+
+
+def test_a_file_that_is_first_used_while_a_fork_is_prepared_is_not_inherited(tmp_path: Path, uri: str) -> None:
+    sweeps: list[threading.Thread] = []
+
+    def sweep_once() -> None:
+        if not sweeps:
+            sweeps.append(threading.Thread(target=storage.sweep))
+            sweeps[0].start()
+            sweeps[0].join(0.3)
+
+    os.register_at_fork(before=sweep_once)  # Python calls this one last, as it is the first to be registered
+    storage = SQLiteStorage(uri)
+    storage.take(charge())
+
+    assert in_a_child(lambda: not open_files(tmp_path) and storage.take(charge())[0])
+    sweeps[0].join()
 
 
 def test_a_fork_that_python_does_not_see_is_noticed(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
