@@ -14,8 +14,8 @@ _LOGS_IN = re.compile(
     r"login|signin|logon|signup|\b(log-in|sign-in|log-on|sign-up|2fa|mfa)\b"
     r"|forgot|reset-?(your-?)?password|password-?(reset|recovery)"
 )
-"""In any segment of a path, with underscores as hyphens: of whole words, as ``catalog-index`` is no log-in."""
-_IS_LOG_IN = frozenset(
+"""Words of a log-in in any segment of a path, with hyphens for underscores. ``catalog-index`` has none of them."""
+_MAY_LOG_IN = frozenset(
     (
         "auth",
         "authenticate",
@@ -30,7 +30,13 @@ _IS_LOG_IN = frozenset(
         "totp",
     )
 )
-"""As the last segment of a path."""
+"""Last segments of a path that name a log-in or a plain resource: ``POST /tokens`` may also make a token for anyone."""
+_CREDENTIAL = re.compile(
+    r"(^|_)(passw(or)?d|passphrase|pwd|pin|otp|totp|credentials?|grant_type|client_secret|authorization|check_password"
+    r"|authenticate|login_user|log_?in|sign_?in|verify_\w+|check_\w+_hash)($|_)",
+    re.IGNORECASE,
+)
+"""Names and keys in the code of a view that reads a credential."""
 _TEMPLATES = frozenset(("render_template", "render_template_string", "stream_template", "stream_template_string"))
 _NO_PAGE = re.compile(r"^\S+\.(xml|rss|atom|json|ya?ml|csv|txt|md|js|css|svg|ics)(\.j2|\.jinja2?)?$", re.IGNORECASE)
 """The name of a template that is not a page."""
@@ -44,12 +50,37 @@ def is_static_view(app: Flask, endpoint: str) -> bool:
     return name == "static" and scaffold is not None and scaffold.has_static_folder
 
 
+def may_take_credentials(entry: Entry) -> bool:
+    """Return whether the path names a log-in, a sign-up, a password reset, or tokens and the like."""
+    return _names_log_in(entry) or _may_name_log_in(entry)
+
+
 def takes_credentials(entry: Entry) -> bool:
-    """Return whether callers prove there who they are, or begin to: log-in, sign-up, password reset, tokens."""
+    """Return whether callers authenticate at an endpoint, so that the endpoint is open by its nature.
+
+    A path such as ``/tokens`` is not enough: the code of the view must read a credential, too.
+    """
+    return _names_log_in(entry) or (_may_name_log_in(entry) and _reads_credential(entry))
+
+
+def _names_log_in(entry: Entry) -> bool:
+    return any(_LOGS_IN.search(each) for each in _segments(entry))
+
+
+def _may_name_log_in(entry: Entry) -> bool:
+    return any(each in _MAY_LOG_IN for each in _segments(entry)[-1:])
+
+
+def _segments(entry: Entry) -> list[str]:
+    """Return the fixed segments of a path that takes a body; none for other methods."""
     if entry.method not in ("POST", "PUT", "PATCH", EVERY_METHOD):
-        return False
-    segments = [each for each in VARIABLE.sub("", entry.path).lower().replace("_", "-").split("/") if each]
-    return bool(segments) and (segments[-1] in _IS_LOG_IN or any(_LOGS_IN.search(each) for each in segments))
+        return []
+    return [each for each in VARIABLE.sub("", entry.path).lower().replace("_", "-").split("/") if each]
+
+
+def _reads_credential(entry: Entry) -> bool:
+    functions = functions_in(entry.view, "POST" if entry.method == EVERY_METHOD else entry.method) if entry.view else ()
+    return any(_CREDENTIAL.search(word) for function in functions for word in mentions(function))
 
 
 def shows_html(entry: Entry) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil
 
-from ..core.endpoint_traits import takes_credentials
+from ..core.endpoint_traits import may_take_credentials
 from ..core.facts import AuditRule, Checks, Entry, Finding, Inventory, shown, written
 from ..core.policy import Placed
 from .limit import Limit
@@ -63,7 +63,7 @@ _WORKERS = re.compile(r"(?:^|\s)(?:-w|--workers|--processes)[ =]?(\d+)")
 
 def _guessable(inventory: Inventory) -> Iterator[Finding]:
     for entry in inventory.entries:
-        if takes_credentials(entry) and not _is_strict(inventory, entry):
+        if may_take_credentials(entry) and not _is_strict(inventory, entry):
             yield GUESSABLE.at(entry, f"{entry.where} takes credentials, and no limit keeps anyone from guessing them")
 
 

@@ -108,3 +108,25 @@ def test_a_path_that_has_the_words_of_a_log_in_is_one(path: str, tmp_path: Path)
     audit = audited(tmp_path, view("", f'post("/elsewhere{path}")') + GUARD)
 
     assert {finding.rule.id for finding in audit.findings} == {"FG030"}
+
+
+RESOURCES = pytest.mark.parametrize("path", ["/api/tokens", "/token", "/sessions", "/register"])
+
+
+@RESOURCES
+def test_open_write_whose_path_alone_may_be_a_log_in_is_an_open_write_too(path: str, tmp_path: Path) -> None:
+    body = "return {'token': request.get_json()['name']}"
+    audit = audited(tmp_path, view("", f'post("{path}")', body) + GUARD)
+
+    assert {finding.rule.id for finding in audit.findings} == {"FG001", "FG030"}
+
+
+@RESOURCES
+@pytest.mark.parametrize(
+    "body",
+    ["return login(request.form['password'])", "return str(request.authorization)", "return verify_code(request.json)"],
+)
+def test_write_of_such_a_path_that_reads_a_credential_is_a_log_in(path: str, body: str, tmp_path: Path) -> None:
+    audit = audited(tmp_path, view("", f'post("{path}")', body) + GUARD)
+
+    assert {finding.rule.id for finding in audit.findings} == {"FG030"}

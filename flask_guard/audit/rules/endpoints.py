@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...core.endpoint_traits import is_static_view, takes_credentials
+from ...core.endpoint_traits import is_static_view, may_take_credentials, takes_credentials
 from ...core.facts import AuditRule, Checks, Entry, Finding, Inventory
 from ...support.text import names
 
@@ -62,7 +62,7 @@ def _unprotected(inventory: Inventory) -> Iterator[Finding]:
     for entry in inventory.entries:
         ours = entry.plan is not None and entry.plan.policies
         protected = ours or any(not each.is_idle for each in (*entry.foreign, *inventory.foreign))
-        elsewhere = _is_open_write(inventory, entry) or takes_credentials(entry)  # these have rules of their own
+        elsewhere = _is_open_write(inventory, entry) or may_take_credentials(entry)  # FG001, FG002 and FG030 find these
         if not (protected or elsewhere or is_static_view(inventory.app, entry.endpoint)) and entry.view is not None:
             yield NOTHING.at(entry, f"{entry.where} has no policy at all")
 
@@ -74,7 +74,7 @@ def _unlimited(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _is_open_write(inventory: Inventory, entry: Entry) -> bool:
-    """Return whether an entry changes state for anyone. A log-in does by its nature; it has a rule of its own."""
+    """Return whether an entry changes state for anyone. A log-in is open by its nature, and FG030 is about it."""
     if not entry.is_writing or entry.view is None or takes_credentials(entry):
         return False
     return not inventory.serves(entry, "authentication", "csrf")
