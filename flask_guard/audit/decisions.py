@@ -12,8 +12,9 @@ from typing import Any, Literal, TypeAlias
 from ..core.tracing import StepTrace
 from ..support.text import printable
 from .decorators import Layer, site_of_code
+from .masking import query_values, without
 from .matching import Match
-from .rehearsal import Rehearsed
+from .rehearsal import Asked, Rehearsed
 from .wording import short_site, shown
 
 By: TypeAlias = Literal["policy", "hook", "decorator", "view", "routing", "Flask", "left out", "unknown"]
@@ -45,12 +46,12 @@ def decide(match: Match, seen: Rehearsed) -> Decision:
     """Return the decision about the request that became `seen`."""
     for hook, passage in seen.hooks:
         if passage.answered:
-            why = f"The before_request hook {hook.name} {_ended(passage.status, passage.error)}."
+            why = f"The before_request hook {hook.name} {_ended(passage.status, passage.error, seen.asked)}."
             fix = (*_fix_for(passage.error, hook.name), f"Read the hook at {short_site(hook.site)}.")
             return Decision("hook", hook.name, why, hook.site, fix)
     for step in seen.steps:
         if step.verdict in ("denied", "answered", "failed"):
-            return _by_policy(step, match)
+            return _by_policy(step, match, seen.asked)
     if seen.left_out:
         why = "Every policy lets the request through. The view was left out, and its decorators with it."
         return Decision("left out", match.rule.endpoint if match.rule else "", why)
@@ -59,25 +60,26 @@ def decide(match: Match, seen: Rehearsed) -> Decision:
     return _by_routing(match, seen)
 
 
-def _ended(status: int | None, error: BaseException | None) -> str:
+def _ended(status: int | None, error: BaseException | None, asked: Asked) -> str:
     if error is not None:
-        return f"raised {_named(error)}, which is a {status}"
+        return f"raised {_named(error, asked)}, which is a {status}"
     return f"answered {status}"
 
 
-def _named(error: BaseException) -> str:
-    text = printable(str(error), 200).strip()
+def _named(error: BaseException, asked: Asked) -> str:
+    """Return the type of an exception, and its text unless the text may repeat the body of the request."""
+    text = "" if asked.data else without(query_values(asked.path), printable(str(error), 200).strip())
     return f"{type(error).__name__}{f' ({text})' if text else ''}"
 
 
-def _by_policy(step: StepTrace, match: Match) -> Decision:
+def _by_policy(step: StepTrace, match: Match, asked: Asked) -> Decision:
     names = [placed.policy.name for placed in step.placed]
     denied_by = step.denial.policy if step.denial is not None else names[0]
     placed = step.placed[names.index(denied_by) if denied_by in names else 0]
     label, site = shown(placed.policy), placed.site
     fix = [f"Read it at {short_site(site)}."]
     if step.failure is not None:
-        why = f"{label} {_ended(step.answered or 500, step.failure)}."
+        why = f"{label} {_ended(step.answered or 500, step.failure, asked)}."
     elif step.denial is not None:
         detail = printable(str(step.denial.description), 500)
         why = f"{label} denied it: {detail} [{step.denial.reason}]"
@@ -97,11 +99,12 @@ def _by_view(seen: Rehearsed, endpoint: str) -> Decision:
     entered = [layer for layer in seen.layers if layer.code in seen.entered]
     last = entered[-1] if entered else None
     if last is not None and last.foreign is not None and last is not seen.layers[-1]:
-        why = f"The decorator {_decorator(last)} {_ended(passage.status, passage.error)}: the view did not run."
+        ended = _ended(passage.status, passage.error, seen.asked)
+        why = f"The decorator {_decorator(last)} {ended}: the view did not run."
         fix = _fix_for(passage.error, last.foreign.by)
         return Decision("decorator", last.foreign.by, why, last.foreign.site, fix)
     site = _raised_at(passage.error) or site_of_code(seen.layers[-1].code if seen.layers else None)
-    why = f"Every policy let it through, and the view {_ended(passage.status, passage.error)}."
+    why = f"Every policy let it through, and the view {_ended(passage.status, passage.error, seen.asked)}."
     fix = () if passage.status is not None and passage.status < 400 else _fix_for(passage.error, "", passage.status)
     return Decision("view", endpoint, why, site, fix)
 
@@ -121,7 +124,9 @@ def _raised_at(error: BaseException | None) -> str | None:
 def _by_routing(match: Match, seen: Rehearsed) -> Decision:
     if seen.error is not None and match.outcome != "redirect":
         site = _raised_at(seen.error)
-        return Decision("unknown", "", f"The app failed: {_named(seen.error)}.", site, _fix_for(seen.error, ""))
+        return Decision(
+            "unknown", "", f"The app failed: {_named(seen.error, seen.asked)}.", site, _fix_for(seen.error, "")
+        )
     fix: tuple[str, ...] = ()
     if match.outcome == "no rule":
         fix = tuple(f"Did you mean {rule}?" for rule in match.suggestions)
@@ -180,10 +185,15 @@ def _fix_for(error: BaseException | None, package: str, status: int | None = Non
     return (found,) if found else ()
 
 
-def detail_of(problem: bytes) -> str:
-    """Return the detail of a problem document (RFC 9457); an empty string if it has none."""
+def detail_of(seen: Rehearsed) -> str:
+    """Return the detail of a problem document (RFC 9457), or an empty string.
+
+    A view that ran may have put the body of the request into the detail, which is then left out.
+    """
+    if seen.asked.data and seen.view is not None:
+        return ""
     try:
-        document = json.loads(problem)
+        document = json.loads(seen.problem)
         return printable(str(document.get("detail") or ""), 500)
     except (ValueError, AttributeError):
         return ""

@@ -90,7 +90,7 @@ def _explained(app: Flask, asked: Asked, run_view: RunView) -> dict[str, Any]:
             "status": seen.status,
             "reason": seen.reason,
             "headers": _shown_fields(seen.headers),
-            "detail": detail_of(seen.problem),
+            "detail": detail_of(seen),
         },
         "decision": decide(match, seen).describe(),
         "would_deny": [

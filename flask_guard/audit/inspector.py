@@ -28,16 +28,16 @@ from ..concerns import built_in_policies
 from ..core.app_state import AppState
 from ..core.config import ENABLED
 from ..core.denials import Denied
-from ..core.plan import Plan
 from ..core.policy import DenyingPolicy, Exemption, Phase, Policy, Step, Target
 from ..core.protect import protect
 from ..core.request_run import Run, Slot, current_run
-from ..core.tracing import TRACE, StepTrace
+from ..core.tracing import StepTrace
 from ..errors import ConfigError
 from ..support.text import printable
 from .findings import examine
 from .inventory import take_inventory
 from .masking import shown_url
+from .rehearsal import traces_of
 from .report.matrix import matrix_of
 from .report.page import report_page
 from .wording import shown
@@ -100,8 +100,8 @@ def install_inspector(state: AppState, gate: Policy | bool) -> None:
     policy = LoopbackOnly() if gate is True else gate
     if not isinstance(policy, Policy) or not _closes(policy, state):
         raise ConfigError(
-            f"Guard(inspector={gate!r}) would open the inspector to anyone: write inspector=True, for debug mode on the"
-            " same machine, or a policy that authenticates, such as inspector=require_auth(basic=log_in)"
+            f"Guard(inspector={gate!r}) would open the inspector to anyone: write inspector=True, for debug mode on"
+            " this machine, or a policy that authenticates, such as inspector=require_auth(basic=log_in)"
         )
     if gate is True:
         state.once_planned.append(lambda: _check_debug(state.app))
@@ -113,7 +113,8 @@ def install_inspector(state: AppState, gate: Policy | bool) -> None:
 
 
 def _closes(policy: Policy, state: AppState) -> bool:
-    authenticates = policy.phase is Phase.AUTHENTICATE and not getattr(policy, "optional", False)
+    """Return whether a policy refuses callers without valid credentials. The phase of a policy alone proves nothing."""
+    authenticates = "authentication" in policy.purposes
     return (authenticates or isinstance(policy, LoopbackOnly)) and policy.mode_in(state) == "enforce"
 
 
@@ -191,7 +192,7 @@ class SeenRequests:
             "status": STATUS.get(run) or 500,
             "ms": round((perf_counter() - run.started) * 1000, 1),
             "error": type(error).__name__ if error is not None else None,
-            "steps": [_describe(step) for step in _steps(run)],
+            "steps": [_describe(step) for step in traces_of(run)],
         }
         with self._lock:
             self.last += 1
@@ -202,11 +203,6 @@ class SeenRequests:
         with self._lock:
             kept = list(self._kept)
         yield from (each for each in kept if each["number"] > number)
-
-
-def _steps(run: Run) -> tuple[StepTrace, ...]:
-    policies = run.plan.policies if isinstance(run.plan, Plan) else ()
-    return TRACE.get(run) or tuple(StepTrace((placed,)) for placed in policies)
 
 
 def _describe(step: StepTrace) -> dict[str, Any]:

@@ -76,6 +76,11 @@ def secrets_in(
     return frozenset(each for each in found if each)
 
 
+def query_values(url: str) -> frozenset[str]:
+    """Return the values in the query of a URL, as an app reads them."""
+    return frozenset(value for _, value in parse_qsl(urlsplit(url).query) if value)
+
+
 def _forms(name: str, value: str) -> Iterator[str]:
     yield value
     if name == "cookie":

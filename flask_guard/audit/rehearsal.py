@@ -94,18 +94,19 @@ class Passage:
 
 @dataclass(slots=True)
 class Rehearsed:
-    """What became of a rehearsed request.
+    """The outcome of a rehearsed request.
 
     :ivar headers: the fields of the response.
-    :ivar run: its passage through the plan; None without a Guard.
-    :ivar rule: the URL rule that serves it.
+    :ivar run: the passage through the plan. None without a Guard.
+    :ivar rule: the URL rule that serves the request.
     :ivar hooks: the ``before_request`` hooks that ran, other than the Guard's.
-    :ivar view: the passage through the view and its decorators; None if it was not reached.
-    :ivar layers: the decorators around the view that ran, outside in, and the view, if that ran.
+    :ivar view: the passage through the view and its decorators. None if the request did not get there.
+    :ivar layers: the decorators around the view that ran, outside in, and the view, if the view ran.
     :ivar left_out: whether the view would have run, and was left out.
-    :ivar error: the exception that nobody handled.
+    :ivar error: the exception that no handler took.
     """
 
+    asked: Asked
     status: int = 500
     reason: str = "INTERNAL SERVER ERROR"
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -126,11 +127,8 @@ class Rehearsed:
 
     @property
     def steps(self) -> tuple[StepTrace, ...]:
-        """Return what each step of the plan did; nothing without a Guard."""
-        if self.run is None:
-            return ()
-        policies = self.run.plan.policies if isinstance(self.run.plan, Plan) else ()
-        return TRACE.get(self.run) or tuple(StepTrace((placed,)) for placed in policies)
+        """Return the trace of each step of the plan; nothing without a Guard."""
+        return traces_of(self.run) if self.run is not None else ()
 
 
 def rehearse(app: Flask, asked: Asked, *, run_view: bool = True) -> Rehearsed:
@@ -139,7 +137,7 @@ def rehearse(app: Flask, asked: Asked, *, run_view: bool = True) -> Rehearsed:
     :param run_view: whether the view runs, with its decorators, if the request gets that far.
     :raises ConfigError: if a mistake keeps the app from serving.
     """
-    state, seen = AppState.of(app), Rehearsed()
+    state, seen = AppState.of(app), Rehearsed(asked)
     environ = asked.environ(app)
     with ExitStack() as stack:
         if state.guard is not None:
@@ -196,6 +194,12 @@ def _put_back(app: Flask, name: str, own: Any) -> None:
         delattr(app, name)
     else:
         setattr(app, name, own)
+
+
+def traces_of(run: Run) -> tuple[StepTrace, ...]:
+    """Return the traces of a run; for a run that reached no step, one for each policy of the plan."""
+    policies = run.plan.policies if isinstance(run.plan, Plan) else ()
+    return TRACE.get(run) or tuple(StepTrace((placed,)) for placed in policies)
 
 
 # Watching the app ----------------------------------------------------------------------------------------------------

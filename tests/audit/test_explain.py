@@ -562,6 +562,41 @@ def test_no_credential_of_the_query_is_shown_whatever_repeats_it(app: Flask, nam
         assert not [form for form in (value, quote(value), quote(value, safe="")) if form in text]
 
 
+@pytest.mark.parametrize("raises", ["exception", "abort", "hook", "middleware"])
+def test_no_part_of_the_body_is_shown_by_the_text_of_an_exception(app: Flask, raises: str) -> None:
+    def fail(kind: str) -> str:
+        sent = request.get_json()["card"]
+        if raises == kind == "abort":
+            abort(422, f"no such card: {sent.upper()}")
+        if raises in (kind, "exception"):
+            raise ValueError(f"no such card: {sent.upper()}")
+        return "fine"
+
+    @middleware
+    def policy(_request: Any) -> None:
+        fail("middleware")
+
+    app.config["GUARD_PROBLEMS"] = "all"
+    Guard(app)
+    app.before_request(lambda: fail("hook") and None)
+    app.add_url_rule("/", "view", policy(lambda: fail("abort")), methods=["POST"])
+    asked = Asked("POST", "/", (("Content-Type", "application/json"),), b'{"card": "blue-4711"}')
+
+    document = explain(app, asked, run_view="always")
+
+    assert document["decision"]["why"].count("Unprocessable" if raises == "abort" else "ValueError") == 1
+    assert "4711" not in json.dumps(document)
+
+
+def test_no_value_of_the_query_is_shown_by_the_text_of_an_exception(app: Flask) -> None:
+    app.add_url_rule("/", "view", lambda: str(int(request.args["page"])))
+    Guard(app)
+
+    document = explained(app, "GET", "/?page=blue%204711")
+
+    assert "invalid literal for int() with base 10: '…'" in document["decision"]["why"]
+
+
 def test_a_short_secret_is_masked_as_a_word_and_leaves_others_whole(app: Flask) -> None:
     app.add_url_rule("/orders", "view", lambda: Response("x", headers={"X-Echo": "or=or"}))
     Guard(app)

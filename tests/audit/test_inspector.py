@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 from flask import Flask, abort, request
 
-from flask_guard import ConfigError, Guard, exempt, limit, log_timing, require_api_key, require_auth, secure_headers
+from flask_guard import (
+    ConfigError,
+    Guard,
+    Phase,
+    exempt,
+    limit,
+    log_timing,
+    middleware,
+    require_api_key,
+    require_auth,
+    secure_headers,
+)
 from flask_guard.audit.findings import examine
 from flask_guard.audit.inventory import take_inventory
 from flask_guard.audit.start_line import start_line
@@ -109,7 +120,17 @@ def test_page_closes_when_debug_mode_ends(app: Flask) -> None:
 
 @pytest.mark.parametrize(
     "gate",
-    [limit("9/hour"), require_api_key(optional=True), require_api_key(mode="report"), secure_headers, "yes", 1, None],
+    [
+        limit("9/hour"),
+        limit("9/hour", by="api_key"),
+        middleware(phase=Phase.AUTHENTICATE)(lambda _request: None),
+        require_api_key(optional=True),
+        require_api_key(mode="report"),
+        secure_headers,
+        "yes",
+        1,
+        None,
+    ],
     ids=str,
 )
 def test_what_would_open_the_page_to_anyone_is_refused(make_app: MakeApp, gate: Any) -> None:
