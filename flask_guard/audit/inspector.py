@@ -38,8 +38,7 @@ from .findings import examine
 from .inventory import take_inventory
 from .masking import shown_url
 from .rehearsal import traces_of
-from .report.matrix import matrix_of
-from .report.page import report_page
+from .report.page import page_of
 from .wording import shown
 
 PREFIX = "/_guard"
@@ -135,7 +134,7 @@ def _blueprint(app: Flask, seen: SeenRequests, policy: Policy) -> Blueprint:
 
     def page() -> Response:
         inventory = take_inventory(app)
-        report = report_page(matrix_of(inventory, examine(inventory)), live=url_for(f"{NAME}.requests"))
+        report = page_of(inventory, examine(inventory), live=url_for(f"{NAME}.requests"))
         return _private(Response(report.html, headers={"Content-Security-Policy": report.policy}))
 
     def requests() -> Response:

@@ -28,13 +28,11 @@ def take_inventory(app: Flask) -> Inventory:
     state, foreign = AppState.of(app), ForeignFacts(app)
     rules = sorted(app.url_map.iter_rules(), key=lambda rule: (rule.rule, host_of(rule), sorted(rule.methods or ())))
     entries = tuple(entry for rule in rules for entry in _entries(state, rule, foreign))
-    hooks = [hook for hook in foreign.hooks if hook.scope == "app"]
     return Inventory(
         app,
         entries,
         foreign=_everywhere(entries),
-        hooks=tuple(hook.name for hook in hooks),
-        early_hooks=tuple(hook.name for hook in hooks if hook.early),
+        hooks=tuple(hook.name for hook in foreign.hooks if hook.scope == "app"),
         has_guard=state.guard is not None,
         is_enabled=state.config[ENABLED],
         mounts=tuple(mounts_of(app)),

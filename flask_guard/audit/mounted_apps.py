@@ -1,4 +1,4 @@
-"""Other WSGI applications that stand in front of an app, as Werkzeug's DispatcherMiddleware puts them there."""
+"""The WSGI middleware around an app, and other applications that a DispatcherMiddleware mounts beside the app."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 MOST_WRAPPED = 50
-"""WSGI middleware that is looked through."""
+"""Layers of WSGI middleware that are looked through."""
 
 
 def mounts_of(app: Flask) -> Iterator[tuple[str, str]]:
-    """Yield the prefix of each mount, and the name of what is mounted there."""
+    """Yield the prefix of each mount, and the name of the application there."""
     for dispatcher in _dispatchers(app):
         for prefix, mounted in dispatcher.mounts.items():
             yield prefix, name_of(mounted)
 
 
 def mount_above(app: Flask, path: str) -> tuple[str, Any] | None:
-    """Return the prefix of the mount that takes the requests for `path`, and what is mounted there; else None."""
+    """Return the prefix and the application of the mount that takes requests for `path`, or None."""
     for dispatcher in _dispatchers(app):
         script = path
         while "/" in script:
@@ -39,12 +39,15 @@ def name_of(application: Any) -> str:
 
 
 def _dispatchers(app: Flask) -> Iterator[DispatcherMiddleware]:
-    """Yield the dispatchers among the WSGI middleware around `app`, outside in."""
-    wsgi: Any = app.wsgi_app
+    return (layer for layer in wsgi_layers(app) if isinstance(layer, DispatcherMiddleware))
+
+
+def wsgi_layers(app: Flask) -> Iterator[Any]:
+    """Yield the WSGI middleware around `app`, outside in."""
+    layer: Any = app.wsgi_app
     for _ in range(MOST_WRAPPED):
-        if wsgi is None or getattr(wsgi, "__self__", None) is app:
+        if layer is None or getattr(layer, "__self__", None) is app:
             return
-        if isinstance(wsgi, DispatcherMiddleware):
-            yield wsgi
-        inner = (getattr(wsgi, name, None) for name in ("app", "wsgi_app", "application"))
-        wsgi = next((each for each in inner if each is not None), None)
+        yield layer
+        inner = (getattr(layer, name, None) for name in ("app", "_app", "wsgi_app", "application"))
+        layer = next((each for each in inner if each is not None), None)

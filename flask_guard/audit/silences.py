@@ -9,13 +9,12 @@ from datetime import date
 from typing import ClassVar
 
 from ..core.facts import Entry, Finding, Inventory
-from ..core.marks import Applicable, Mark, calling_site, marks_in_module, scaffold_marks
+from ..core.marks import Applicable, Mark, calling_site, scaffold_marks
 from ..core.path_scopes import path_scopes
 from ..core.policy import apply
-from ..core.view_code import functions_in
 from ..errors import ConfigError
 from ..typing import TargetT
-from .scopes import scopes_of
+from .scopes import marks_on_functions, scopes_of
 
 _ID = re.compile(r"[A-Z]{2,}[0-9]{3,}")
 
@@ -143,12 +142,7 @@ class Silences:
             found += _silences(scope.marks)
         for blueprint in app.blueprints.values():
             found += _silences(scaffold_marks(blueprint))
-        spaces = {
-            id(each.__globals__): each.__globals__ for v in app.view_functions.values() for each in functions_in(v)
-        }
-        for namespace in spaces.values():
-            found += [mark for mark in _silences(marks_in_module(namespace)) if mark.shim and mark.shim()]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys([*found, *_silences(marks_on_functions(app))]))
 
 
 def _silences(marks: Iterable[Mark]) -> list[Mark]:

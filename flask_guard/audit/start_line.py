@@ -1,4 +1,4 @@
-"""The line that the development server prints in debug mode: how many endpoints there are, and what the audit found."""
+"""The line that the development server prints in debug mode: the numbers of endpoints and findings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from flask import Flask
 
 from ..core.facts import SEVERITIES
+from ..support.text import counted
 from .findings import examine
 from .inventory import take_inventory
 from .routes import is_unguarded_write
@@ -24,17 +25,10 @@ def start_line(app: Flask) -> str:
 
 def _parts(app: Flask) -> Iterator[str]:
     inventory = take_inventory(app)
-    yield _counted(len(inventory.entries), "endpoint")
-    yield _counted(sum(is_unguarded_write(entry, inventory) for entry in inventory.entries), "unguarded write")
+    yield counted(len(inventory.entries), "endpoint")
+    yield counted(sum(is_unguarded_write(entry, inventory) for entry in inventory.entries), "unguarded write")
     found = [finding.rule.severity for finding in examine(inventory).findings]
-    for severity in SEVERITIES:
-        if severity in found:
-            number = found.count(severity)
-            yield f"{number} info" if severity == "info" else _counted(number, severity)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+    yield from (counted(found.count(severity), severity) for severity in SEVERITIES if severity in found)
 
 
 def print_start_line(app: Flask) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections import Counter
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..audit.documents import describe, github, line_of, sarif, without_known
 from ..audit.findings import Audit, all_rules, examine
 from ..core.facts import SEVERITIES, AuditRule, Inventory, Severity
 from ..errors import ConfigError
+from ..support.text import counted
 from .common import json_option, print_json
 from .inventory import inventory_of_app
 
@@ -91,9 +93,9 @@ def _print(inventory: Inventory, audit: Audit, form: str) -> None:
         for line in github(audit):
             click.echo(line)
     elif form == "html":
-        from ..audit.page import page
+        from ..audit.report.page import page_of
 
-        click.echo(page(inventory, audit), nl=False)
+        click.echo(page_of(inventory, audit).html, nl=False)
     else:
         _print_text(inventory, audit)
 
@@ -115,12 +117,8 @@ def _print_text(inventory: Inventory, audit: Audit) -> None:
 
 
 def _summary(inventory: Inventory, audit: Audit) -> str:
-    counts = [(sum(each.rule.severity == severity for each in audit.findings), severity) for severity in SEVERITIES]
-    found = ", ".join(
-        f"{number} {severity}{'s' if number > 1 and severity != 'info' else ''}"
-        for number, severity in counts
-        if number
-    )
+    counts = Counter(each.rule.severity for each in audit.findings)
+    found = ", ".join(counted(counts[severity], severity) for severity in SEVERITIES if counts[severity])
     accepted = f" {len(audit.silenced)} accepted in the code." if audit.silenced else ""
     more = " To learn why a rule matters: flask guard audit --explain RULE." if audit.findings else ""
     return f"{found or 'Nothing found'} on {len(inventory.entries)} endpoints of {current_app.name!r}.{accepted}{more}"

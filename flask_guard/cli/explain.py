@@ -1,4 +1,4 @@
-"""``flask guard explain``: what a request meets, and why it gets the answer that it gets."""
+"""``flask guard explain``: the way of a request through its policies, and the reason for its answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from ..audit.wording import short_site, shown_foreign
 from ..core.facts import Foreign
 from ..core.flask_versions import current_flask
 from ..errors import ConfigError
-from .common import Failure, json_option, print_json
+from .common import json_option, print_json
+from .inventory import misconfigured
 from .tables import Chunk, print_folded, terminal_width
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"))
@@ -32,10 +33,10 @@ Line = list[Chunk]
 @click.command("explain")
 @click.argument("target", nargs=-1, required=True, metavar="[METHOD] PATH|ENDPOINT")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'Name: value'", help="A request field. Repeatable.")
-@click.option("-d", "--data", default=None, metavar="BODY", help="The body; POST is the method then, by default.")
+@click.option("-d", "--data", default=None, metavar="BODY", help="The body. The method is then POST by default.")
 @click.option("--address", default="127.0.0.1", metavar="IP", help="The address of the client.")
 @click.option("--dry-run", is_flag=True, help="Leave the view out, with its decorators.")
-@click.option("--run-view", is_flag=True, help="Run the view of a method that changes state, too.")
+@click.option("--run-view", is_flag=True, help="Run the view of a method that changes state.")
 @click.option("--preflight", nargs=2, default=None, metavar="ORIGIN METHOD", help="Play a browser's preflight.")
 @click.option("--full", is_flag=True, help="Do not cut the values of response fields.")
 @json_option
@@ -51,18 +52,23 @@ def explain_command(
     full: bool,
     as_json: bool,
 ) -> None:
-    """Show what a request meets: each policy in order, its verdict, its cost and its header fields, and why the answer
-    is what it is.
+    """Explain the answer to a request: each policy in order, with its verdict, its cost and its header fields.
 
-    The request runs in this process, and changes nothing that flask_guard keeps: limits are looked at and not charged.
-    Views of GET, HEAD and OPTIONS run; those of other methods only with --run-view. Hooks of the app run as always.
+    The request runs in this process. Nothing that flask_guard keeps changes: limits are read and not charged. Views of
+    GET, HEAD and OPTIONS run. Views of other methods run with --run-view only. Hooks of the app always run.
 
     \b
     flask guard explain /orders
     flask guard explain POST api.create_order -H 'X-API-Key: …' -d '{"item": "tea"}'
     flask guard explain /orders --preflight https://app.example.com PUT Content-Type,X-Tenant
 
-    With --preflight, the names of the fields that the page sets may follow, after the path: browsers announce them.
+    With --preflight, write the names of the header fields that the page sets after the path.
+
+    \b
+    Exit codes:
+      0  done
+      2  the command line is invalid
+      6  the app is misconfigured, and serves nothing
     """
     if dry_run and run_view:
         raise click.UsageError("choose --dry-run or --run-view")
@@ -70,7 +76,7 @@ def explain_command(
     try:
         document = _document(current_flask(), target, headers, data, address, preflight, mode)
     except ConfigError as error:
-        raise Failure(1, str(error)) from None
+        raise misconfigured(error) from None
     except (LookupError, ValueError) as error:
         raise click.UsageError(str(error.args[0])) from None
     if as_json:
@@ -97,7 +103,7 @@ def _document(
         path, _ = path_of(app, target[0], None if target[0] in app.view_functions else method)
         return explain_preflight(app, call, path, run_view=mode, headers=fields)
     if len(target) > 2:
-        raise ValueError("there is a word too many: put quotes around a header and a body")
+        raise ValueError("there are too many words: put quotes around each header and the body")
     asked = target[0].upper() if len(target) == 2 else "POST" if data is not None else None
     path, method = path_of(app, target[-1], asked)
     body = (data or "").encode()
@@ -109,7 +115,7 @@ def _document(
 def _field(header: str) -> tuple[str, str]:
     name, colon, value = header.partition(":")
     if not colon or not name.strip() or not name.isascii() or not value.strip() or not value.strip().isprintable():
-        raise ValueError("a header is written as -H 'Name: value', with the quotes")
+        raise ValueError("invalid header: write -H 'Name: value', with the quotes")
     return name.strip(), value.strip()
 
 
@@ -160,7 +166,7 @@ def _routing_lines(document: dict[str, Any]) -> Iterator[Line]:
     elif not document["enabled"]:
         yield [Chunk("  GUARD_ENABLED is False: no policy runs.", "yellow")]
     if routing["mount"]:
-        yield [Chunk(f"  There answers {routing['mount']['app']}: explain the request with that app.")]
+        yield [Chunk(f"  {routing['mount']['app']} answers there: explain the request with that app.")]
 
 
 def _policy_lines(document: dict[str, Any], full: bool) -> Iterator[Line]:
@@ -247,7 +253,7 @@ def _view_lines(document: dict[str, Any]) -> Iterator[Line]:
     yield []
     text = {
         "ran": f"ran, {view['us'] or 0:g} µs" + (f", and ended with {view['status']}" if view["status"] else ""),
-        "left out": "was left out: what it decides itself is not known. --run-view runs it",
+        "left out": "did not run, so its own answer is unknown: run it with --run-view",
         "not reached": "did not run",
     }[view["outcome"]]
     yield [Chunk("The view ", bold=True), Chunk(f"{routing['endpoint']} {text}")]
@@ -257,7 +263,7 @@ def _answer_lines(document: dict[str, Any]) -> Iterator[Line]:
     answer, decision = document["answer"], document["decision"]
     is_open = document["view"]["outcome"] == "left out"
     color = "green" if answer["status"] < 400 else "red"
-    shown = "as far as the view: nobody refused" if is_open else f"{answer['status']} {answer['reason']}"
+    shown = "every policy let the request through" if is_open else f"{answer['status']} {answer['reason']}"
     yield [Chunk("The answer ", bold=True), Chunk(shown, color, bold=True)]
     yield [Chunk(f"  {decision['why']}")]
     at = short_site(decision["site"])
@@ -288,8 +294,3 @@ def _preflight_lines(preflight: dict[str, Any]) -> Iterator[Line]:
     request = preflight["request"]
     if preflight["allowed"] and request["status"] >= 400:
         yield [Chunk(f"  The request itself is answered with {request['status']}, and the page can read that.")]
-
-
-def text_of(document: dict[str, Any]) -> str:
-    """Return an explanation as plain text."""
-    return "\n".join("".join(chunk.text for chunk in line).rstrip() for line in lines_of(document))

@@ -16,4 +16,9 @@ def inventory_of_app() -> Inventory:
     try:
         return take_inventory(current_flask())
     except ConfigError as error:
-        raise Failure(MISCONFIGURED, f"the app serves nothing until this is mended: {error}") from None
+        raise misconfigured(error) from None
+
+
+def misconfigured(error: ConfigError) -> Failure:
+    """Return the end of a command for a mistake that keeps the app from serving."""
+    return Failure(MISCONFIGURED, f"the app serves nothing until this is fixed: {error}")

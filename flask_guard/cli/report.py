@@ -9,8 +9,8 @@ from flask.cli import with_appcontext
 
 from ..audit.findings import examine
 from ..audit.report import describe_report
-from ..audit.report.matrix import matrix_of
-from ..audit.report.page import report_page
+from ..audit.report.page import page_of
+from ..support.text import counted
 from .common import Failure, json_option, print_json
 from .inventory import inventory_of_app
 
@@ -46,7 +46,7 @@ def report_command(output: Path, as_json: bool) -> None:
     if as_json:
         print_json(describe_report(inventory, audit))
         return
-    html = report_page(matrix_of(inventory, audit)).html
+    html = page_of(inventory, audit).html
     if str(output) == "-":
         click.echo(html, nl=False)
         return
@@ -54,4 +54,4 @@ def report_command(output: Path, as_json: bool) -> None:
         output.write_text(html, encoding="utf-8")
     except OSError as error:
         raise Failure(UNWRITTEN, f"{output} cannot be written: {error.strerror}") from None
-    click.echo(f"{output}: {len(inventory.entries)} routes, {len(audit.findings)} findings")
+    click.echo(f"{output}: {counted(len(inventory.entries), 'route')}, {counted(len(audit.findings), 'finding')}")

@@ -8,44 +8,50 @@ from typing import Any
 import click
 from flask.cli import with_appcontext
 
-from ..audit.inventory import take_inventory
 from ..audit.routes import Selection, describe_routes
 from ..audit.wording import shown_foreign
 from ..core.facts import Foreign
-from ..core.flask_versions import current_flask
-from ..errors import ConfigError
-from .common import Failure, json_option, print_json
+from ..support.text import counted
+from .common import json_option, print_json
+from .inventory import inventory_of_app
 from .tables import Cell, Chunk, print_columns, say, terminal_width
 
 WIDE = 120
-"""Columns from which the endpoint is shown, too."""
+"""The width of a terminal, in characters, from which the endpoint is shown, too."""
 COLORS = {"AUTHENTICATE": "green", "LIMIT": "blue", "QUOTA": "blue"}
 
 
 @click.command("routes")
 @json_option
 @click.option("--markdown", is_flag=True, help="Print a table in Markdown.")
-@click.option("--blueprint", default="", metavar="NAME", help="Only this blueprint, and those in it.")
-@click.option("--path", default="", metavar="PATH", help="Only this path and all below, or a pattern such as '/api/*'.")
+@click.option("--blueprint", default="", metavar="NAME", help="Only this blueprint and its nested blueprints.")
+@click.option(
+    "--path", default="", metavar="PATH", help="Only this path and all paths below it, or a pattern such as '/api/*'."
+)
 @click.option("--method", "methods", multiple=True, metavar="METHOD", help="Only this method. Repeatable.")
 @click.option("--policy", "having", multiple=True, metavar="NAME", help="Only routes with this policy. Repeatable.")
-@click.option("--without", "lacking", multiple=True, metavar="NAME", help="Only routes without it. Repeatable.")
+@click.option(
+    "--without", "lacking", multiple=True, metavar="NAME", help="Only routes without this policy. Repeatable."
+)
 @click.option("--unguarded-writes", is_flag=True, help="Only routes that change state for anyone.")
 @with_appcontext
 def routes_command(as_json: bool, markdown: bool, methods: tuple[str, ...], **chosen: Any) -> None:
     """Show every route and method, with the policies that protect it in the order in which they act.
 
-    Protection by other packages stands after a plus. A question mark stands for a hook or decorator that may refuse, or
-    not: what cannot be known is never counted as protection. NAME is that of a policy, or of a package (Flask-Login).
+    A plus stands for protection by another package. A question mark stands for a hook or decorator that may or may not
+    refuse requests, which never counts as protection. NAME is the name of a policy, or of a package (Flask-Login).
 
-    Routes that change state with neither authentication nor protection from CSRF are marked with an exclamation mark.
+    An exclamation mark stands for a route that changes state without authentication or CSRF protection.
+
+    \b
+    Exit codes:
+      0  done
+      2  the command line is invalid
+      6  the app is misconfigured, and serves nothing
     """
     if as_json and markdown:
         raise click.UsageError("choose --json or --markdown")
-    try:
-        inventory = take_inventory(current_flask())
-    except ConfigError as error:
-        raise Failure(1, str(error)) from None
+    inventory = inventory_of_app()
     selection = Selection(methods=tuple(method.upper() for method in methods), **chosen)
     document = describe_routes(inventory, selection.of(inventory))
     if as_json:
@@ -64,7 +70,7 @@ def _print_table(document: dict[str, Any]) -> None:
         say([Chunk(line, "yellow")])
     routes, width = document["routes"], terminal_width()
     if not routes:
-        say([Chunk("No route is like that.")])
+        say([Chunk("No route matches.")])
         return
     names = ("METHOD", "PATH", "ENDPOINT", "PROTECTION")
     rows: list[list[Cell]] = [[[Chunk(name, bold=True)] for name in names]]
@@ -74,28 +80,21 @@ def _print_table(document: dict[str, Any]) -> None:
     print_columns(rows, width)
     open_writes = sum(route["unguarded_write"] for route in routes)
     say()
-    say([Chunk(f"{_counted(len(routes), 'route')}, "), *_of_writes(open_writes)])
-
-
-def _of_writes(number: int) -> list[Chunk]:
-    return [Chunk(f"{number or 'no'} unguarded write{'' if number == 1 else 's'}", "red" if number else "green")]
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    writes = Chunk(counted(open_writes, "unguarded write"), "red" if open_writes else "green")
+    say([Chunk(f"{counted(len(routes), 'route')}, "), writes])
 
 
 def notes(document: dict[str, Any]) -> Iterator[str]:
-    """Yield what is said of the app as a whole."""
+    """Yield the facts about the app as a whole."""
     if not document["guard"]:
-        yield f"{document['app']} has no Guard: only what other packages and the app itself do is shown."
+        yield f"{document['app']} has no Guard. Only the protection by other packages and by the app itself is shown."
     elif not document["enabled"]:
         yield "GUARD_ENABLED is False: none of these policies is in force."
     everywhere = [shown_foreign(Foreign(**each)) for each in document["everywhere"]]
     if everywhere:
         yield f"Everywhere: {', '.join(everywhere)}"
     for mount in document["mounts"]:
-        yield f"Requests below {mount['path']} go to {mount['app']}, and to none of these routes."
+        yield f"Requests below {mount['path']} go to {mount['app']}, and not to these routes."
 
 
 def _row(route: dict[str, Any], document: dict[str, Any]) -> list[Cell]:

@@ -132,7 +132,6 @@ class Inventory:
 
     :ivar foreign: the protection by others that holds at every entry.
     :ivar hooks: the ``before_request`` hooks of the app that may answer, by name, in the order in which they run.
-    :ivar early_hooks: those of them that run before the policies.
     :ivar has_guard: whether a Guard is installed.
     :ivar is_enabled: whether its policies are in force; not so with ``GUARD_ENABLED = False``.
     :ivar mounts: other WSGI applications that are mounted beside the app: the prefix of their paths, and a name.
@@ -142,7 +141,6 @@ class Inventory:
     entries: tuple[Entry, ...]
     foreign: tuple[Foreign, ...] = ()
     hooks: tuple[str, ...] = ()
-    early_hooks: tuple[str, ...] = ()
     has_guard: bool = True
     is_enabled: bool = True
     mounts: tuple[tuple[str, str], ...] = ()

@@ -22,9 +22,14 @@ def names(values: Iterable[str]) -> str:
     return ", ".join(repr(value) for value in values)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``no routes``, ``1 route`` or ``2 routes``. ``info`` has no plural."""
+    return f"{number or 'no'} {noun}{'' if number == 1 or noun == 'info' else 's'}"
+
+
 def without_credentials(text: str) -> str:
     """Return `text` without the user and the password of any URI in it."""
     return _USER.sub("://…@", text)
 
 
-__all__ = ["did_you_mean", "names", "printable", "without_credentials"]
+__all__ = ["counted", "did_you_mean", "names", "printable", "without_credentials"]

@@ -85,9 +85,9 @@ def test_content_type_of_a_body_is_guessed_unless_it_is_given(shop: Flask, data:
     [
         (["api.creat"], "there is no endpoint 'api.creat'; did you mean 'api.create'?"),
         (["DELETE", "api.create"], "endpoint 'api.create' does not take DELETE"),
-        (["/", "-H", "no colon"], "a header is written as -H 'Name: value'"),
+        (["/", "-H", "no colon"], "invalid header: write -H 'Name: value'"),
         (["/", "-H", "X-API-Key:"], "with the quotes"),
-        (["GET", "/", "more"], "there is a word too many"),
+        (["GET", "/", "more"], "there are too many words"),
         (["/", "--dry-run", "--run-view"], "choose --dry-run or --run-view"),
         (["/", "--preflight", "a.example", "PUT"], "is not an origin"),
     ],

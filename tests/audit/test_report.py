@@ -19,8 +19,7 @@ from flask_login import LoginManager, login_required  # type: ignore[import-unty
 from flask_guard import Guard, cors, exempt, limit, log_timing, protect, require_api_key, secure_headers
 from flask_guard.audit.findings import examine
 from flask_guard.audit.inventory import take_inventory
-from flask_guard.audit.report.matrix import matrix_of
-from flask_guard.audit.report.page import report_page
+from flask_guard.audit.report.page import page_of
 from flask_guard.cli import guard_group
 from tests.conftest import MakeApp
 
@@ -81,7 +80,7 @@ class Reader(HTMLParser):
 
 def html_of(app: Flask) -> str:
     inventory = take_inventory(app)
-    return report_page(matrix_of(inventory, examine(inventory))).html
+    return page_of(inventory, examine(inventory)).html
 
 
 def run(app: Flask, *arguments: str) -> Result:

@@ -323,7 +323,7 @@ def test_a_mistake_ends_the_command_with_its_message(app: Flask) -> None:
 
     result = run(app)
 
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (6, "")
     assert "write something else" in result.stderr
 
 

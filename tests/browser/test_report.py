@@ -13,8 +13,7 @@ from flask_login import LoginManager, login_required  # type: ignore[import-unty
 from flask_guard import Guard, cors, limit, log_timing, protect, require_api_key, secure_headers
 from flask_guard.audit.findings import examine
 from flask_guard.audit.inventory import take_inventory
-from flask_guard.audit.report.matrix import matrix_of
-from flask_guard.audit.report.page import report_page
+from flask_guard.audit.report.page import page_of
 
 from .conftest import Tab, until
 
@@ -45,7 +44,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the URL of a report."""
     file: Path = tmp_path_factory.mktemp("report") / "report.html"
     inventory = take_inventory(shop())
-    file.write_text(report_page(matrix_of(inventory, examine(inventory))).html, encoding="utf-8")
+    file.write_text(page_of(inventory, examine(inventory)).html, encoding="utf-8")
     return file.as_uri()
 
 

@@ -40,7 +40,8 @@ class Matrix:
 
     :ivar columns: the names of the policies in the order in which they act, and then of other packages.
     :ivar own: how many of the columns are policies.
-    :ivar routes: for each route its facts; its policies and foreign facts are numbers.
+    :ivar routes: the facts of each route. Its policies and foreign facts are numbers.
+    :ivar accepted: how many findings the code accepts.
     """
 
     app: str
@@ -50,6 +51,7 @@ class Matrix:
     policies: list[dict[str, Any]]
     foreign: list[dict[str, Any]]
     findings: list[dict[str, Any]]
+    accepted: int
 
     def data(self) -> dict[str, Any]:
         """Return the facts that the script of the page reads."""
@@ -84,7 +86,8 @@ def matrix_of(inventory: Inventory, audit: Audit) -> Matrix:
     has_unknown = any(each["column"] == UNKNOWN for each in foreign.kept)
     columns = (*own, *others, *([UNKNOWN] if has_unknown else ()))
     findings = [_finding(each, shorten) for each in audit.findings]
-    return Matrix(inventory.app.name, columns, len(own), routes, policies.kept, foreign.kept, findings)
+    accepted = len(audit.silenced)
+    return Matrix(inventory.app.name, columns, len(own), routes, policies.kept, foreign.kept, findings, accepted)
 
 
 def _policy(described: dict[str, Any], refuses: bool, shorten: Shorten) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from ...core.facts import SEVERITIES
-from .matrix import UNKNOWN, Matrix
+from ...core.facts import SEVERITIES, Inventory
+from ...support.text import counted
+from ..findings import Audit
+from .matrix import UNKNOWN, Matrix, matrix_of
 
 IN_FORCE, REPORTS, OTHER, MAYBE = "●", "◐", "◆", "?"
 """The marks of a cell: a policy in force, one in report mode, another package, a hook or decorator that may refuse."""
@@ -29,11 +31,12 @@ class Page:
     policy: str
 
 
-def report_page(matrix: Matrix, *, live: str | None = None) -> Page:
+def page_of(inventory: Inventory, audit: Audit, *, live: str | None = None) -> Page:
     """Return the page of a report.
 
-    :param live: the URL from which the page gets the requests that the app serves, as the inspector has it.
+    :param live: the URL from which the page of the inspector gets the requests that the app serves.
     """
+    matrix = matrix_of(inventory, audit)
     columns = len(matrix.columns) + 1
     style, script = f"{_asset('page.css')}#routes {{ --columns: {columns}; }}\n", _asset("page.js")
     connect = " connect-src 'self';" if live is not None else ""
@@ -79,17 +82,15 @@ def _summary(matrix: Matrix) -> Iterator[str]:
     unguarded = sum(route["unguarded_write"] for route in matrix.routes)
     counts = {severity: sum(each["severity"] == severity for each in matrix.findings) for severity in SEVERITIES}
     yield '<ul class="counts">'
-    yield f"<li><b>{len(matrix.routes)}</b> {_plural(len(matrix.routes), 'route')}</li>"
-    yield f'<li class="{"error" if unguarded else "good"}"><b>{unguarded}</b> unguarded '
-    yield f"{_plural(unguarded, 'write')}</li>"
+    yield _count("", len(matrix.routes), "route")
+    yield _count("error" if unguarded else "good", unguarded, "unguarded write")
     for severity, number in counts.items():
-        word = severity if severity == "info" else _plural(number, severity)
-        yield f'<li class="{severity if number else "good"}"><b>{number}</b> {word}</li>'
+        yield _count(severity if number else "good", number, severity)
     yield "</ul>\n</header>\n<main>\n"
 
 
-def _plural(number: int, word: str) -> str:
-    return word if number == 1 else f"{word}s"
+def _count(kind: str, number: int, noun: str) -> str:
+    return f'<li class="{kind}"><b>{number}</b> {counted(number, noun).partition(" ")[2]}</li>'
 
 
 def _live(live: str | None) -> Iterator[str]:
@@ -113,6 +114,8 @@ def _findings(matrix: Matrix) -> Iterator[str]:
             for rule in dict.fromkeys(each["rule"] for each in found):
                 yield _rule([each for each in found if each["rule"] == rule])
             yield "</ul>\n"
+    if matrix.accepted:
+        yield f"<p>{counted(matrix.accepted, 'finding')} accepted in the code.</p>\n"
     yield "</section>\n"
 
 

@@ -12,7 +12,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from ...core.facts import AuditRule, Checks, Finding, Inventory
 from ...core.view_code import functions_in, may_answer, mentions
 from ...support.text import names
+from ..foreign import hooks_of
 from ..inventory import site_of
+from ..mounted_apps import wsgi_layers
 
 EARLY_HOOK = AuditRule(
     "FG020",
@@ -36,18 +38,13 @@ _FORWARDED = frozenset(
     for name in (header, header.lower(), f"HTTP_{header.upper().replace('-', '_')}")
 ) | {"access_route"}
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
-HOOKS = "flask_guard.core.hooks"
 
 
 def _early_hooks(inventory: Inventory) -> Iterator[Finding]:
-    if not inventory.has_guard:
-        return
-    for hook in inventory.app.before_request_funcs.get(None, ()):
-        if getattr(hook, "__module__", "") == HOOKS:
-            return
-        if not _is_foreign(hook, inventory.app) and may_answer(hook):
-            message = f"{_name(hook)} is a before_request hook that runs before every policy, and may answer"
-            yield EARLY_HOOK.about(f"hook {_name(hook)}", message, site_of(hook))
+    for hook in hooks_of(inventory.app, None):
+        if hook.early and not _is_foreign(hook.function, inventory.app) and may_answer(hook.function):
+            message = f"{hook.name} is a before_request hook that runs before every policy, and may answer"
+            yield EARLY_HOOK.about(f"hook {hook.name}", message, hook.site)
 
 
 def _is_foreign(function: Callable[..., Any], app: Flask) -> bool:
@@ -63,7 +60,7 @@ def _name(function: Callable[..., Any]) -> str:
 
 def _forwarded(inventory: Inventory) -> Iterator[Finding]:
     app = inventory.app
-    if _trusts_a_proxy(app):
+    if any(isinstance(layer, ProxyFix) for layer in wsgi_layers(app)):
         return
     hooks = [hook for group in app.before_request_funcs.values() for hook in group]
     functions = [each for view in (*app.view_functions.values(), *hooks) for each in functions_in(view)]
@@ -72,20 +69,6 @@ def _forwarded(inventory: Inventory) -> Iterator[Finding]:
         if read:
             message = f"{_name(function)} reads {names(read)}, which any client can write"
             yield FORWARDED.about(f"function {_name(function)}", message, site_of(function))
-
-
-def _trusts_a_proxy(app: Flask) -> bool:
-    """Return whether a ProxyFix is among the WSGI layers around the app."""
-    layer: Any = app.wsgi_app
-    for _ in range(20):
-        if isinstance(layer, ProxyFix):
-            return True
-        layer = next(
-            (vars(layer)[each] for each in ("app", "_app", "wsgi_app") if each in getattr(layer, "__dict__", ())), None
-        )
-        if layer is None:
-            return False
-    return False
 
 
 CHECKS: Checks = ((EARLY_HOOK, _early_hooks), (FORWARDED, _forwarded))

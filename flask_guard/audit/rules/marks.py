@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flask import Flask
-
 from ...core.facts import AuditRule, Checks, Finding, Inventory, Purpose, shown
-from ...core.marks import Mark, marks_in_module, scaffold_marks
+from ...core.marks import Mark, scaffold_marks
 from ...core.path_scopes import path_scopes
 from ...core.policy import Exemption
-from ...core.start import has_other_apps
-from ...core.view_code import functions_in
-from ..scopes import left_out, scopes_of
+from ..scopes import left_out, marks_on_functions, scopes_of
 
 MISPLACED_EXEMPT = AuditRule(
     "FG021",
@@ -68,7 +64,7 @@ _EXCLUSIVE: frozenset[Purpose] = frozenset(("cors", "csrf", "headers", "limit"))
 
 def _misplaced_exempts(inventory: Inventory) -> Iterator[Finding]:
     placed = {mark.written for _, scopes in scopes_of(inventory) for scope in scopes for mark in scope.marks}
-    for mark in _on_functions(inventory.app):
+    for mark in marks_on_functions(inventory.app):
         if isinstance(mark.what, Exemption) and mark.written not in placed:
             yield MISPLACED_EXEMPT.about(repr(mark.what), f"{mark.what!r} has no effect here", str(mark.site))
 
@@ -82,9 +78,8 @@ def _useless_exempts(inventory: Inventory) -> Iterator[Finding]:
     }
     seen = {mark: scope for _, scopes in scopes_of(inventory) for scope in scopes for mark in scope.marks}
     for mark, scope in seen.items() if inventory.has_guard else ():
-        for policy in (
-            mark.what.policies if type(mark.what) is Exemption else ()
-        ):  # a subclass may name what is not there
+        # a subclass, as the inspector's, may name policies that the app lacks
+        for policy in mark.what.policies if type(mark.what) is Exemption else ():
             if (mark, policy.key) not in taken:
                 message = f"exempt({policy.name}) takes nothing away: no outer scope has {policy.name}"
                 yield USELESS_EXEMPT.about(str(scope), message, str(mark.site))
@@ -94,7 +89,7 @@ def _unreached(inventory: Inventory) -> Iterator[Finding]:
     app = inventory.app
     if not inventory.has_guard:
         return
-    marks = [*_on_functions(app)]
+    marks = list(marks_on_functions(app))
     marks += [mark for scope in path_scopes(app) for mark in scope.marks]
     marks += [mark for blueprint in app.blueprints.values() for mark in scaffold_marks(blueprint)]
     plans = [entry.plan for entry in inventory.entries if entry.plan is not None]
@@ -103,16 +98,6 @@ def _unreached(inventory: Inventory) -> Iterator[Finding]:
         if mark.what.is_guarding and mark.written not in reached:
             where = f"{mark.what.name} in {mark.site.namespace.get('__name__')}"
             yield UNREACHED.about(where, f"{mark.what.name} is written here, and reaches no endpoint", str(mark.site))
-
-
-def _on_functions(app: Flask) -> Iterator[Mark]:
-    """Yield the marks on functions in the modules of the views, where the decorated function is still there."""
-    functions = [each for view in app.view_functions.values() for each in functions_in(view)]
-    for namespace in {id(each.__globals__): each.__globals__ for each in functions}.values():
-        if not has_other_apps(namespace, app):
-            yield from (
-                mark for mark in marks_in_module(namespace) if mark.shim is not None and mark.shim() is not None
-            )
 
 
 def _no_guard(inventory: Inventory) -> Iterator[Finding]:
