@@ -1,8 +1,8 @@
-"""Changes between two locks, each in words, and whether the protection became weaker by it.
+"""Changes between two locks, in words, each with a verdict such as weaker or stronger.
 
-Whether a policy became weaker, it says itself: by the orders of its options, which are partial. What cannot be ordered
-is different. Of several policies of one kind all are in force, so together they are at least as strong as others if
-each of those has one among them that is.
+Each option of a policy declares a partial order, from weaker to stronger. A change without an order is different.
+Several policies of one kind are all in force. Together they are at least as strong as the old ones if each old one is
+matched by a new one that is at least as strong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .findings import open_entries
 from .lock import APP, FOREIGN, SWITCHED_OFF, Line, Lock, make_lock, named
 
 Kind: TypeAlias = Literal["weaker", "different", "unguarded", "stronger", "new", "gone"]
-"""How an endpoint changed. An unguarded one is new."""
+"""The sort of a change. An unguarded endpoint is new."""
 
 KINDS: tuple[Kind, ...] = ("weaker", "different", "unguarded", "stronger", "new", "gone")
 """The worst first."""
@@ -33,7 +33,7 @@ Kinds: TypeAlias = Mapping[str, type[Policy]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference between two locks.
+    """A difference between two locks.
 
     :ivar where: the endpoint, or ``app``.
     :ivar message: the difference in words.
@@ -65,7 +65,7 @@ def kinds_of(inventory: Inventory) -> Kinds:
 def changes(old: Lock, new: Lock, kinds: Kinds, unguarded: Collection[str] = ()) -> list[Change]:
     """Return the changes from one lock to another, the worst first.
 
-    :param unguarded: the endpoints of the new one that are open, although they write or have no policy at all.
+    :param unguarded: the endpoints of the new lock that are open, and that write or have no policy at all.
     """
     found = list(_compare_blocks(APP, (old, old.app), (new, new.app), kinds))
     for name in sorted({*old.blocks, *new.blocks}):
@@ -81,8 +81,8 @@ def changes(old: Lock, new: Lock, kinds: Kinds, unguarded: Collection[str] = ())
 def _added(name: str, lines: Sequence[Line], unguarded: bool) -> Change:
     policies = ", ".join(dict.fromkeys(line.name for line in lines)) or "nothing"
     if unguarded:
-        return Change("unguarded", name, f"{name} is new, and open to everyone. It has {policies}")
-    return Change("new", name, f"{name} is new. It has {policies}")
+        return Change("unguarded", name, f"{name} is new, open to everyone, and has {policies}")
+    return Change("new", name, f"{name} is new, and has {policies}")
 
 
 Side: TypeAlias = tuple[Lock, Sequence[Line]]
@@ -100,14 +100,14 @@ def _compare_blocks(where: str, old: Side, new: Side, kinds: Kinds) -> Iterator[
 
 
 def _group(line: Line) -> str:
-    """Return what a line is compared with: the policies of that name, or what other packages do for that purpose."""
+    """Return the name of the lines that are compared with each other: a policy, or a purpose of other packages."""
     return f"{FOREIGN} {line.options.get('purpose')}" if line.name == FOREIGN else line.name
 
 
 def compare_all(
     name: str, old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], kinds: Kinds
 ) -> Comparison:
-    """Return whether all policies of one name together became weaker, each given by its options."""
+    """Return how all policies of one name together changed. Each policy is given by its options."""
     kind = kinds.get(name)
     presence: Comparison = kind.presence if kind is not None else "weaker" if name in _OPENING else "stronger"
     if not old or not new:

@@ -1,4 +1,4 @@
-"""The decision about a rehearsed request: by a policy, a hook, a decorator, the view or routing, and what to do."""
+"""The decision about a rehearsed request: the policy, hook, decorator or view that made it, and the remedy."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Decision:
     """The decision about one request.
 
     :ivar by: the sort of its maker.
-    :ivar name: the policy, hook, decorator or endpoint.
-    :ivar site: the ``file:line`` of it.
-    :ivar why: a sentence.
-    :ivar fix: sentences that say what to send or to change, so that the request is let through.
+    :ivar name: the policy, hook, decorator or endpoint that decided.
+    :ivar site: the ``file:line`` of the maker.
+    :ivar why: the reason, in a sentence.
+    :ivar fix: sentences on what to send or change, so that the request is let through.
     """
 
     by: By
@@ -43,7 +43,7 @@ class Decision:
 
 
 def decide(match: Match, seen: Rehearsed) -> Decision:
-    """Return the decision about the request that became `seen`."""
+    """Return the decision about a rehearsed request."""
     for hook, passage in seen.hooks:
         if passage.answered:
             why = f"The before_request hook {hook.name} {_ended(passage.status, passage.error, seen.asked)}."
@@ -53,7 +53,7 @@ def decide(match: Match, seen: Rehearsed) -> Decision:
         if step.verdict in ("denied", "answered", "failed"):
             return _by_policy(step, match, seen.asked)
     if seen.left_out:
-        why = "Every policy lets the request through. The view was left out, and its decorators with it."
+        why = "Every policy lets the request through. The view and its decorators did not run."
         return Decision("left out", match.rule.endpoint if match.rule else "", why)
     if seen.view is not None and seen.endpoint is not None:
         return _by_view(seen, seen.endpoint)
@@ -77,18 +77,18 @@ def _by_policy(step: StepTrace, match: Match, asked: Asked) -> Decision:
     denied_by = step.denial.policy if step.denial is not None else names[0]
     placed = step.placed[names.index(denied_by) if denied_by in names else 0]
     label, site = shown(placed.policy), placed.site
-    fix = [f"Read it at {short_site(site)}."]
+    fix = [f"Read the policy at {short_site(site)}."]
     if step.failure is not None:
         why = f"{label} {_ended(step.answered or 500, step.failure, asked)}."
     elif step.denial is not None:
         detail = printable(str(step.denial.description), 500)
-        why = f"{label} denied it: {detail} [{step.denial.reason}]"
+        why = f"{label} denied the request: {detail} [{step.denial.reason}]"
         remedy = placed.policy.remedy(step.denial)
         fix = [remedy] if remedy else fix
     else:
         why, fix = f"{label} answered {step.answered} in place of the view.", []
     if match.outcome in ("no rule", "wrong method"):
-        why = f"{why} {match.text} Such requests meet the policies around the path, too: a refusal hides what is there."
+        why = f"{why} {match.text} The policies around the path act first, so that a denial hides which paths exist."
         fix += [f"Did you mean {rule}?" for rule in match.suggestions]
     return Decision("policy", placed.policy.name, why, site, tuple(fix))
 
@@ -104,7 +104,7 @@ def _by_view(seen: Rehearsed, endpoint: str) -> Decision:
         fix = _fix_for(passage.error, last.foreign.by)
         return Decision("decorator", last.foreign.by, why, last.foreign.site, fix)
     site = _raised_at(passage.error) or site_of_code(seen.layers[-1].code if seen.layers else None)
-    why = f"Every policy let it through, and the view {_ended(passage.status, passage.error, seen.asked)}."
+    why = f"Every policy let the request through, and the view {_ended(passage.status, passage.error, seen.asked)}."
     fix = () if passage.status is not None and passage.status < 400 else _fix_for(passage.error, "", passage.status)
     return Decision("view", endpoint, why, site, fix)
 
@@ -131,16 +131,16 @@ def _by_routing(match: Match, seen: Rehearsed) -> Decision:
     if match.outcome == "no rule":
         fix = tuple(f"Did you mean {rule}?" for rule in match.suggestions)
     elif match.outcome == "wrong method":
-        fix = (f"Send {' or '.join(match.methods)}, or let a rule of the path take the method: methods=[…].",)
+        fix = (f"Send {' or '.join(match.methods)}, or add the method to a rule of the path: methods=[…].",)
     elif match.outcome == "redirect":
-        fix = ("Ask for that URL. Clients that do not follow redirects, or lose the body, fail here.",)
+        fix = ("Request that URL. Clients fail here if they follow no redirects, or drop the body.",)
     elif match.outcome == "refused":
         fix = ("Send a Host that TRUSTED_HOSTS allows.",)
     by: By = "Flask" if match.outcome == "automatic" else "routing"
     return Decision(by, "", match.text, None, fix)
 
 
-# What to do about errors that other packages and Flask raise ----------------------------------------------------------
+# Remedies of errors that other packages and Flask raise ---------------------------------------------------------------
 
 Fix: TypeAlias = "Callable[[BaseException], str]"
 
@@ -148,30 +148,30 @@ _BY_ERROR: Mapping[str, str] = MappingProxyType(
     {
         "UnsupportedMediaType": "Send the body as JSON, with 'Content-Type: application/json'.",
         "CSRFError": "Send the CSRF token of the session, in the field csrf_token or the header X-CSRFToken.",
-        "RateLimitExceeded": "Wait until the limit of Flask-Limiter opens again.",
-        "NoAuthorizationError": "Send 'Authorization: Bearer TOKEN' with a token of Flask-JWT-Extended's.",
+        "RateLimitExceeded": "Wait until the limit of Flask-Limiter is reset.",
+        "NoAuthorizationError": "Send 'Authorization: Bearer TOKEN' with a token of Flask-JWT-Extended.",
         "InvalidHeaderError": "Send 'Authorization: Bearer TOKEN'.",
         "ExpiredSignatureError": "Send a token that has not expired.",
         "InvalidSignatureError": "Send a token that is signed with the app's JWT_SECRET_KEY.",
         "BadRequestKeyError": "Send the form field or query parameter that the view reads.",
         "RequestEntityTooLarge": "Send a shorter body, or raise MAX_CONTENT_LENGTH.",
         "SecurityError": "Send a Host that TRUSTED_HOSTS allows.",
-        "NotGuarded": "The message says which line to change.",
+        "NotGuarded": "Change the line that the message names.",
     }
 )
 _BY_PACKAGE: Mapping[str, str] = MappingProxyType(
     {
-        "Flask-Login": "Send the cookie of a session that has logged in.",
+        "Flask-Login": "Send the session cookie of a user who has logged in.",
         "Flask-HTTPAuth": "Send the credentials that the WWW-Authenticate field of the answer asks for.",
         "Flask-JWT-Extended": "Send 'Authorization: Bearer TOKEN'.",
     }
 )
 _BY_STATUS: Mapping[int, str] = MappingProxyType(
     {
-        400: "The view found the request malformed: look at its body and parameters.",
-        401: "The view asks for credentials itself: read how at its line.",
-        403: "The view forbids it itself: read why at its line.",
-        404: "The path is right, and what it names was not found.",
+        400: "The view found the request malformed: check its body and parameters.",
+        401: "The view asks for credentials itself: read its code.",
+        403: "The view denies the request itself: read its code.",
+        404: "The view found nothing at this path: check the ids in the path.",
         415: "Send the Content-Type that the view reads, such as application/json.",
         422: "The view found the values invalid.",
         429: "The view limits requests itself.",

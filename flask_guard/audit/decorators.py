@@ -1,6 +1,6 @@
-"""Decorators of other packages, and of the app's own, around a view: recognised by the module that they come from.
+"""Decorators of other packages and of the app itself around a view, recognised by their modules.
 
-Nothing is imported for that: a package that is not imported decorates nothing.
+No package is imported for that: one that is not imported decorates no view.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ..typing import ViewFunction
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One wrapper around a view, or the view itself.
+    """A wrapper around a view, or the view itself.
 
-    :ivar code: the code that runs when the wrapper is called; None for one that is not written in Python.
-    :ivar foreign: the facts about the wrapper; None for the view itself, and for wrappers that never refuse.
+    :ivar code: the code that a call of the wrapper runs. None if the wrapper is not written in Python.
+    :ivar foreign: the facts about the wrapper. None for the view itself, and for wrappers that never refuse.
     """
 
     function: Any
@@ -35,7 +35,7 @@ class Layer:
 
 
 def layers_of(app: Flask, view: ViewFunction, method: str) -> list[Layer]:
-    """Return the wrappers around the view of an endpoint, outside in, and at last the function inside.
+    """Return the wrappers around the view of an endpoint, outside in, and then the function inside.
 
     :param method: the method of the requests, for a class-based view.
     """
@@ -71,7 +71,7 @@ def _is_own(function: Any) -> bool:
 
 
 def code_of(function: Any) -> CodeType | None:
-    """Return the code that runs when `function` is called; None if that is not written in Python."""
+    """Return the code that a call of `function` runs. None if it is not written in Python."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     if code is None and not isinstance(function, type):
         code = getattr(getattr(type(function).__call__, "__func__", type(function).__call__), "__code__", None)
@@ -127,7 +127,7 @@ def _decorator_name(wrapper: Any) -> str:
 
 
 def _found_qualname(wrapper: FunctionType) -> str:
-    """Return the name of the global function in which a wrapper is written: before Python 3.11 its code has no name."""
+    """Return the name of the global function around a wrapper, whose code has no name before Python 3.11."""
     code = wrapper.__code__
     for name, value in wrapper.__globals__.items():
         outer = getattr(value, "__code__", None)
@@ -173,14 +173,14 @@ def _flask_cors(_app: Flask, wrapper: Any) -> Foreign | None:
 
 
 def shown_origins(origins: Any) -> str:
-    """Return the origins of Flask-CORS's options; by default it lets every one in."""
+    """Return the origins of Flask-CORS's options. Its default is every origin."""
     listed = origins if isinstance(origins, (list, tuple, set)) else [origins]
     shown = ["*" if each in (None, ".*", "*") else getattr(each, "pattern", each) for each in listed]
     return ", ".join("*" if each == ".*" else str(each) for each in shown) or "*"
 
 
 def _no_facts(_app: Flask, _wrapper: Any) -> Foreign | None:
-    """Return nothing: wrappers of this package are described elsewhere, or never refuse."""
+    """Return None: wrappers of this package are described elsewhere, or never refuse."""
     return None
 
 

@@ -1,10 +1,10 @@
-"""Audits as documents for machines: JSON, SARIF 2.1.0 and GitHub's annotations; and what a baseline knows of them.
+"""Audits as documents for machines: JSON, SARIF 2.1.0 and GitHub's annotations. Baselines are JSON documents.
 
 The JSON document has the schema ``flask_guard.audit/1``: ``app``, ``endpoints`` (their number), ``counts`` by severity,
 ``findings`` and ``silenced``. A finding has ``rule``, ``severity``, ``title``, ``message``, ``where``, ``endpoints``,
-``file`` and ``line`` (null if unknown), ``fix``, ``references`` and ``fingerprint``, which is the same on every machine
-for the same rule and place. A silenced one has ``because`` and ``until``, too. Fields may be added under the same name
-of the schema; another number means that one has gone, or means something else.
+``file`` and ``line`` (null if unknown), ``fix``, ``references`` and ``fingerprint``. The fingerprint is the same on
+every machine for the same rule and place. A silenced finding has ``because`` and ``until``, too. A schema of the same
+number may gain fields. A field that is removed or changes its meaning gets the schema another number.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _silence(silence: Silence) -> dict[str, Any]:
 
 
 def place_of(finding: Finding) -> tuple[str | None, int | None]:
-    """Return the file and the line of a finding. A file below the working directory is relative to that."""
+    """Return the file and the line of a finding. A file below the working directory has a relative path."""
     if finding.site is None:
         return None, None
     name, _, line = finding.site.rpartition(":")
@@ -78,7 +78,7 @@ def line_of(finding: Finding) -> str:
 
 
 def fingerprint(finding: Finding) -> str:
-    """Return what names a finding over time: not its line, which moves."""
+    """Return an identifier of a finding that stays the same when its line moves."""
     return hashlib.sha256(f"{finding.rule.id}\n{finding.where}".encode()).hexdigest()[:16]
 
 
@@ -86,12 +86,14 @@ def fingerprint(finding: Finding) -> str:
 
 
 def without_known(audit: Audit, baseline: object) -> Audit:
-    """Return an audit without the findings that a baseline has: an earlier document of :func:`describe`.
+    """Return an audit without the findings of a baseline, which is an earlier document of :func:`describe`.
 
-    :raises ConfigError: if it is something else.
+    :raises ConfigError: if the baseline is another document.
     """
     if not isinstance(baseline, dict) or baseline.get("schema") != SCHEMA:
-        raise ConfigError(f"the baseline is no audit in JSON: its schema must be {SCHEMA!r}")
+        raise ConfigError(
+            f"the baseline is not an audit in JSON of the schema {SCHEMA!r}: write one with --format json"
+        )
     known = Counter(each.get("fingerprint") for each in baseline.get("findings", ()))
     left = []
     for each in audit.findings:
@@ -107,7 +109,7 @@ def without_known(audit: Audit, baseline: object) -> Audit:
 
 
 def sarif(audit: Audit, version: str) -> dict[str, Any]:
-    """Return an audit as a SARIF 2.1.0 log, for GitHub code scanning and the like.
+    """Return an audit as a SARIF 2.1.0 log, for code scanning.
 
     :param version: the version of flask_guard.
     """
@@ -157,7 +159,7 @@ def _result(finding: Finding, index: Mapping[str, int]) -> dict[str, Any]:
 
 
 def github(audit: Audit) -> Iterator[str]:
-    """Yield the findings as GitHub's workflow commands, which show beside the lines of a pull request."""
+    """Yield the findings as GitHub's workflow commands, which appear beside the lines of a pull request."""
     for each in audit.findings:
         file, line = place_of(each)
         place = {"file": file, "line": str(line)} if file is not None else {}

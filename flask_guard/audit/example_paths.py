@@ -1,4 +1,4 @@
-"""A path that a URL rule matches, for explaining an endpoint without a path of its own."""
+"""Example paths: a path that a URL rule matches, for the explanation of an endpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ZERO_UUID = "00000000-0000-0000-0000-000000000000"
 
 
 def example_path(rule: Rule) -> str:
-    """Return a path that `rule` matches; the rule itself if none of the usual values fits its converters."""
+    """Return a path that `rule` matches. If no usual value fits its converters, return the rule itself."""
     return example_url(rule) or rule.rule
 
 
@@ -31,7 +31,7 @@ def example_url(rule: Rule) -> str | None:
 
 
 def example_below(rule: Rule, scope: str) -> str:
-    """Return a path below `scope` that `rule` matches, where some of its paths lie there.
+    """Return a path below `scope` that `rule` matches, for a rule that has such paths.
 
     :param scope: the path of a scope by path.
     """

@@ -18,11 +18,11 @@ The document has the schema ``flask_guard.explain/1``. Later versions of the sam
      "would_deny": [{"policy": …, "reason": …}]}
 
 Outcomes of routing are ``endpoint``, ``automatic`` (Flask answers OPTIONS itself), ``redirect``, ``wrong method``, ``no
-rule``, ``refused`` and ``mount``; for the last there is only ``request`` and ``routing``. Verdicts are ``allowed``,
-``denied``, ``would deny``, ``answered``, ``failed``, ``not reached`` and ``response only``. A policy is left out as it
-is ``replaced``, ``merged`` into a nearer one, ``exempt``, ``repeated``, ``not concerned`` or ``switched off``. Policies
-that are compiled into one step share its costs and fields, which stand with the first. Credentials and query values are
-masked.
+rule``, ``refused`` and ``mount``. A document about a mount has only ``request`` and ``routing``. Verdicts are
+``allowed``, ``denied``, ``would deny``, ``answered``, ``failed``, ``not reached`` and ``response only``. The reasons
+for leaving a policy out are ``replaced``, ``merged`` (into a nearer one), ``exempt``, ``repeated``, ``not concerned``
+and ``switched off``. Policies compiled into one step share its costs and fields, and the first of them has both in the
+document. Credentials and query values are masked. The text of an exception is left out if the request has a body.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ Why: TypeAlias = Literal["replaced", "exempt", "repeated", "not concerned", "swi
 ViewOutcome: TypeAlias = Literal["ran", "left out", "not reached"]
 
 WORDS = frozenset(word for words in (Outcome, Verdict, Why, ViewOutcome, By, Purpose, Mode) for word in get_args(words))
-"""The words by which the document is read. They are never masked, also if a credential is one of them."""
+"""The words of the document that programs read. A credential that equals such a word does not mask the word."""
 
 
 def explain(app: Flask, asked: Asked, *, run_view: RunView = "if safe") -> dict[str, Any]:
-    """Return the explanation of a request: routing, every policy with its verdict, the answer, and what to do about it.
+    """Return the explanation of a request: routing, every policy with its verdict, the answer, and the remedy.
 
-    :param run_view: whether the view runs, with its decorators, if the request gets that far. By default it does for
-        methods that change no state.
+    :param run_view: whether the view and its decorators run if every policy lets the request through. By default, they
+        run for methods that change no state.
     :raises ConfigError: if a mistake keeps the app from serving.
     """
     document = _explained(app, asked, run_view)
@@ -136,12 +136,12 @@ def _describe_match(app: Flask, match: Match, method: str) -> dict[str, Any]:
 
 
 def left_out_of(plan: Plan) -> list[LeftOut]:
-    """Return the policies that were written around the target of a plan and are not in force there."""
+    """Return the policies around the target of a plan that are not in force there."""
     return merge(list(collect(plan.target)), plan.target)[1]
 
 
 def _describe_step(step: StepTrace, app: Flask) -> Iterator[dict[str, Any]]:
-    """Yield the policies of one step. What the step did stands with the first."""
+    """Yield the policies of one step. The first has the costs and fields of the step."""
     state = AppState.of(app)
     for position, placed in enumerate(step.placed):
         denial = step.denial

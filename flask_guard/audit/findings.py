@@ -1,4 +1,4 @@
-"""The audit: it runs the rules of the package and of every concern, and sorts what they find."""
+"""The audit: runs the rules of the package and of every concern, and sorts their findings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Audit:
     """The result of an audit.
 
     :ivar findings: the gravest first.
-    :ivar silenced: findings that the code accepts, each with the silence.
+    :ivar silenced: the findings that the code accepts, each with its silence.
     """
 
     findings: tuple[Finding, ...]
@@ -30,7 +30,7 @@ class Audit:
 
 
 def all_checks() -> Checks:
-    """Return every rule but those about silences, with its check, in the order of the ids."""
+    """Return every rule and its check in the order of the ids, without the rules about silences."""
     checks = [*GENERAL, *(check for checks in audit_rules() for check in checks)]
     return tuple(sorted(checks, key=lambda check: check[0].id))
 
@@ -46,7 +46,7 @@ def find_faults(inventory: Inventory) -> list[Finding]:
 
 
 def open_entries(inventory: Inventory) -> list[Entry]:
-    """Return the entries that are open and should not be: writes for anyone, and those without any policy."""
+    """Return the entries that should not be open: writes for anyone, and entries without any policy."""
     kept = Silences(inventory, _today())
     return [entry for finding in _run(endpoints.OPEN, inventory) for entry in kept.split(finding)[0]]
 
@@ -58,7 +58,7 @@ def _today() -> date:
 def examine(inventory: Inventory, *, today: date | None = None) -> Audit:
     """Audit an app.
 
-    :param today: the day by which silences end; by default that of now, in UTC.
+    :param today: the day that decides whether a silence has ended; by default today in UTC.
     """
     kept = Silences(inventory, today or _today())
     findings: list[Finding] = []

@@ -1,7 +1,7 @@
-"""Protection by other packages, and by the app itself: recognised by what is installed and registered.
+"""Protection by other packages and by the app itself, recognised by the hooks and extensions of the app.
 
-What cannot be known is said to be unknown: a hook or decorator of the app's own may refuse, or not. Nothing is
-imported for that, and no code of the app's runs.
+The purpose of a hook or decorator of the app itself is ``unknown``: it may or may not refuse requests. No package is
+imported for the recognition, and no code of the app runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .example_paths import example_path
 from .limiter import limiters_of, limits_of
 
 DESCRIBED = ("flask_guard", "flask_limiter", "flask_talisman", "flask_wtf", "flask_cors")
-"""Packages whose hooks are described by what they do."""
+"""Packages whose hooks have facts of their own, and so are not listed as hooks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Hook:
 
     :ivar function: the hook.
     :ivar scope: ``app``, or ``blueprint api``.
-    :ivar early: whether it runs before the policies of the Guard.
+    :ivar early: whether the hook runs before the policies of the Guard.
     """
 
     function: Callable[..., Any]
@@ -39,24 +39,24 @@ class Hook:
 
     @property
     def name(self) -> str:
-        """Return its name, such as ``shop.auth.load_user``."""
+        """Return the name, such as ``shop.auth.load_user``."""
         written = getattr(self.function, "__func__", self.function)
         name = getattr(written, "__qualname__", type(written).__qualname__).replace("<locals>.", "")
         return f"{module_of(written)}.{name}"
 
     @property
     def site(self) -> str | None:
-        """Return the ``file:line`` of its code."""
+        """Return the ``file:line`` of the code."""
         return site_of_code(getattr(getattr(self.function, "__func__", self.function), "__code__", None))
 
     def fact(self) -> Foreign:
-        """Return what is known of it."""
+        """Return the hook as a fact."""
         is_idle = not may_answer(self.function)
         return Foreign(self.name, "unknown", "a before_request hook: may refuse", self.scope, self.site, is_idle)
 
 
 class ForeignFacts:
-    """Knows the protection of one app that is not the Guard's."""
+    """The protection of one app by others than the Guard."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
@@ -67,7 +67,7 @@ class ForeignFacts:
         self.hooks: tuple[Hook, ...] = tuple(hook for name in app.before_request_funcs for hook in hooks_of(app, name))
 
     def of_entry(self, rule: Rule, view: ViewFunction | None, method: str) -> tuple[Foreign, ...]:
-        """Return what holds for requests of one rule and method."""
+        """Return the facts that hold for requests of one rule and method."""
         layers = layers_of(self._app, view, method) if view is not None else []
         return tuple(dict.fromkeys(self._facts(rule, view, method, layers)))
 
@@ -95,7 +95,7 @@ class ForeignFacts:
         return Foreign("Flask-WTF", "csrf", f"CSRFProtect: {methods}", "app")
 
     def _csrf_holds(self, endpoint: str, view: ViewFunction | None, method: str) -> bool:
-        """Return whether Flask-WTF checks a request. Which views are exempt, only private attributes tell."""
+        """Return whether Flask-WTF checks a request. Only private attributes list the exempt views."""
         exempt_views = getattr(self._csrf, "_exempt_views", ())
         exempt_blueprints = getattr(self._csrf, "_exempt_blueprints", ())
         blueprint = self._app.blueprints.get(endpoint.rpartition(".")[0])
@@ -121,7 +121,7 @@ def forms_checked_in(view: ViewFunction, method: str) -> Iterator[str]:
 
 
 def _has_token(form: type[Any]) -> bool:
-    """Return whether forms of a class have a token: those whose ``class Meta`` says ``csrf = False`` have none."""
+    """Return whether forms of a class have a token. Forms with ``csrf = False`` in ``class Meta`` have none."""
     metas = [vars(base)["Meta"] for base in form.__mro__ if "Meta" in vars(base)]
     says = next((vars(each)["csrf"] for meta in metas for each in meta.__mro__ if "csrf" in vars(each)), True)
     return says is not False
@@ -141,7 +141,7 @@ def _checks_csrf(app: Flask) -> bool:
 
 
 def hooks_of(app: Flask, blueprint: str | None) -> Iterator[Hook]:
-    """Yield the ``before_request`` hooks of the app, or of a blueprint, about which nothing else is known."""
+    """Yield the ``before_request`` hooks of the app or of a blueprint, without those of known packages."""
     functions = app.before_request_funcs.get(blueprint, ())
     own = [position for position, each in enumerate(functions) if module_of(each) == "flask_guard.core.hooks"]
     for position, function in enumerate(functions):
@@ -168,9 +168,9 @@ def _talisman(app: Flask) -> Iterator[Foreign]:
 
 
 def _cors_hooks(app: Flask, blueprint: str | None, path: str | None = None) -> Iterator[Foreign]:
-    """Yield what Flask-CORS does as an extension.
+    """Yield the facts about Flask-CORS as an extension.
 
-    :param path: a path that must be covered; None for all that is covered.
+    :param path: the path that a fact must cover. None for every fact.
     """
     for function in app.after_request_funcs.get(blueprint, ()):
         resources = closure_of(function).get("resources") if module_of(function).startswith("flask_cors") else None

@@ -1,14 +1,14 @@
 """The inspector: the report of an app as a live page at ``/_guard``, with the last requests that the app served.
 
-``Guard(app, inspector=True)`` opens it in debug mode, for a browser on the same machine: the address of the client and
-the host that it asks for must be loopback ones, and nothing may have forwarded the request.
-``Guard(app, inspector=require_auth(…))`` opens it to callers that a policy lets through, in any mode.
+``Guard(app, inspector=True)`` opens the page in debug mode, for a browser on the same machine. The address of the
+client and the Host field must be loopback ones, and no proxy may have forwarded the request.
+``Guard(app, inspector=require_auth(…))`` opens the page in any mode, to the callers that the policy authenticates.
 
 The requests are one document, ``flask_guard.requests/1``: ``last`` is the number of the newest, and ``requests`` have
 ``number``, ``method``, ``path``, ``endpoint``, ``status``, ``ms``, ``error`` and ``steps``. A step has ``text``,
 ``verdict``, ``reason``, ``status``, ``enter_us``, ``leave_us``, the names of the ``fields`` that it added, and
-``needed``: what would have let the request through. No secret, no body and no value of a query is kept. Each process
-keeps the requests that it served.
+``needed``, the remedy of a denial. No secret, no body and no value of a query is kept. Each process keeps its own
+requests.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PREFIX = "/_guard"
 NAME = "guard_inspector"
 SCHEMA = "flask_guard.requests/1"
 KEPT = 200
-"""The requests that are kept."""
+"""The number of requests that are kept."""
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 _PORT = re.compile(r":\d+$")
 STATUS: Slot[int] = Slot("inspector.status")
@@ -66,7 +66,7 @@ class LoopbackOnly(DenyingPolicy):
             is_near = _is_loopback(sent.remote_addr) and _is_loopback(_PORT.sub("", sent.host))
             if not (app.debug and is_near) or any(name in sent.headers for name in FORWARDED):
                 raise Denied(
-                    "The inspector is open to a browser on the same machine only, in debug mode.",
+                    "The inspector opens in debug mode only, to a browser on the same machine.",
                     policy=self.kind,
                     reason="not loopback",
                 )
@@ -75,7 +75,7 @@ class LoopbackOnly(DenyingPolicy):
 
 
 class Apart(Exemption):
-    """Takes kinds of policy away, whether the app has them or not."""
+    """Removes kinds of policy. Unlike any other exemption, this one may name policies that the app lacks."""
 
     __slots__ = ()
 
@@ -89,10 +89,10 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def install_inspector(state: AppState, gate: Policy | bool) -> None:
-    """Mount the inspector on an app, and note what its requests meet from now on.
+    """Mount the inspector on an app, and keep the requests of the app from now on.
 
-    :param gate: the policy that opens it; True for :class:`LoopbackOnly`.
-    :raises ConfigError: if the gate is no policy that authenticates.
+    :param gate: the policy that protects the inspector; True for :class:`LoopbackOnly`.
+    :raises ConfigError: if the gate does not authenticate its callers.
     """
     if not state.config[ENABLED]:
         return
@@ -120,8 +120,8 @@ def _closes(policy: Policy, state: AppState) -> bool:
 def _check_debug(app: Flask) -> None:
     if not app.debug:
         raise ConfigError(
-            f"Guard(inspector=True) is for debug mode, and {app.name!r} is not in debug mode: leave it out, or give a"
-            " policy, such as inspector=require_auth(basic=log_in)"
+            f"Guard(inspector=True) is for debug mode, and {app.name!r} is not in debug mode: remove it, or write"
+            " a policy that authenticates, such as inspector=require_auth(basic=log_in)"
         )
 
 
@@ -129,7 +129,7 @@ def _check_debug(app: Flask) -> None:
 
 
 def _blueprint(app: Flask, seen: SeenRequests, policy: Policy) -> Blueprint:
-    """Return the views of the inspector: none of the app's policies holds for them, but `policy` does."""
+    """Return the views of the inspector, guarded by `policy` and without the policies of the app."""
     blueprint = Blueprint(NAME, __name__, url_prefix=PREFIX)
 
     def page() -> Response:
@@ -171,7 +171,7 @@ def _note_status(response: Response) -> Response:
 
 
 class SeenRequests:
-    """Keeps what the last requests of an app met. Called by several threads at once."""
+    """Keeps the last requests of an app, with their steps. Threads may share one."""
 
     def __init__(self, app: Flask) -> None:
         self._state = AppState.of(app)
@@ -180,7 +180,7 @@ class SeenRequests:
         self.last: int = -1
 
     def note(self, error: BaseException | None) -> None:
-        """Note the request that ends, but for the inspector's own."""
+        """Keep the request that ends, unless it is a request to the inspector."""
         run = current_run()
         if run is None or run.rehearsal or run.state is not self._state or request.blueprint == NAME:
             return
@@ -198,7 +198,7 @@ class SeenRequests:
             self._kept.append({"number": self.last, **described})
 
     def after(self, number: int) -> Iterator[dict[str, Any]]:
-        """Yield the requests that are newer than the one of a number, oldest first."""
+        """Yield the requests after the one with `number`, oldest first."""
         with self._lock:
             kept = list(self._kept)
         yield from (each for each in kept if each["number"] > number)

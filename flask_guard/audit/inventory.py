@@ -52,20 +52,20 @@ def _entries(state: AppState, rule: Rule, foreign: ForeignFacts) -> Iterator[Ent
 
 
 def _everywhere(entries: tuple[Entry, ...]) -> tuple[Foreign, ...]:
-    """Return what is there for the whole app, and holds at every entry."""
+    """Return the facts about the whole app that hold at every entry."""
     facts = [fact for fact in (entries[0].foreign if entries else ()) if fact.scope == "app"]
     return tuple(fact for fact in facts if all(fact in entry.foreign for entry in entries))
 
 
 def host_of(rule: Rule) -> str:
-    """Return the host or subdomain that a rule is for; an empty string for all."""
+    """Return the host or subdomain of a rule; an empty string for all."""
     return rule.host or rule.subdomain or ""
 
 
 def methods_of(state: AppState, rule: Rule) -> list[str]:
     """Return the methods of a rule that a view answers.
 
-    HEAD is a GET. OPTIONS is left out where Flask answers, or a decorator such as Flask-CORS's.
+    HEAD counts as GET. OPTIONS is left out where Flask, or a decorator such as Flask-CORS's, answers it.
     """
     if rule.methods is None:
         return [EVERY_METHOD]
@@ -78,7 +78,7 @@ def methods_of(state: AppState, rule: Rule) -> list[str]:
 
 
 def _plans(state: AppState, rule: Rule, method: str) -> Iterator[tuple[tuple[str, ...], Plan | None]]:
-    """Yield the plan of a rule and method; and others where scopes by path cover some of its paths."""
+    """Yield the plan of a rule and method, and further plans if scopes by path cover some of its paths."""
     if state.guard is None:
         yield (), None
         return
@@ -93,5 +93,5 @@ def _plans(state: AppState, rule: Rule, method: str) -> Iterator[tuple[tuple[str
 
 
 def site_of(view: Callable[..., Any] | None, method: str = "GET") -> str | None:
-    """Return the ``file:line`` of the function that serves `method`; None if it is not written in Python."""
+    """Return the ``file:line`` of the function that serves `method`. None if it is not written in Python."""
     return site_of_code(code_of(innermost(view, method))) if view is not None else None

@@ -1,4 +1,4 @@
-"""The limits of the app's own Flask-Limiter that hold for an endpoint, as its request hook and decorators find them."""
+"""The limits of an app's own Flask-Limiter for an endpoint, as its request hook and decorators find them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ NAME = "Flask-Limiter"
 
 
 def limiters_of(app: Flask) -> list[Any]:
-    """Return the Limiters that are at work on `app`."""
+    """Return the Limiters that limit requests of `app`."""
     return [each for each in app.extensions.get("limiter", ()) if each.initialized and each.enabled]
 
 
 def limits_of(app: Flask, limiter: Any, endpoint: str, method: str, layers: Iterable[Layer]) -> Iterator[Foreign]:
     """Yield the limits of one endpoint and method.
 
-    Flask-Limiter looks twice: in a ``before_request`` hook, and in the wrapper of a decorated view. Where the view is
-    decorated and the wrapper is not registered, as above ``@app.route``, only the limits of the application hold.
+    Flask-Limiter acts in a ``before_request`` hook and in the wrapper of a decorated view. If the wrapper is not
+    registered, as for a decorator above ``@app.route``, only the limits of the application hold.
     """
     if endpoint.rpartition(".")[2] == "static":
         return
@@ -60,7 +60,7 @@ def _qualified_name(app: Flask, endpoint: str) -> str:
 
 
 def _listed(manager: Any, name: str, *arguments: Any) -> list[Any]:
-    """Return limits of the manager. A rate that a callable of the app's gives may need a request that is not there."""
+    """Return limits of the manager. A callable of the app that returns a rate may need a request, and fail here."""
     found = getattr(manager, name)
     try:
         return list(found(*arguments) if callable(found) else found)
@@ -69,9 +69,9 @@ def _listed(manager: Any, name: str, *arguments: Any) -> list[Any]:
 
 
 class _Dynamic:
-    """Stands for limits whose rate only a request decides."""
+    """A placeholder for limits whose rate depends on the request."""
 
-    limit = "a rate that a callable gives"
+    limit = "a rate from a callable"
     methods = None
     exempt_when = None
     override_defaults = True

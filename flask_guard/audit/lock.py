@@ -1,8 +1,8 @@
 """The lock file: the protection of every endpoint as text, for reviews and for ``flask guard check``.
 
-It is sorted, and has nothing of the machine, the time or the place in the source, so that it changes only where the
-protection does. A block begins with the name of an endpoint, and has one line for each policy: the options in force
-that are not the defaults. Those are written down once, so that a new version of the package cannot change them unseen.
+The file is sorted and names no machine, time or line of code, so only a change of the protection changes the file. A
+block begins with the name of an endpoint, and has one line for each policy, with the options that are not the defaults.
+The file also lists the defaults, so that a new version of the package cannot change them unseen.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ SCHEMA = "flask_guard.lock/1"
 DEFAULTS, APP = "defaults", "app"
 HEADER = f"""\
 # {SCHEMA}
-# What protects each endpoint. Written by 'flask guard lock', compared by 'flask guard check'.
+# The policies of each endpoint. Written by 'flask guard lock', compared by 'flask guard check'.
 """
 NOTHING = "nothing"
 """The line of an endpoint without any policy."""
 FOREIGN, SWITCHED_OFF = "theirs", "switched_off"
-"""The names of lines that are about something else than a policy."""
+"""The names of lines that describe no policy of this package."""
 _LINE = re.compile(r"([^\s()\[\]#]+)\((.*)\)")
 _OPTION = re.compile(r"([A-Za-z_]\w*)=")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One policy of an endpoint.
+    """A policy of an endpoint.
 
-    :ivar options: those that are not the defaults.
+    :ivar options: the options that are not the defaults.
     """
 
     name: str
@@ -51,10 +51,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What a lock file says.
+    """The content of a lock file.
 
-    :ivar defaults: the default options of the policies in it, by name.
-    :ivar app: what is said of the app as a whole.
+    :ivar defaults: the default options of the policies in the file, by name.
+    :ivar app: the lines about the app as a whole.
     :ivar blocks: the policies by endpoint.
     """
 
@@ -78,7 +78,7 @@ def make_lock(inventory: Inventory) -> Lock:
 
 
 def named(inventory: Inventory) -> Iterator[tuple[str, Entry]]:
-    """Yield the entries with their names in a lock: path and method, and the endpoint where that is not enough."""
+    """Yield the entries with their names in a lock: method and path, and the endpoint if several share both."""
     several = Counter(each.where for each in inventory.entries)
     for entry in inventory.entries:
         yield f"{entry.where} as {entry.endpoint}" if several[entry.where] > 1 else entry.where, entry
@@ -145,12 +145,14 @@ def _block(name: str, lines: Iterable[Line]) -> str:
 
 
 def parse(text: str) -> Lock:
-    """Return the lock that a file has.
+    """Return the lock in the text of a file.
 
-    :raises ConfigError: if it is not the text of a lock.
+    :raises ConfigError: if the text is not a lock.
     """
     if not text.startswith(f"# {SCHEMA}\n"):
-        raise ConfigError(f"this is no lock file of this version: its first line must be '# {SCHEMA}'")
+        raise ConfigError(
+            f"the first line of a lock file must be '# {SCHEMA}': write the file again with 'flask guard lock'"
+        )
     blocks: dict[str, list[Line]] = {}
     lines: list[Line] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -172,7 +174,7 @@ def _name(line: str, number: int) -> str:
 
 
 def _parsed(line: str, number: int) -> Line:
-    """Return the policy that a line has: ``limit(by="api_key", rates=["10/minute"])``."""
+    """Return the policy in a line: ``limit(by="api_key", rates=["10/minute"])``."""
     match = _LINE.fullmatch(line)
     if match is None:
         raise _malformed(line, number)
@@ -191,7 +193,9 @@ def _parsed(line: str, number: int) -> Line:
 
 
 def _malformed(line: str, number: int) -> ConfigError:
-    return ConfigError(f"line {number} of the lock file is malformed: {printable(line, 80)!r}. Write the file anew")
+    return ConfigError(
+        f"line {number} of the lock file is malformed: {printable(line, 80)!r}. Write the file again: flask guard lock"
+    )
 
 
 def describe(lock: Lock) -> dict[str, Any]:

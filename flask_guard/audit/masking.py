@@ -1,4 +1,4 @@
-"""Requests and responses as they may be shown: without credentials, and without the values of queries."""
+"""Masks for requests and responses that are shown: credentials and the values of queries are replaced."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..support.text import printable
 MASK = "…"
 LONGEST = 2000
 SHORTEST = 4
-"""Characters of a credential below which it is masked only where it stands as a word of its own."""
+"""The length below which a credential is masked only as a whole word."""
 
 HARMLESS = re.compile(
     r"accept(-.*)?|access-control-request-.*|cache-control|connection|content-(encoding|language|length|type)|date|expect"
@@ -27,7 +27,7 @@ _URLS = frozenset(("location", "referer", "content-location"))
 
 
 def shown_request_value(name: str, value: str) -> str:
-    """Return the value of a request field as it may be shown."""
+    """Return the value of a request field, masked if it may be a credential."""
     lowered = name.lower()
     if lowered in ("authorization", "proxy-authorization"):
         scheme, space, _ = value.partition(" ")
@@ -36,7 +36,7 @@ def shown_request_value(name: str, value: str) -> str:
 
 
 def shown_value(name: str, value: str) -> str:
-    """Return the value of a response field as it may be shown."""
+    """Return the value of a response field, masked if it may be a credential."""
     lowered = name.lower()
     if lowered == "set-cookie":
         cookie, semicolon, attributes = value.partition(";")
@@ -55,13 +55,13 @@ def shown_url(url: str) -> str:
     return printable(parts._replace(query=query, netloc=netloc, fragment="").geturl(), LONGEST)
 
 
-# Credentials wherever they turn up ------------------------------------------------------------------------------------
+# Credentials repeated by the app --------------------------------------------------------------------------------------
 
 
 def secrets_in(
     fields: Iterable[tuple[str, str]], url: str = "", places: Collection[tuple[str, str]] = ()
 ) -> frozenset[str]:
-    """Return the credentials among request fields and in a query, in every form in which an app may repeat them.
+    """Return the credentials in request fields and in a query, in every form in which an app may repeat them.
 
     :param places: the places where the policies of the app read credentials, as ``("header", name)``.
     """
@@ -99,9 +99,9 @@ def _forms(name: str, value: str) -> Iterator[str]:
 
 
 def without(secrets: Collection[str], value: Any, words: Collection[str] = ()) -> Any:
-    """Return a JSON value in which `secrets` are masked, whatever strings they stand in.
+    """Return a JSON value with `secrets` masked in every string.
 
-    :param words: the strings by which the value is read, such as verdicts: they are kept.
+    :param words: strings that are kept, such as verdicts, because programs read them.
     """
     if not secrets:
         return value

@@ -1,4 +1,4 @@
-"""What routing makes of a request: an endpoint, a redirect, a 404, a 405, or an app that is mounted beside this one."""
+"""The outcome of routing a request: an endpoint, a redirect, a 404, a 405, or an app mounted beside this one."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ Outcome: TypeAlias = Literal["endpoint", "automatic", "redirect", "wrong method"
 """The outcome of routing. Flask itself answers an ``automatic`` OPTIONS."""
 
 CLOSE = 0.6
-"""How alike a rule must be to a path that is not found."""
+"""The similarity from which a rule is suggested for an unknown path, from 0 to 1."""
 OF_VARIABLE = 0.7
-"""How alike a variable part of a rule is to any segment."""
+"""The similarity of a variable part of a rule and any segment."""
 MOST_SUGGESTED = 3
 
 
@@ -36,8 +36,8 @@ class Match:
 
     :ivar methods: the methods that the path takes.
     :ivar location: the URL of a redirect.
-    :ivar suggestions: rules that are like a path which no rule matches.
-    :ivar mount: the prefix of the app that takes the request, and that app.
+    :ivar suggestions: the rules most similar to a path that no rule matches.
+    :ivar mount: the prefix and the application of the mount that takes the request.
     """
 
     outcome: Outcome
@@ -50,7 +50,7 @@ class Match:
 
 
 def route(app: Flask, asked: Asked) -> Match:
-    """Return what routing makes of `asked`."""
+    """Return the outcome of routing `asked`."""
     request = app.request_class(asked.environ(app))
     path, method = printable(request.path), asked.method
     mount = mount_above(app, request.path)
@@ -59,7 +59,7 @@ def route(app: Flask, asked: Asked) -> Match:
     try:
         adapter = app.create_url_adapter(request)
         if adapter is None:
-            return Match("no rule", "The host is none that SERVER_NAME or the rules name.")
+            return Match("no rule", "Neither SERVER_NAME nor any rule names this host.")
         rule = adapter.match(return_rule=True)[0]
     except RequestRedirect as redirect:
         return Match("redirect", f"Routing sends {path} to {redirect.new_url}.", location=redirect.new_url)
@@ -77,14 +77,14 @@ def route(app: Flask, asked: Asked) -> Match:
 
 
 def like(app: Flask, path: str) -> list[str]:
-    """Return rules that are like `path`, the likest first."""
+    """Return the rules similar to `path`, the most similar first."""
     scored = {rule.rule: _likeness(rule.rule, path) for rule in app.url_map.iter_rules()}
     best = sorted(scored, key=lambda rule: (-scored[rule], rule))
     return [rule for rule in best if scored[rule] >= CLOSE][:MOST_SUGGESTED]
 
 
 def _likeness(rule: str, path: str) -> float:
-    """Return how alike a rule and a path are, from 0 to 1: as a whole, or segment by segment."""
+    """Return the similarity of a rule and a path, from 0 to 1: as a whole, or segment by segment."""
     wanted, given = rule.lower().strip("/").split("/"), path.lower().strip("/").split("/")
     whole = 0.0 if VARIABLE.search(rule) else _ratio("/".join(wanted), "/".join(given))
     if len(wanted) != len(given):
@@ -104,16 +104,16 @@ def _ratio(one: str, other: str) -> float:
 
 
 def path_of(app: Flask, target: str, method: str | None) -> tuple[str, str]:
-    """Return the path or URL, and the method, of a request to `target`: a path, a URL, or an endpoint.
+    """Return the path or URL, and the method, of a request to `target`, which is a path, a URL or an endpoint.
 
-    :param method: the method; by default GET, or one that the endpoint takes.
-    :raises LookupError: if there is no such endpoint, or it does not take the method, or no path for it can be made up.
+    :param method: the method. By default GET, or another method of the endpoint.
+    :raises LookupError: for an unknown endpoint or method, and for a rule that no example path fits.
     """
     if target.startswith("/") or urlsplit(target).netloc:
         return target, method or "GET"
     if target not in app.view_functions:
         hint = did_you_mean(target, app.view_functions)
-        raise LookupError(f"there is no endpoint {target!r}{hint}; a path begins with a slash")
+        raise LookupError(f"unknown endpoint {target!r}{hint}; a path begins with a slash")
     rules = list(app.url_map.iter_rules(target))
     possible = [each for rule in rules for each in methods_of(AppState.of(app), rule)]
     asked = method or ("GET" if not possible or {"GET", EVERY_METHOD} & set(possible) else possible[0])
@@ -122,7 +122,7 @@ def path_of(app: Flask, target: str, method: str | None) -> tuple[str, str]:
         raise LookupError(f"endpoint {target!r} does not take {asked}")
     url = example_url(rule)
     if url is None:
-        raise LookupError(f"no path can be made up for {rule.rule}: give one")
+        raise LookupError(f"no example value fits {rule.rule}: write a path instead of the endpoint")
     host = host_of(rule)
     if not host:
         return url, asked

@@ -1,4 +1,4 @@
-"""OpenAPI documents, completed with what policies ask for and answer: versions 3.0 and 3.1."""
+"""OpenAPI documents of the versions 3.0 and 3.1, completed with the requirements and denials of policies."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ FIELDS: Mapping[int, Mapping[str, str]] = {
 def completed(app: Flask, spec: Mapping[str, Any]) -> Document:
     """Return a copy of an OpenAPI document with the security, denials and fields of each guarded operation.
 
-    What the document says already stays: the security of an operation, and its responses.
+    Existing entries of the document stay: the security of an operation, and its responses.
 
-    :param spec: a whole document, or its ``paths`` alone. For these, ``paths`` and ``components`` are returned.
+    :param spec: a whole document, or its ``paths`` alone. For paths alone, ``paths`` and ``components`` are returned.
     :raises ConfigError: for a document of another version than 3.
     """
     document: Document = copy.deepcopy(dict(spec))
@@ -61,7 +61,7 @@ def completed(app: Flask, spec: Mapping[str, Any]) -> Document:
 
 
 class _Completer:
-    """Completes the operations of one document, and collects what they refer to."""
+    """Completes the operations of one document, and collects the components that they refer to."""
 
     def __init__(self, inventory: Inventory, document: Document) -> None:
         self._inventory = inventory
@@ -91,7 +91,7 @@ class _Completer:
             yield policy.documented(self._inventory.state)
 
     def _security(self, shares: list[Documented]) -> list[dict[str, list[str]]]:
-        """Return the alternatives of an operation: one of each policy, together."""
+        """Return the alternatives of an operation. Each combines one scheme of every policy."""
         choices = [
             [self._scheme(name, scheme) for name, scheme in share.schemes.items()] + [None] * share.is_optional
             for share in shares
@@ -100,7 +100,7 @@ class _Completer:
         return [{name: [] for name in chosen if name is not None} for chosen in product(*choices)] if choices else []
 
     def _scheme(self, name: str, scheme: Mapping[str, Any]) -> str:
-        """Return the name of a security scheme in the document: that of an equal one, if there is one."""
+        """Return the name of a security scheme in the document. An equal scheme there gives its name."""
         schemes = self._component("securitySchemes")
         equal = next((known for known, other in schemes.items() if other == scheme), name)
         schemes.setdefault(equal, dict(scheme))
@@ -124,5 +124,5 @@ class _Completer:
 
 
 def _shape(path: str) -> str:
-    """Return a path with nothing of its variables: Flask's ``<int:id>`` and OpenAPI's ``{id}`` are alike."""
+    """Return a path without the names of its variables: Flask's ``<int:id>`` equals OpenAPI's ``{id}``."""
     return re.sub(r"\{[^{}]*\}", "{}", VARIABLE.sub("{}", path))

@@ -1,14 +1,14 @@
-"""A browser's preflight, played as Chromium plays it, and whether a page may make the call (Fetch, section 3.2).
+"""A browser's preflight, sent and judged as Chromium does (Fetch, section 3.2).
 
-The document is that of :mod:`flask_guard.audit.explain` for the OPTIONS request, with one member more::
+The document of :mod:`flask_guard.audit.explain` for the OPTIONS request gets one more member::
 
     "preflight": {"origin": "https://app.example.com", "method": "PUT", "headers": ["x-tenant"], "is_sent": true,
                   "allowed": false, "with_credentials": false, "problems": ["…"], "fix": ["…"],
                   "request": {"status": 401, "readable": true}}
 
-``is_sent`` is false for a request that a browser sends without a preflight, such as a plain GET. ``request`` is the
-announced request itself: its answer must carry CORS headers, too, or the page cannot read it. ``readable`` is null
-where only a view that was left out could tell.
+``is_sent`` is false for a request that a browser sends without a preflight, such as a plain GET. ``request`` is about
+the announced request, whose answer must carry CORS headers, too. ``readable`` tells whether the page can read the
+answer, and is null if the view that would decide did not run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/\s?#@]+")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that a page of `origin` makes.
+    """A call by a page of `origin`.
 
     :ivar headers: the names of the request fields that the page sets, in lower case and sorted, as browsers list them.
     """
@@ -43,7 +43,7 @@ class Call:
 
     @classmethod
     def of(cls, origin: str, method: str, headers: Sequence[str] = ()) -> Call:
-        """Return the call, with what browsers normalise.
+        """Return the call, normalised as browsers do.
 
         :raises ValueError: if `origin` is not an origin.
         """
@@ -54,7 +54,7 @@ class Call:
 
     @property
     def needs_preflight(self) -> bool:
-        """Return whether browsers announce the call."""
+        """Return whether browsers send a preflight before the call."""
         return self.method not in SAFELISTED_METHODS or bool(self.headers)
 
     def announced(self, path: str) -> Asked:
@@ -67,7 +67,7 @@ class Call:
 def explain_preflight(
     app: Flask, call: Call, path: str, *, run_view: RunView = "if safe", headers: tuple[tuple[str, str], ...] = ()
 ) -> dict[str, Any]:
-    """Return the explanation of a preflight: would a browser let the page make the call, and if not, what to write.
+    """Return the explanation of a preflight, the verdict of a browser, and the remedy of a refusal.
 
     :param headers: further fields of the announced request, such as credentials.
     :raises ConfigError: if a mistake keeps the app from serving.
@@ -102,7 +102,7 @@ def explain_preflight(
 
 
 class Fields:
-    """The fields of a response, by name in lower case; several of one name are joined as browsers join them."""
+    """The fields of a response, by name in lower case. Values of equal names are joined as browsers join them."""
 
     def __init__(self, pairs: Sequence[Sequence[str]]) -> None:
         self._values: dict[str, str] = {}
@@ -121,10 +121,10 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """Why a browser refuses a call.
+    """A reason for which a browser refuses a call.
 
-    :ivar about: the part of the CORS policy that is about it.
-    :ivar missing: the names that it lacks.
+    :ivar about: the part of the CORS policy that decides.
+    :ivar missing: the names that the part lacks.
     """
 
     text: str
@@ -132,13 +132,13 @@ class _Problem:
     missing: tuple[str, ...] = ()
 
     def fix(self, call: Call, request: Mapping[str, Any], preflight: Mapping[str, Any]) -> str:
-        """Return what to write."""
+        """Return the remedy."""
         policy = next((each for each in request["policies"] if each["name"] == "cors"), None)
         foreign = next((each for each in request["others"] if each["purpose"] == "cors"), None)
         if self.about == "routing":
-            return f"Let a rule of the path take {call.method}: methods=['{call.method}']."
+            return f"Add the method to a rule of the path: methods=['{call.method}']."
         if self.about == "status":
-            return " ".join(preflight["decision"]["fix"]) or "Let OPTIONS through where the answer comes from."
+            return " ".join(preflight["decision"]["fix"]) or "Let OPTIONS through in the code that answered."
         if policy is None and foreign is None:
             where = request["routing"]["endpoint"] or "the app"
             return f"Write @cors(origins=['{call.origin}']) on {where}, its blueprint or the app."
@@ -151,7 +151,7 @@ class _Problem:
 
 
 def _problems(call: Call, answer: Mapping[str, Any], fields: Fields, request: Mapping[str, Any]) -> Iterator[_Problem]:
-    """Yield why a browser refuses, in the order in which it looks."""
+    """Yield the reasons for which a browser refuses, in the order of its checks."""
     if request["routing"]["outcome"] in ("no rule", "wrong method"):
         yield _Problem(request["routing"]["text"], "routing")
         return
@@ -164,7 +164,7 @@ def _problems(call: Call, answer: Mapping[str, Any], fields: Fields, request: Ma
 
 
 def refusals(call: Call, status: int, fields: Fields, *, credentials: bool = False) -> Iterator[_Problem]:
-    """Yield why a browser does not send a call after the answer to its preflight (Fetch, section 4.8).
+    """Yield the reasons for which a browser sends no call after the answer to its preflight (Fetch, section 4.8).
 
     :param credentials: whether the call carries cookies or other credentials. Then ``*`` is not a wildcard.
     """

@@ -1,8 +1,8 @@
-"""A rehearsal: one request runs in this process, through the real plan, and is watched on its way.
+"""A rehearsal: one request runs in this process, through the real plan, and each step is noted.
 
-It changes nothing that flask_guard keeps: limits are looked at and not charged, no failure or strike is counted, no use
-of a key is noted, nothing is deferred, logged or signalled. The hooks of the app and of other packages run as they do
-for any request, and so does the view, unless it is left out.
+Nothing that flask_guard keeps changes. Limits are read and not charged, and no failure, strike or use of a key is
+counted. Nothing is deferred, logged or signalled. The hooks of the app and of other packages run as for any request.
+The view runs unless the caller leaves it out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .foreign import Hook
 OWN = "flask_guard"
 PROBLEM = "application/problem+json"
 MOST_READ = 65_536
-"""Bytes of a problem document that are read. Other bodies are not."""
+"""Bytes of a problem document that are read. Other bodies are not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ class Asked:
 class Passage:
     """The passage of a request through one function: a hook, or the view with its decorators.
 
-    :ivar status: the status of an answer, or of the HTTP error that ended it.
-    :ivar error: the exception that ended it.
-    :ivar answered: whether it answered the request, or ended it by an exception.
+    :ivar status: the status of the answer, or of the HTTP error that ended the passage.
+    :ivar error: the exception that ended the passage.
+    :ivar answered: whether the function answered the request, or raised an exception.
     """
 
     us: float = 0.0
@@ -132,9 +132,9 @@ class Rehearsed:
 
 
 def rehearse(app: Flask, asked: Asked, *, run_view: bool = True) -> Rehearsed:
-    """Let `asked` run through `app`, and return what became of it.
+    """Run `asked` through `app`, and return the outcome.
 
-    :param run_view: whether the view runs, with its decorators, if the request gets that far.
+    :param run_view: whether the view and its decorators run if the request gets there.
     :raises ConfigError: if a mistake keeps the app from serving.
     """
     state, seen = AppState.of(app), Rehearsed(asked)
@@ -149,7 +149,7 @@ def rehearse(app: Flask, asked: Asked, *, run_view: bool = True) -> Rehearsed:
         stack.enter_context(_keeping_quiet(app))
         try:
             body, status, headers = run_wsgi_app(app, environ)
-        except Exception as error:  # noqa: BLE001  # it is the result, as in debug mode Flask lets it through
+        except Exception as error:  # noqa: BLE001  # part of the outcome: in debug mode Flask lets it propagate
             seen.error = error
             return seen
         seen.status, seen.reason = int(status[:3]), status[4:]
@@ -166,8 +166,10 @@ def rehearse(app: Flask, asked: Asked, *, run_view: bool = True) -> Rehearsed:
 
 @contextmanager
 def _keeping_quiet(app: Flask) -> Iterator[None]:
-    """Keep the records of this thread out of the log that would tell of a request: those of the package, and Flask's
-    of an unhandled exception. Records that views and hooks of the app write themselves are written."""
+    """Drop the log records of this thread by the package, and Flask's record of an unhandled exception.
+
+    Records by views and hooks of the app are kept.
+    """
     thread, log_exception = threading.get_ident(), app.log_exception
     own_log_exception = vars(app).get("log_exception")
 
@@ -189,7 +191,7 @@ def _keeping_quiet(app: Flask) -> Iterator[None]:
 
 
 def _put_back(app: Flask, name: str, own: Any) -> None:
-    """Set the attribute of the app to what it was, or let it be the class's again."""
+    """Restore an attribute of the app. None for `own` restores the attribute of the class."""
     if own is None:
         delattr(app, name)
     else:
@@ -207,7 +209,7 @@ def traces_of(run: Run) -> tuple[StepTrace, ...]:
 
 @contextmanager
 def _watching(app: Flask, seen: Rehearsed, run_view: bool) -> Iterator[None]:
-    """Note in `seen` what the requests of this thread meet. Those of other threads go on as they do."""
+    """Note in `seen` the way of this thread's requests through hooks and view. Other threads are not watched."""
     thread, hooks, dispatch = threading.get_ident(), app.before_request_funcs, app.dispatch_request
     own_dispatch = vars(app).get("dispatch_request")
 

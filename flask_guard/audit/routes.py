@@ -1,22 +1,22 @@
-"""The routes of an app and what protects each, as one document: ``flask guard routes --json``.
+"""The routes of an app and the protection of each, as one document: ``flask guard routes --json``.
 
 The document has the schema ``flask_guard.routes/1``. Later versions of the same number only add to it::
 
     {"schema": "flask_guard.routes/1",
      "app": "shop", "guard": true, "enabled": true,
-     "everywhere": [FOREIGN, …],        protection by others that holds at every route
+     "everywhere": [FOREIGN, …],        protection by others that covers every route
      "hooks": ["shop.auth.load_user"],  before_request hooks of the app, which may refuse
      "mounts": [{"path": "/metrics", "app": "…"}],
      "routes": [{"path": "/orders", "method": "POST", "endpoint": "api.create", "blueprint": "api", "host": "",
-                 "below": [],           scopes by path that hold for some paths of the rule; this route is about those
+                 "below": [],           the scopes by path, if the route is about the paths of the rule below them only
                  "site": "shop/api.py:12", "writes": true, "unguarded_write": false,
                  "policies": [{"name": "limit", "text": "limit(10/minute)", "options": {…}, "mode": "enforce",
                                "phase": "LIMIT", "scope": "view api.create", "site": "shop/api.py:10"}, …],
                  "foreign": [FOREIGN, …]}, …]}
 
 with FOREIGN as ``{"by": "Flask-Login", "purpose": "authentication", "detail": "login_required", "scope": "view",
-"site": null}``. The purpose ``unknown`` is that of hooks and decorators that may refuse or not. Policies are in the
-order in which they act; their options are those that are not the defaults.
+"site": null}``. Hooks and decorators that may or may not refuse requests have the purpose ``unknown``. Policies are
+listed in the order in which they act, with the options that are not the defaults.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ SCHEMA = "flask_guard.routes/1"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A choice of routes. What is empty chooses all.
+    """A choice of routes. An empty criterion chooses all.
 
-    :ivar blueprint: the name of a blueprint: its routes, and those of the blueprints in it.
-    :ivar path: a path, for it and all below it; or a pattern with ``*``.
+    :ivar blueprint: the name of a blueprint, for its routes and the routes of nested blueprints.
+    :ivar path: a path, for all paths from there down, or a pattern with ``*``.
     :ivar methods: the methods.
-    :ivar having: names of policies, or of packages such as ``Flask-Login``: routes that have each.
-    :ivar lacking: the same for routes that have none of them.
-    :ivar unguarded_writes: whether only routes are chosen that change state without authentication or CSRF protection.
+    :ivar having: names of policies, or of packages such as ``Flask-Login``, that a route must all have.
+    :ivar lacking: names that a route must not have.
+    :ivar unguarded_writes: whether a route must change state without authentication or CSRF protection.
     """
 
     blueprint: str = ""
@@ -54,7 +54,7 @@ class Selection:
     unguarded_writes: bool = False
 
     def of(self, inventory: Inventory) -> list[Entry]:
-        """Return the entries that are chosen."""
+        """Return the chosen entries."""
         return [entry for entry in inventory.entries if self._takes(entry, inventory)]
 
     def _takes(self, entry: Entry, inventory: Inventory) -> bool:
@@ -80,7 +80,7 @@ def _has(entry: Entry, name: str) -> bool:
 
 
 def is_unguarded_write(entry: Entry, inventory: Inventory) -> bool:
-    """Return whether a route changes state with neither authentication nor protection from CSRF that is known."""
+    """Return whether a route changes state without known authentication or CSRF protection."""
     if not entry.is_writing or entry.has("authentication") or entry.has("csrf"):
         return False
     return not (inventory.is_enabled and inventory.serves(entry, "authentication", "csrf"))
@@ -89,7 +89,7 @@ def is_unguarded_write(entry: Entry, inventory: Inventory) -> bool:
 def describe_routes(inventory: Inventory, entries: Iterable[Entry] | None = None) -> dict[str, Any]:
     """Return the document.
 
-    :param entries: the entries to describe; by default all of the inventory.
+    :param entries: the entries to describe. By default, all of the inventory.
     """
     describe = entry_describer(inventory)
     return {
@@ -105,7 +105,7 @@ def describe_routes(inventory: Inventory, entries: Iterable[Entry] | None = None
 
 
 def entry_describer(inventory: Inventory) -> Callable[[Entry], dict[str, Any]]:
-    """Return a function that describes one route of the document. It describes a policy of many routes once."""
+    """Return a function that describes a route. A policy of many routes is described once."""
     state = AppState.of(inventory.app)
     known: dict[tuple[int, str], dict[str, Any]] = {}
 

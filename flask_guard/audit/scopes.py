@@ -1,4 +1,4 @@
-"""The scopes around the entries of an inventory, with every mark in them."""
+"""The scopes around the entries of an inventory, and the marks in them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def target_of(inventory: Inventory, entry: Entry) -> Target:
 
 
 def scopes_of(inventory: Inventory) -> Iterator[tuple[Entry, list[Scope]]]:
-    """Yield each entry and the scopes around it, outermost first. An app without a Guard has them, too."""
+    """Yield each entry and the scopes around it, outermost first, also for an app without a Guard."""
     for entry in inventory.entries:
         yield entry, list(collect(target_of(inventory, entry)))
 
@@ -37,6 +37,6 @@ def marks_on_functions(app: Flask) -> Iterator[Mark]:
 
 
 def left_out(inventory: Inventory, entry: Entry) -> list[LeftOut]:
-    """Return the policies that were written around an entry and are not in force there."""
+    """Return the policies around an entry that are not in force there."""
     target = target_of(inventory, entry)
     return merge(list(collect(target)), target)[1]

@@ -1,4 +1,4 @@
-"""Silences: findings of the audit that a person has looked at and accepted, with a reason, in the code."""
+"""Silences: findings of the audit that the code accepts, with a reason."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ID = re.compile(r"[A-Z]{2,}[0-9]{3,}")
 
 @dataclass(frozen=True, slots=True)
 class Silence(Applicable):
-    """Accepts findings of the audit where it is applied; see :func:`allow`. Requests never meet it."""
+    """Accepts findings of the audit on its target; see :func:`allow`. Requests ignore silences."""
 
     is_guarding: ClassVar[bool] = False
     needs_guard: ClassVar[bool] = False
@@ -46,7 +46,7 @@ class Silence(Applicable):
         return f"one target allows {min(both)} twice. Write it once" if both else ""
 
     def has_ended(self, today: date) -> bool:
-        """Return whether its last day is over."""
+        """Return whether the last day of the silence is over."""
         return self.until is not None and self.until < today
 
     def __repr__(self) -> str:
@@ -55,7 +55,7 @@ class Silence(Applicable):
 
 
 def allow(*ids: str, because: str, until: str | date | None = None) -> Silence:
-    """Accept findings of ``flask guard audit``, where they are and with a reason.
+    """Accept findings of ``flask guard audit`` at a target, with a reason.
 
     ::
 
@@ -63,21 +63,22 @@ def allow(*ids: str, because: str, until: str | date | None = None) -> Silence:
         @allow("FG001", because="GitHub signs its calls; verify_signature checks that", until="2027-01-31")
         def github(): ...
 
-    It goes on a view, a View class, a blueprint or an app, and with ``protect(app, …, under="/webhooks")`` on a path.
-    It changes no request. The audit reports silences that are unused and those that have ended.
+    ``allow`` works on a view, a View class, a blueprint or an app, and on a path with
+    ``protect(app, …, under="/webhooks")``. Requests are not changed. The audit reports silences that are unused or have
+    ended.
 
     :param ids: the rules, such as ``"FG001"``.
     :param because: the reason, for the next reader.
-    :param until: the last day on which it holds, such as ``"2027-01-31"``; None for no end.
-    :raises ConfigError: for a malformed id or date, and without a reason.
+    :param until: the last day of the silence, such as ``"2027-01-31"``; None for no end.
+    :raises ConfigError: for a malformed id or date, and for a missing reason.
     """
     for each in ids:
         if not isinstance(each, str) or not _ID.fullmatch(each):
-            raise ConfigError(f"allow({each!r}): that is not the id of an audit rule; write one such as 'FG001'")
+            raise ConfigError(f"allow({each!r}) is not the id of an audit rule: write an id such as 'FG001'")
     if not ids:
-        raise ConfigError("allow() names no rule; write allow('FG001', because='…')")
+        raise ConfigError("allow() names no rule: write allow('FG001', because='…')")
     if not isinstance(because, str) or not because.strip():
-        raise ConfigError("allow(because=…) needs a reason that the next reader understands")
+        raise ConfigError("allow(because=…) has no reason: write one for the next reader")
     return Silence(ids, because, _last_day(until))
 
 
@@ -87,7 +88,7 @@ def _last_day(until: object) -> date | None:
     try:
         return date.fromisoformat(until)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise ConfigError(f"allow(until=…) must be a day such as '2027-01-31', not {until!r}") from None
+        raise ConfigError(f"allow(until={until!r}) is not a day: write one such as '2027-01-31'") from None
 
 
 # In an audit ------------------------------------------------------------------------------------------------------
@@ -95,9 +96,9 @@ def _last_day(until: object) -> date | None:
 
 @dataclass(slots=True)
 class Silences:
-    """The silences of an app, and which of them were of use.
+    """The silences of an app.
 
-    :ivar used: the marks and rule ids that silenced a finding.
+    :ivar used: the marks and rule ids that have silenced a finding.
     """
 
     inventory: Inventory
@@ -114,7 +115,7 @@ class Silences:
                 self._by_entry[id(entry)] = marks
 
     def split(self, finding: Finding) -> tuple[tuple[Entry, ...], Silence | None]:
-        """Return the entries for which a finding stands, and a silence that accepts it for others or all."""
+        """Return the entries of a finding that no silence accepts, and a silence that accepts the others."""
         if not finding.entries:
             return (), self._accepting(finding, self._of_app)
         found: Silence | None = None
@@ -135,7 +136,7 @@ class Silences:
         return None
 
     def marks(self) -> list[Mark]:
-        """Return the marks of all silences, those that reach nothing included."""
+        """Return the marks of all silences, also of silences that reach no entry."""
         app = self.inventory.app
         found = [mark for marks in self._by_entry.values() for mark in marks] + self._of_app
         for scope in path_scopes(app):

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ..core.facts import Foreign
 
 UNNAMED = frozenset(("rates", "preset", "amount"))
-"""Options that are written first, without their name."""
+"""Options that are shown first, without their name."""
 LONGEST_OPTION = 60
-"""Characters of an option that are shown."""
+"""The length of a shown option, at most."""
 MASK = "…"
 _SECRET = re.compile(r"secret|token|passw|credential|signature|(^|_)key$", re.IGNORECASE)
 
@@ -72,7 +72,7 @@ def _brief(value: Any) -> str:
 
 
 def describe_placed(placed: Placed, state: AppState) -> dict[str, Any]:
-    """Return a policy in force, and where it was written, as values that JSON can hold."""
+    """Return a policy in force, with its scope and line, as values that JSON can hold."""
     policy = placed.policy
     options = options_of(policy)
     return {
@@ -87,14 +87,14 @@ def describe_placed(placed: Placed, state: AppState) -> dict[str, Any]:
 
 
 def shown_foreign(foreign: Foreign) -> str:
-    """Return what another package or the app itself does, such as ``Flask-Login: login_required``."""
+    """Return a fact in a few words, such as ``Flask-Login: login_required``."""
     if foreign.purpose == "unknown" and foreign.site is not None:
         return f"{foreign.by}?"
     return f"{foreign.by}: {foreign.detail}"
 
 
 def short_site(site: str | None) -> str:
-    """Return a ``file:line`` as people refer to it: from the current folder, or from where packages are installed."""
+    """Return a ``file:line`` relative to the current folder, or to the folder of installed packages."""
     return site_shortener()(site)
 
 

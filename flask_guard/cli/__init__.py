@@ -1,6 +1,6 @@
-"""``flask guard …``: reads the command line and prints. The facts come from the stores.
+"""``flask guard …``: reads the command line and prints. The facts come from the audit and the stores.
 
-Commands are imported when one is called, so that an app which is only served does not pay for them.
+A command is imported when it is called, so that serving an app does not pay for the commands.
 """
 
 from __future__ import annotations

@@ -25,44 +25,47 @@ from .inventory import inventory_of_app
 
 FOUND = 1
 SHOWN = 20
-"""Findings of one rule that are shown as text."""
+"""The findings of one rule that are shown as text, at most."""
 _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 
 
 @click.command("audit")
 @click.option(
-    "--fail-level", type=click.Choice(SEVERITIES), default="error", help="Fail from this severity on (error)."
+    "--fail-level",
+    type=click.Choice(SEVERITIES),
+    default="error",
+    help="The severity from which the command fails (error).",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["text", "json", "sarif", "html", "github"]),
     default="text",
-    help="How to print.",
+    help="The format of the output.",
 )
 @click.option(
     "--baseline",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="An earlier audit in JSON: what is in it is left out.",
+    help="An earlier audit in JSON, whose findings are left out.",
 )
-@click.option("--explain", "rule_id", metavar="RULE", help="Say what a rule is about, such as FG001.")
+@click.option("--explain", "rule_id", metavar="RULE", help="Explain a rule, such as FG001.")
 @json_option
 @click.pass_context
 @with_appcontext
 def audit_command(
     context: click.Context, fail_level: Severity, form: str, baseline: Path | None, rule_id: str | None, as_json: bool
 ) -> None:
-    """Find what is wrong with the protection of this app.
+    """Find faults in the protection of this app.
 
-    Works on every Flask app, with or without a Guard. Findings are accepted in the code, with a reason:
+    The audit works on every Flask app, with or without a Guard. Accept a finding in the code, with a reason:
     @allow("FG001", because="…").
 
     \b
     Exit codes:
-      0  nothing found from --fail-level on
-      1  something found
-      2  invalid command line
+      0  no finding of --fail-level or above
+      1  at least one such finding
+      2  the command line is invalid
       6  the app is misconfigured, and serves nothing
     """
     if rule_id is not None:
@@ -120,14 +123,16 @@ def _summary(inventory: Inventory, audit: Audit) -> str:
     counts = Counter(each.rule.severity for each in audit.findings)
     found = ", ".join(counted(counts[severity], severity) for severity in SEVERITIES if counts[severity])
     accepted = f" {len(audit.silenced)} accepted in the code." if audit.silenced else ""
-    more = " To learn why a rule matters: flask guard audit --explain RULE." if audit.findings else ""
-    return f"{found or 'Nothing found'} on {len(inventory.entries)} endpoints of {current_app.name!r}.{accepted}{more}"
+    more = " For the reason behind a rule: flask guard audit --explain RULE." if audit.findings else ""
+    return f"{found or 'No findings'} on {len(inventory.entries)} endpoints of {current_app.name!r}.{accepted}{more}"
 
 
 def _explain(rule_id: str, as_json: bool) -> None:
     rule = next((each for each in all_rules() if each.id == rule_id.upper()), None)
     if rule is None:
-        raise click.BadParameter(f"there is no rule {rule_id!r}; they are {', '.join(each.id for each in all_rules())}")
+        raise click.BadParameter(
+            f"unknown rule {rule_id!r}; the rules are {', '.join(each.id for each in all_rules())}"
+        )
     facts = {each.name: getattr(rule, each.name) for each in dataclasses.fields(AuditRule) if each.name != "dated"}
     if as_json:
         print_json(facts)

@@ -1,4 +1,4 @@
-"""Tools of all commands: reading options, printing facts, and ending with an exit code."""
+"""Tools for the commands: reading options, printing facts, and ending with an exit code."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ..support.text import printable
 T = TypeVar("T")
 LONGEST_CELL = 1000
 NEVER = ("expires", "last_used")
-"""Facts that are timestamps, where none means never."""
+"""Facts that are timestamps. None means never."""
 
 
 class Failure(click.ClickException):
-    """Ends the command with one line on standard error, and with an exit code of its own."""
+    """Ends the command with one line on standard error and an exit code."""
 
     def __init__(self, exit_code: int, message: str) -> None:
         super().__init__(printable(message, 1000))
@@ -35,14 +35,14 @@ class Failure(click.ClickException):
 
 
 def reading(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Return `read` as the type of an option: what it refuses, click reports."""
+    """Return `read` as the type of an option, with its errors as click reports them."""
 
     def convert(text: str) -> T:
         try:
             text.encode()
             return read(text)
         except UnicodeEncodeError:
-            raise click.BadParameter("it is not text in UTF-8") from None
+            raise click.BadParameter("the value is not UTF-8") from None
         except ConfigError as error:
             raise click.BadParameter(str(error)) from None
 
@@ -57,9 +57,9 @@ repeatable: Callable[..., Decorator] = partial(click.option, multiple=True)
 
 
 def check_can_ask(yes: bool, what: str) -> None:
-    """End the command if its question can neither be asked nor is answered by --yes."""
+    """End the command if --yes is missing and no terminal can ask the question."""
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError(f"{what} needs a terminal to ask on, or --yes")
+        raise click.UsageError(f"{what} needs a terminal for the question, or --yes")
 
 
 # The app ----------------------------------------------------------------------------------------------------------
@@ -71,18 +71,18 @@ def app_state() -> AppState:
 
 
 def refuse_whole_key(key_id: str | None) -> None:
-    """End the command if its argument is a whole key, whose id is `key_id`, and not an id."""
+    """End the command if its argument is a whole key, and `key_id` its id. None means another argument."""
     if key_id is not None:
         raise click.UsageError(
-            f"this is a whole key, and not an id: give the id {key_id!r}. Rotate the key: the history of your shell may"
-            " have it now"
+            f"this is a whole key, not an id: give the id {key_id!r}. Rotate the key, as the history of your shell may"
+            " contain it now"
         )
 
 
 def id_of_whole_key(store: KeyStore | None, text: str) -> str | None:
-    """Return the id if `text` is a whole key, else None. Nothing is looked up outside this process.
+    """Return the id if `text` is a whole key, else None, without a look-up outside this process.
 
-    A key that only a callable of the app knows is not recognised.
+    A key that only a callable of the app can look up is not recognised.
     """
     for each in single_stores(store):
         if isinstance(each, StoredKeys):
@@ -117,7 +117,7 @@ def print_json(document: object) -> None:
 
 
 def print_facts(facts: dict[str, Any], as_json: bool) -> None:
-    """Print facts, one a line or as a JSON document."""
+    """Print facts, one on each line, or as a JSON document."""
     if as_json:
         print_json(facts)
         return

@@ -23,12 +23,12 @@ NO_REPORTS = 3
 
 csp_group: AppGroup = AppGroup(
     "csp",
-    help="""Find out what a content security policy blocks, before users do.
+    help="""Find the resources that a content security policy blocks.
 
     \b
     Exit codes:
-      0  nothing would be blocked, or a policy was suggested
-      1  something would be blocked (scan)
+      0  nothing would be blocked (scan), or a policy is printed (suggest)
+      1  at least one resource would be blocked (scan)
       2  the command line is invalid
       3  the file has no reports (suggest)
     """,
@@ -39,19 +39,24 @@ def _policy(text: str) -> Csp:
     return parse_whole_csp(text, "--policy")
 
 
-@csp_group.command("suggest", short_help="Print the smallest policy that allows what was reported.")
+@csp_group.command("suggest", short_help="Print the smallest policy that allows the reported resources.")
 @click.argument("file", type=click.File(encoding="utf-8", errors="replace"))
-@click.option("--policy", type=reading(_policy), help="The policy to start from; by default that of the reports.")
+@click.option(
+    "--policy", type=reading(_policy), help="The policy to start from. By default, the policy in the reports."
+)
 @json_option
 def suggest_command(file: Any, policy: Csp | None, as_json: bool) -> None:
-    """Print the smallest policy that would have allowed what browsers have reported.
+    """Print the smallest policy that allows the resources that browsers have reported as blocked.
 
-    FILE holds reports as browsers send them, or log records in JSON of the logger flask_guard.csp: one document, or one
-    a line. Sources that weaken the policy are marked: mend the page rather than allow them.
+    FILE contains reports as browsers send them, or log records in JSON of the logger flask_guard.csp. Write one
+    document, or one on each line. Sources that weaken the policy are marked: change the page rather than allow them.
     """
     violations = list(violations_in_text(file.read()))
     if not violations:
-        raise Failure(NO_REPORTS, f"{file.name} has no reports of content security policies")
+        raise Failure(
+            NO_REPORTS,
+            f"{file.name} contains no report of a content security policy: give a file of reports or JSON log records",
+        )
     try:
         found = suggest(violations, policy)
     except ConfigError as error:
@@ -92,14 +97,14 @@ def _suggestions_as_json(found: Suggestions) -> dict[str, Any]:
     }
 
 
-@csp_group.command("scan", short_help="Print what the policies in force would block in the templates.")
+@csp_group.command("scan", short_help="Print the resources in templates that would be blocked.")
 @json_option
 def scan_command(as_json: bool) -> None:
-    """Print what the policies in force would block in the templates of this app, by file and line.
+    """Print the lines in the templates of this app that the policies in force would block.
 
-    Each template is judged by the policies of the endpoints whose views name it; one that no view names, by the policy
-    of the app. Seen are scripts, event handlers and styles in the page, and what the page loads from other hosts. What
-    scripts load or evaluate later is not seen: mode="report" tells.
+    A template is checked against the policies of the endpoints whose views name the template, or else against the
+    policy of the app. The scan finds scripts, event handlers and styles in the page, and resources of other hosts. Code
+    that scripts load or evaluate later is not found: use mode="report" for it.
     """
     state = app_state()
     start_serving(state)

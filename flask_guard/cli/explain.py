@@ -25,7 +25,7 @@ from .tables import Chunk, print_folded, terminal_width
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"))
 VERDICT_COLORS = {"allowed": "green", "denied": "red", "would deny": "yellow", "answered": "cyan", "failed": "red"}
 LONGEST_VALUE = 100
-"""Characters of a field's value that are shown, unless --full is given."""
+"""The length to which the value of a field is cut without --full."""
 
 Line = list[Chunk]
 
@@ -177,10 +177,10 @@ def _policy_lines(document: dict[str, Any], full: bool) -> Iterator[Line]:
         ]
     for number, policy in enumerate(document["policies"], 1):
         yield [Chunk(f"{number:>3} {policy['text']}  "), _verdict(policy), *_costs(policy)]
-        merged = "; merged with outer ones, of which nearer headers win" if policy["merged"] else ""
+        merged = "; merged with outer ones, nearer headers win" if policy["merged"] else ""
         yield [Chunk(f"      {policy['scope']}, {short_site(policy['site'])}{merged}")]
         if policy["with_previous"]:
-            yield [Chunk("      in one step with the one before")]
+            yield [Chunk("      in one step with the previous policy")]
         changed = {name for name, _ in policy["removed"]} & {name for name, _ in policy["added"]}
         for name, value in policy["added"]:
             sign = "~" if name in changed else "+"
@@ -210,9 +210,9 @@ def _cut(value: str) -> str:
 WHY = {
     "replaced": "replaced by {by}, which is nearer",
     "merged": "merged into {by}, which is nearer",
-    "exempt": "taken away by {by}",
-    "repeated": "repeated nearer, as {by}",
-    "not concerned": "does not concern such requests",
+    "exempt": "removed by {by}",
+    "repeated": "repeated by the nearer {by}",
+    "not concerned": "does not apply to such requests",
     "switched off": "switched off",
 }
 
@@ -220,7 +220,7 @@ WHY = {
 def _left_out_lines(document: dict[str, Any]) -> Iterator[Line]:
     if document["left_out"]:
         yield []
-        yield [Chunk("Written around it, and not in force", bold=True)]
+        yield [Chunk("Outer policies that are not in force", bold=True)]
     for each in document["left_out"]:
         yield [Chunk(f"  - {each['text']}  {each['scope']}, {short_site(each['site'])}")]
         at = f" ({short_site(each['by_site'])})" if each["by_site"] else ""
@@ -243,7 +243,7 @@ def _other_lines(document: dict[str, Any]) -> Iterator[Line]:
 def _passed(hook: dict[str, Any]) -> str:
     if hook["error"]:
         return f"raised {hook['error']}"
-    return f"answered {hook['status']}" if hook["status"] else f"let it through, {hook['us']:g} µs"
+    return f"answered {hook['status']}" if hook["status"] else f"let the request through, {hook['us']:g} µs"
 
 
 def _view_lines(document: dict[str, Any]) -> Iterator[Line]:
@@ -263,7 +263,7 @@ def _answer_lines(document: dict[str, Any]) -> Iterator[Line]:
     answer, decision = document["answer"], document["decision"]
     is_open = document["view"]["outcome"] == "left out"
     color = "green" if answer["status"] < 400 else "red"
-    shown = "every policy let the request through" if is_open else f"{answer['status']} {answer['reason']}"
+    shown = "is not known, as the view did not run" if is_open else f"{answer['status']} {answer['reason']}"
     yield [Chunk("The answer ", bold=True), Chunk(shown, color, bold=True)]
     yield [Chunk(f"  {decision['why']}")]
     at = short_site(decision["site"])
@@ -283,7 +283,7 @@ def _preflight_lines(preflight: dict[str, Any]) -> Iterator[Line]:
     fields = f" with {', '.join(preflight['headers'])}" if preflight["headers"] else ""
     call = f"a page of {preflight['origin']} send {preflight['method']}{fields}"
     if not preflight["is_sent"]:
-        yield [Chunk("Browsers send no preflight for this call: they send the request, and look at its answer.")]
+        yield [Chunk("Browsers send no preflight for this call. They send the request and check its answer.")]
     if preflight["allowed"]:
         cookies = "also" if preflight["with_credentials"] else "but not"
         yield [Chunk(f"A browser lets {call}, {cookies} with cookies.", "green", bold=True)]
@@ -293,4 +293,4 @@ def _preflight_lines(preflight: dict[str, Any]) -> Iterator[Line]:
     yield from ([Chunk(f"  → {each}", "yellow")] for each in preflight["fix"])
     request = preflight["request"]
     if preflight["allowed"] and request["status"] >= 400:
-        yield [Chunk(f"  The request itself is answered with {request['status']}, and the page can read that.")]
+        yield [Chunk(f"  The request itself is answered with {request['status']}, and the page can read the answer.")]

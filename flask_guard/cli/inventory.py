@@ -12,7 +12,7 @@ MISCONFIGURED = 6
 
 
 def inventory_of_app() -> Inventory:
-    """Return the inventory of the app, or end the command with the mistake that keeps the app from serving."""
+    """Return the inventory of the app. A mistake that keeps the app from serving ends the command."""
     try:
         return take_inventory(current_flask())
     except ConfigError as error:

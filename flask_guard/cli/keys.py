@@ -42,12 +42,12 @@ COLUMNS = ("id", "name", "scopes", "status", "expires", "last_used", "retiring")
 
 keys_group: AppGroup = AppGroup(
     "keys",
-    help="""Make, list, rotate, revoke and verify the API keys of this app.
+    help="""Create, list, rotate, revoke and verify the API keys of this app.
 
     The keys are those of Guard(app, keys=SQLKeys()), RedisKeys(…) or the first such store in chain(…). A secret is
-    shown once, when it is made. Timestamps are ISO 8601 with a time zone (2031-01-31T12:00:00Z), or a date in UTC:
-    its beginning for --not-before, its end for --expires. Durations are numbers of weeks, days, hours, minutes and
-    seconds, such as 90d, 12h or 1d12h.
+    shown once, when it is created. A timestamp is ISO 8601 with a time zone (2031-01-31T12:00:00Z), or a date in UTC.
+    A date means its beginning for --not-before and its end for --expires. Durations are numbers of weeks, days, hours,
+    minutes and seconds, such as 90d, 12h or 1d12h.
 
     \b
     Exit codes:
@@ -79,18 +79,18 @@ def _stored() -> StoredKeys:
 
 
 def _checked_id(store: StoredKeys, key_id: str) -> str:
-    """Return `key_id` unless it is a whole key, which no later message may show."""
+    """Return `key_id`. A whole key ends the command, as no message may show it."""
     refuse_whole_key(store.format.id_of(key_id))
     return key_id
 
 
 @contextlib.contextmanager
 def _failures() -> Iterator[None]:
-    """End the command as its exit codes say if a store refuses."""
+    """End the command with its exit code if a store fails."""
     try:
         yield
     except LookupError:  # its message has the typed id, which may be a secret that was pasted by mistake
-        raise Failure(NO_SUCH_KEY, "there is no such key; flask guard keys list shows all of them") from None
+        raise Failure(NO_SUCH_KEY, "there is no such key: 'flask guard keys list' shows all keys") from None
     except (KeyStoreUnavailable, ConfigError) as error:
         raise Failure(UNREACHABLE, str(error)) from None
 
@@ -104,39 +104,56 @@ def _look_up(presented: str) -> ApiKey | None:
         return store.lookup(text_of(presented))
     except KeyStoreUnavailable:
         raise
-    except Exception as error:  # noqa: BLE001  # of a callable of the app: its message may have the key in it
-        raise Failure(UNREACHABLE, f"looking the key up failed with {type(error).__name__}") from None
+    except Exception as error:  # noqa: BLE001  # by a callable of the app, whose message may contain the key
+        raise Failure(UNREACHABLE, f"the look-up of the key failed with {type(error).__name__}") from None
 
 
 def _print_new(new: NewKey, as_json: bool) -> None:
     print_facts({**admin.describe(new.key), "secret": new.secret}, as_json)
-    click.echo("Keep the secret now: it will not be shown again.", err=True)
+    click.echo("Save the secret now: it is not shown again.", err=True)
 
 
 # The commands -----------------------------------------------------------------------------------------------------
 
 
 @keys_group.command("create")
-@click.option("--name", type=reading(str), default="", metavar="TEXT", help="The owner of the key, for people.")
+@click.option(
+    "--name", type=reading(str), default="", metavar="TEXT", help="A name for people, such as the owner of the key."
+)
 @repeatable("--scope", "scopes", type=reading(admin.parse_scope), metavar="SCOPE", help="A scope. Repeatable.")
 @click.option(
-    "--expires", type=reading(admin.parse_end), metavar="WHEN", help="When it stops working; a duration is from now."
+    "--expires",
+    type=reading(admin.parse_end),
+    metavar="WHEN",
+    help="The end of the key: a timestamp, or a duration from now.",
 )
-@click.option("--not-before", type=reading(admin.parse_start), metavar="WHEN", help="When it starts working.")
-@click.option("--rate", type=reading(admin.parse_rate), metavar="RATE", help="A rate of its own, such as 100/minute.")
+@click.option(
+    "--not-before", type=reading(admin.parse_start), metavar="WHEN", help="The start of the key: a timestamp."
+)
+@click.option("--rate", type=reading(admin.parse_rate), metavar="RATE", help="The rate of the key, such as 100/minute.")
 @repeatable(
-    "--address", "addresses", type=reading(admin.parse_address), metavar="NET", help="Works from there. Repeatable."
+    "--address",
+    "addresses",
+    type=reading(admin.parse_address),
+    metavar="NET",
+    help="A network from which the key is valid. Repeatable.",
 )
-@repeatable("--claim", "claims", type=reading(admin.parse_claim), metavar="NAME=VALUE", help="A note. Repeatable.")
+@repeatable(
+    "--claim",
+    "claims",
+    type=reading(admin.parse_claim),
+    metavar="NAME=VALUE",
+    help="A further fact about the key. Repeatable.",
+)
 @json_option
 def create(claims: tuple[tuple[str, str], ...], as_json: bool, **options: Any) -> None:
-    """Make a key, and show its secret, once."""
+    """Create a key, and show its secret, once."""
     if len(dict(claims)) < len(claims):
         raise click.UsageError("--claim has the same name twice")
     starts: datetime | None = options["not_before"]
     ends: datetime | None = options["expires"]
     if starts is not None and ends is not None and ends <= starts:
-        raise click.UsageError("--expires is before --not-before: the key would never work")
+        raise click.UsageError("--expires is before --not-before: write a later --expires")
     with _failures():
         new = _stored().create(claims=dict(claims), **options)
     _print_new(new, as_json)
@@ -159,7 +176,7 @@ def list_keys(status: str | None, as_json: bool) -> None:
 @_id_argument
 @json_option
 def show(key_id: str, as_json: bool) -> None:
-    """Show all facts about a key, but not its secret."""
+    """Show all facts about a key without its secret."""
     store = _stored()
     with _failures():
         key = store.get(_checked_id(store, key_id))
@@ -169,7 +186,10 @@ def show(key_id: str, as_json: bool) -> None:
 @keys_group.command("rotate")
 @_id_argument
 @click.option(
-    "--overlap", type=reading(admin.parse_overlap), metavar="DURATION", help="How long the secret before still works."
+    "--overlap",
+    type=reading(admin.parse_overlap),
+    metavar="DURATION",
+    help="The duration for which the previous secret stays valid.",
 )
 @json_option
 def rotate(key_id: str, overlap: timedelta | None, as_json: bool) -> None:
@@ -180,7 +200,7 @@ def rotate(key_id: str, overlap: timedelta | None, as_json: bool) -> None:
     store = _stored()
     with _failures():
         if store.get(_checked_id(store, key_id)).revoked is not None:
-            raise Failure(NO_SUCH_KEY, "this key has been revoked and cannot be rotated: create another")
+            raise Failure(NO_SUCH_KEY, "this key is revoked and cannot be rotated: create another key")
         new = store.rotate(key_id, overlap=overlap or 0)
     _print_new(new, as_json)
 
@@ -190,7 +210,7 @@ def rotate(key_id: str, overlap: timedelta | None, as_json: bool) -> None:
 @yes_option
 @json_option
 def revoke(key_id: str, yes: bool, as_json: bool) -> None:
-    """End a key. The command asks first."""
+    """Revoke a key. The command asks first."""
     check_can_ask(yes, "revoking a key")
     store = _stored()
     with _failures():
@@ -206,9 +226,11 @@ def revoke(key_id: str, yes: bool, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def verify(context: click.Context, as_json: bool) -> None:
-    """Read a key from standard input, and say whether it is valid and what it may do."""
-    if context.args:  # the message of click would show the key
-        raise click.UsageError("the key is read from standard input, not from the command line, which others can see")
+    """Read a key from standard input, and print whether it is valid, and its facts."""
+    if context.args:  # click's own message would show the key
+        raise click.UsageError(
+            "others can see the command line: give the key on standard input, as in flask guard keys verify < key.txt"
+        )
     presented = _read_key()
     with _failures():
         key = _look_up(presented)
@@ -222,11 +244,11 @@ def verify(context: click.Context, as_json: bool) -> None:
 
 
 def _read_key() -> str:
-    """Return the key on standard input, as the Latin-1 that WSGI would make of its bytes."""
+    """Return the key on standard input in Latin-1, as WSGI decodes header fields."""
     if sys.stdin.isatty():
         typed: str = click.prompt("Key", hide_input=True, err=True)
         return typed.strip().encode("utf-8", "surrogateescape").decode("latin-1")
     piped = sys.stdin.buffer.read(LONGEST_KEY + 100)
     if not piped.strip():
-        raise click.UsageError("there is no key on standard input; write: flask guard keys verify < key.txt")
+        raise click.UsageError("standard input is empty: write flask guard keys verify < key.txt")
     return piped.strip().decode("latin-1")

@@ -35,7 +35,7 @@ UNREACHABLE = 4
 NOT_VISIBLE = 5
 
 MOST_LISTED = 1000
-"""What ``--all`` lists at most."""
+"""The rows that ``--all`` lists, at most."""
 
 WINDOWS = ("client", "scope", "rate", "remaining", "available_in")
 CLEARED = ("client", "scope", "rate")
@@ -43,11 +43,11 @@ BANS = ("client", "scope", "lasting", "ends_in")
 LIFTED = ("client", "scope", "lasting")
 UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
-CLIENT = """CLIENT is an address (an IPv6 address stands for its /64), the id of an API key or of a principal, the value
-    that by= of the app's own limits returned, or a client as these commands print it. Where several of these together
-    identify a client, one is enough. The counts of a flask_limiter.Limiter of the app's own are not shown.
+CLIENT = """CLIENT is an address (an IPv6 address means its /64), the id of an API key or of a principal, the value that
+    by= of a limit returned, or a client as these commands print it. Of a client that several of these identify
+    together, one is enough. The counts of the app's own flask_limiter.Limiter are not shown.
 
-    Run it as the user that the app runs as: an SQLite file that is missing would be made for another user.
+    Run the command as the user of the app: a missing SQLite file would be created for the wrong user.
 """
 EXIT_CODES = """\b
     Exit codes:
@@ -60,20 +60,20 @@ EXIT_CODES = """\b
 """
 limits_group: AppGroup = AppGroup(
     "limits",
-    help=f"""See and clear what is counted for a client.
+    help=f"""Show and reset the counts of a client.
 
     {CLIENT}
     {EXIT_CODES.format(nothing="nothing is counted for that client")}""",
 )
 bans_group: AppGroup = AppGroup(
     "bans",
-    help=f"""See and lift bans.
+    help=f"""Show and lift bans.
 
     {CLIENT}
     {EXIT_CODES.format(nothing="that client is not banned")}""",
 )
 
-# A client or a secret that is given without --key must not be repeated by click's own message.
+# click's own message would repeat a client or a secret that is given without --key
 _command: dict[str, Any] = {"context_settings": {"allow_extra_args": True}}
 _key_option = partial(
     click.option,
@@ -84,7 +84,7 @@ _key_option = partial(
     help="An address, the id of an API key or of a principal, or the value that by= returned.",
 )
 _scope_option = repeatable(
-    "--scope", "scopes", type=reading(str), metavar="SCOPE", help="Only this, as status prints it. Repeatable."
+    "--scope", "scopes", type=reading(str), metavar="SCOPE", help="Only this scope, as status prints it. Repeatable."
 )
 
 
@@ -93,11 +93,11 @@ _scope_option = repeatable(
 
 @limits_group.command("status", **_command)
 @_key_option()
-@click.option("--all", "everything", is_flag=True, help=f"List what is held for all clients, at most {MOST_LISTED}.")
+@click.option("--all", "everything", is_flag=True, help=f"List the counts of all clients, at most {MOST_LISTED}.")
 @_scope_option
 @json_option
 def status(client: str | None, everything: bool, scopes: tuple[str, ...], as_json: bool) -> None:
-    """Show the windows, places and bans that are held for a client."""
+    """Show the windows, places and bans of a client."""
     if (client is None) is not everything:
         raise click.UsageError("give --key CLIENT, or --all")
     with _failures():
@@ -117,9 +117,9 @@ def status(client: str | None, everything: bool, scopes: tuple[str, ...], as_jso
 @yes_option
 @json_option
 def reset(client: str, scopes: tuple[str, ...], bans: bool, yes: bool, as_json: bool) -> None:
-    """Give a client its whole budgets again. It asks first.
+    """Reset the budgets of a client. The command asks first.
 
-    Places that are held by requests still at work (limit.concurrent) count as free then.
+    Places of limit.concurrent that running requests hold count as free then.
     """
     check_can_ask(yes, "clearing limits")
     with _failures():
@@ -166,7 +166,7 @@ def show_bans(client: str, as_json: bool) -> None:
 @yes_option
 @json_option
 def lift_bans(client: str, scopes: tuple[str, ...], yes: bool, as_json: bool) -> None:
-    """Lift the bans of a client, and forget what led to them. It asks first."""
+    """Lift the bans of a client, and reset the counts that led to them. The command asks first."""
     check_can_ask(yes, "lifting a ban")
     with _failures():
         backend = _backend(client)
@@ -182,10 +182,10 @@ def lift_bans(client: str, scopes: tuple[str, ...], yes: bool, as_json: bool) ->
 
 
 def _backend(client: str | None) -> Backend:
-    """Return where the app's limits are counted, or end the command."""
+    """Return the backend of the app's limits, or end the command."""
     state = app_state()
     if click.get_current_context().args:
-        raise click.UsageError("there is a word too many; the client is given as --key CLIENT")
+        raise click.UsageError("there are too many words: give the client as --key CLIENT")
     if client is not None:
         if not client.strip():
             raise click.UsageError("--key is empty")
@@ -204,7 +204,7 @@ def _bans_of(backend: Backend, client: str, scopes: Sequence[str] = ()) -> list[
 
 @contextlib.contextmanager
 def _failures() -> Iterator[None]:
-    """End the command as its exit codes say if the store refuses."""
+    """End the command with its exit code if the store fails."""
     try:
         yield
     except ConfigError as error:
@@ -244,7 +244,7 @@ def _counted(held: Sequence[Holding]) -> str:
 
 
 def _span(seconds: int | None) -> str | None:
-    """Return seconds as people write spans, such as ``1h30m``."""
+    """Return a duration in words, such as ``1h30m``."""
     if seconds is None:
         return None
     text = ""

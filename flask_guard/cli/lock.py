@@ -20,10 +20,10 @@ OUTDATED = 3
 FILE = "guard.lock"
 SCHEMA = "flask_guard.check/1"
 SHOWN = 50
-"""Changes of one kind that are shown as text."""
+"""The changes of one kind that are shown as text, at most."""
 _TITLES: dict[Kind, str] = {
     "weaker": "Weaker",
-    "different": "Different, and not to be ordered",
+    "different": "Different, neither weaker nor stronger",
     "unguarded": "New, and open to everyone",
     "stronger": "Stronger",
     "new": "New",
@@ -36,14 +36,14 @@ _file_argument = click.argument("file", type=click.Path(dir_okay=False, path_typ
 
 @click.command("lock")
 @click.option(
-    "-o", "--output", default=FILE, metavar="FILE", help=f"Where to write it; - for standard output ({FILE})."
+    "-o", "--output", default=FILE, metavar="FILE", help=f"The file to write; - for standard output ({FILE})."
 )
 @json_option
 @with_appcontext
 def lock_command(output: str, as_json: bool) -> None:
-    """Write down what protects every endpoint, for reviews and for 'flask guard check'.
+    """Write the protection of every endpoint to a file, for reviews and for 'flask guard check'.
 
-    The file has no secrets, and is the same on every machine: keep it in version control.
+    The file has no secrets and is the same on every machine. Keep it in version control.
     """
     lock = make_lock(inventory_of_app())
     if as_json:
@@ -57,21 +57,21 @@ def lock_command(output: str, as_json: bool) -> None:
 
 @click.command("check")
 @_file_argument
-@click.option("--allow-stronger", is_flag=True, help="Do not fail where the file is only out of date.")
-@click.option("--update", is_flag=True, help="Write the file anew, unless something became worse.")
+@click.option("--allow-stronger", is_flag=True, help="Accept a file that is only out of date.")
+@click.option("--update", is_flag=True, help="Write the file again, unless something became worse.")
 @json_option
 @click.pass_context
 @with_appcontext
 def check_command(context: click.Context, file: Path, allow_stronger: bool, update: bool, as_json: bool) -> None:
-    """Compare the protection of every endpoint with a lock file, and say what became weaker.
+    """Compare the protection of every endpoint with a lock file, and print what became weaker.
 
-    A policy says itself what makes it weaker, option by option. What cannot be ordered is different, and fails too.
+    Each option of a policy declares which changes are weaker. A change without an order is different, and fails, too.
 
     \b
     Exit codes:
-      0  nothing has changed; or nothing became worse, and --allow-stronger or --update is given
+      0  nothing changed; with --allow-stronger or --update, nothing became worse
       1  something is weaker, different, or new and open to everyone
-      2  invalid command line, or no lock file
+      2  the command line is invalid, or there is no lock file
       3  the file is out of date: something is stronger, new or gone
       6  the app is misconfigured, and serves nothing
     """
@@ -95,7 +95,7 @@ def _read(file: Path) -> Lock:
     try:
         return parse(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise click.UsageError(f"there is no {file}: write it with 'flask guard lock'") from None
+        raise click.UsageError(f"there is no lock file {file}: write it with 'flask guard lock'") from None
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise click.UsageError(f"{file}: {error}") from None
 
@@ -124,7 +124,9 @@ def _conclusion(found: list[Change], *, worse: bool, updated: bool) -> str:
         return f"{current_app.name!r} is protected as the lock file says."
     counts = ", ".join(f"{number} {kind}" for kind in KINDS if (number := sum(each.kind == kind for each in found)))
     if worse:
-        return f"{counts}. If this is meant, write the file anew with 'flask guard lock', and have it reviewed."
+        return (
+            f"{counts}. If the change is intended, write the file again with 'flask guard lock', and have it reviewed."
+        )
     if updated:
-        return f"{counts}. The lock file has been written anew."
-    return f"{counts}. Nothing became worse. Write the file anew: 'flask guard check --update'."
+        return f"{counts}. The lock file is up to date now."
+    return f"{counts}. Nothing became worse. Write the file again with 'flask guard check --update'."

@@ -30,15 +30,15 @@ UNWRITTEN = 1
 @json_option
 @with_appcontext
 def report_command(output: Path, as_json: bool) -> None:
-    """Write one HTML page with every route, what protects it, and what the audit found.
+    """Write one HTML page with every route, its policies, and the findings of the audit.
 
-    The page loads nothing, and works from a file. With --json the same facts are printed.
+    The page loads nothing, and works from a file. --json prints the same facts instead.
 
     \b
     Exit codes:
-      0  the page is written, whatever was found
+      0  the page is written, with or without findings
       1  the file cannot be written
-      2  invalid command line
+      2  the command line is invalid
       6  the app is misconfigured, and serves nothing
     """
     inventory = inventory_of_app()

@@ -13,13 +13,13 @@ import click
 
 GAP = "  "
 NARROWEST = 20
-"""Characters of a column below which nothing is folded."""
+"""The width below which a column is not folded, in characters."""
 
 
 class Chunk(NamedTuple):
     """A piece of text that is kept on one line if possible.
 
-    :ivar color: the name of a colour, as click has them.
+    :ivar color: the name of a colour of click.
     """
 
     text: str
@@ -31,7 +31,7 @@ Cell = Sequence[Chunk]
 
 
 def terminal_width() -> int | None:
-    """Return the columns of the terminal; None if the output goes elsewhere, and need not be folded."""
+    """Return the width of the terminal in characters. None if the output goes elsewhere, and is not folded."""
     if os.environ.get("COLUMNS", "").isdigit():
         return int(os.environ["COLUMNS"])
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -53,7 +53,7 @@ def _styled(chunk: Chunk) -> str:
 
 
 def print_folded(line: Sequence[Chunk], width: int | None) -> None:
-    """Print a line, folded at spaces to fit `width`. What follows is indented as far as its text begins."""
+    """Print a line, folded at spaces to fit `width`. Further lines are indented to the start of its text."""
     words = [chunk._replace(text=word) for chunk in line for word in _words(chunk.text)]
     if width is None or _length(words) <= width:
         say(line)
@@ -69,9 +69,9 @@ def _words(text: str) -> list[str]:
 
 
 def print_columns(rows: Sequence[Sequence[Cell]], width: int | None) -> None:
-    """Print rows in aligned columns. The last column is folded to fit `width`, and the one with paths before it.
+    """Print rows in aligned columns, folded to fit `width`.
 
-    :param width: the columns of the terminal; None for no folding.
+    :param width: the width of the terminal in characters. None for no folding.
     """
     widths = [max(_length(cell) for cell in column) for column in zip(*rows, strict=True)]
     if width is not None:
@@ -91,7 +91,7 @@ def _joined(parts: Sequence[Cell], widths: Sequence[int]) -> Iterator[Chunk]:
 
 
 def _fitted(widths: list[int], width: int) -> list[int]:
-    """Return the widths of columns in `width`: the widest give way, as far as they can."""
+    """Return column widths that fit `width`. The widest columns shrink first, down to :data:`NARROWEST`."""
     fitted = list(widths)
     while sum(fitted) + len(GAP) * (len(fitted) - 1) > width and max(fitted) > NARROWEST:
         fitted[fitted.index(max(fitted))] -= 1
@@ -103,7 +103,7 @@ def _length(cell: Cell) -> int:
 
 
 def _folded(cell: Cell, width: int, indent: str = "") -> Iterator[list[Chunk]]:
-    """Yield the lines of a cell. A chunk that is longer than a line is cut into several.
+    """Yield the lines of a cell. A chunk longer than a line is cut.
 
     :param indent: the spaces before each line but the first.
     """

@@ -2,8 +2,8 @@
 
 >>> from flask_guard.testing import assert_denied, assert_guarded, preflight, with_key
 
-They need no pytest. The plugin (:mod:`flask_guard.testing.plugin`), which pytest finds by itself, adds the fixtures
-``guard_reset`` and ``guard_clock`` and the options ``--guard-audit`` and ``--guard-lock``.
+The tools work without pytest. pytest finds the plugin (:mod:`flask_guard.testing.plugin`) by itself. The plugin adds
+the fixtures ``guard_reset`` and ``guard_clock`` and the options ``--guard-audit`` and ``--guard-lock``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`preflight`: whether a browser lets a page of another origin make a call."""
+"""`preflight`: checks that a browser lets a page of another origin make a call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..audit.preflight import Call, Fields, refusals
 class Preflight:
     """The outcome of a preflight; true if the browser sends the call.
 
-    :ivar problems: why the browser does not send the call.
+    :ivar problems: the reasons for which the browser does not send the call.
     :ivar response: the answer to the preflight; None for a call that browsers send without one.
     """
 
@@ -35,14 +35,14 @@ def preflight(
     headers: str | Sequence[str] = (),
     credentials: bool = False,
 ) -> Preflight:
-    """Send the preflight of a call as Chromium does, and judge the answer as Chromium does (Fetch, section 4.8).
+    """Send the preflight of a call, and judge the answer, as Chromium does (Fetch, section 4.8).
 
     ::
 
         assert preflight(client, "/orders", origin="https://app.example.com", method="PUT", headers=["X-API-Key"])
         assert not preflight(client, "/orders", origin="https://evil.example", method="PUT")
 
-    Whether the page may read the answer to the call itself, its ``Access-Control-Allow-Origin`` says.
+    The answer to the call itself is not checked: a page needs ``Access-Control-Allow-Origin`` there, too.
 
     :param origin: the origin of the page.
     :param headers: the names of the request fields that the page sets.

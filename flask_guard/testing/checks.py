@@ -21,7 +21,7 @@ from ..core.facts import AuditRule, Inventory
 
 
 class Subject:
-    """The app that is looked at, and its audit: made once, when the first test asks for them."""
+    """The app under test and its audit, loaded when the first check asks for them."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._path = config.getoption("--guard-app") or config.getini("guard_app") or os.environ.get("FLASK_APP")
@@ -60,7 +60,7 @@ class GuardCheck(pytest.Item):
 
 
 class RuleCheck(GuardCheck):
-    """Fails if a rule of the audit finds something."""
+    """Fails if a rule of the audit has a finding."""
 
     def __init__(self, *, rule: AuditRule, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -75,7 +75,7 @@ class RuleCheck(GuardCheck):
 
 
 class LockCheck(GuardCheck):
-    """Fails if the protection of an endpoint is not that of the lock file."""
+    """Fails if the protection of an endpoint differs from the lock file."""
 
     def __init__(self, *, file: Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -85,7 +85,7 @@ class LockCheck(GuardCheck):
         found = changes_since(parse(self.file.read_text(encoding="utf-8")), self.subject.inventory)
         if found:
             lines = [f"  {each.kind}: {each.message}" for each in found]
-            raise GuardFailure("\n".join((f"not as {self.file} says:", *lines, "Write it anew: flask guard lock")))
+            raise GuardFailure("\n".join((f"differs from {self.file}:", *lines, "Write it again: flask guard lock")))
 
 
 def guard_items(session: pytest.Session) -> Iterator[pytest.Item]:

@@ -1,4 +1,4 @@
-"""A clock that stands still for limits, bans, keys and tokens, and that tests move forward."""
+"""A clock for limits, bans, keys and tokens that tests move forward."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from unittest.mock import patch
 from ..concerns import CONCERNS
 
 THEIRS = ("limits.strategies:time", "limits.storage.memory:time")
-"""The clocks of other packages: modules that call ``time.time()``."""
+"""Modules of other packages that call ``time.time()``."""
 
 
 class FrozenClock:
-    """The time in a test. Made by :func:`frozen_clock`, and the fixture ``guard_clock``."""
+    """The time in a test, made by :func:`frozen_clock` and the fixture ``guard_clock``."""
 
     def __init__(self) -> None:
         self._wall, self._monotonic, self._passed = time.time(), time.monotonic(), 0.0
@@ -31,7 +31,7 @@ class FrozenClock:
         """
         seconds = by.total_seconds() if isinstance(by, timedelta) else by
         if seconds < 0:
-            raise ValueError(f"the clock goes forward only, not by {seconds} s")
+            raise ValueError(f"advance({seconds:g}) would move the clock backwards: give 0 seconds or more")
         self._passed += seconds
 
     @property
@@ -44,12 +44,12 @@ class FrozenClock:
         return self._wall + self._passed
 
     def monotonic(self) -> float:
-        """Return the seconds of a clock that nobody sets."""
+        """Return the seconds of the monotonic clock."""
         return self._monotonic + self._passed
 
 
 class _TimeModule(ModuleType):
-    """The module ``time``, with another time in it."""
+    """The module ``time`` with the time of a frozen clock."""
 
     def __init__(self, clock: FrozenClock) -> None:
         super().__init__("time")
@@ -61,7 +61,7 @@ class _TimeModule(ModuleType):
 
 @contextmanager
 def frozen_clock() -> Iterator[FrozenClock]:
-    """Stop the clocks by which limits, bans, keys and tokens end, for a ``with`` block.
+    """Stop the clocks of limits, bans, keys and tokens for a ``with`` block.
 
     ::
 
@@ -70,7 +70,7 @@ def frozen_clock() -> Iterator[FrozenClock]:
             clock.advance(60)
             assert client.get("/search").status_code == 200
 
-    It holds for what is counted in memory or in SQLite. A Redis server has a clock of its own.
+    Counts in memory and SQLite follow the frozen clock. A Redis server keeps its own time.
     """
     clock = FrozenClock()
     root = __name__.partition(".")[0]
@@ -80,7 +80,7 @@ def frozen_clock() -> Iterator[FrozenClock]:
             home, _, name = each.partition(":")
             try:
                 module = import_module(home)
-            except ModuleNotFoundError:  # of an extra that is not installed
+            except ModuleNotFoundError:  # the extra is not installed
                 continue
             known = {time.time: clock.time, time.monotonic: clock.monotonic, time: _TimeModule(clock)}
             patches.enter_context(patch.object(module, name, known[getattr(module, name)]))

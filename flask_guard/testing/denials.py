@@ -1,4 +1,4 @@
-"""`assert_denied`: a policy refused the request, and it was the one that was meant."""
+"""`assert_denied`: checks that the expected policy denied a request."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .explained import explained
 class _Watch:
     """Remembers the denials and the apps of this process, by the body streams of their requests.
 
-    A response of the test client knows its request only by a copy of the environment. The stream is the same in both.
-    Neither an app nor a traceback is kept: each leads to the stream, which would then never go.
+    A response of the test client has a copy of the request's environment, with the same stream. Apps and tracebacks are
+    not kept, as they refer to the stream, which would then never be freed.
     """
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class _Watch:
         self._apps[request.environ["wsgi.input"]] = ref(app)
 
     def denial_of(self, response: TestResponse) -> Denied | None:
-        """Return the denial that a response tells of, or None."""
+        """Return the denial that led to a response, or None."""
         return self._denials.get(response.request.environ["wsgi.input"])
 
     def explanation_of(self, response: TestResponse) -> str:
-        """Return what the request of a response meets, if the app is known."""
+        """Return the explanation of the request of a response, or an empty string if the app is unknown."""
         asked = response.request
         known = self._apps.get(asked.environ["wsgi.input"])
         app = known() if known is not None else None
@@ -67,19 +67,19 @@ def assert_denied(
 
         assert_denied(client.post("/orders"), by=require_api_key, reason="missing")
 
-    Any 403 of the app's own does not pass. Import this before the request is made.
+    A 403 of the app itself fails the check. Import ``assert_denied`` before the request is sent.
 
     :param response: a response of the test client.
-    :param by: the kind of policy that must have denied it, as a policy or a name such as ``"limit"``.
-    :param status: the status that it must have been answered with.
-    :param reason: the code of the reason, such as ``"missing"``; logs and metrics have it.
-    :raises AssertionError: if nothing denied it, or something else did.
+    :param by: the expected kind of policy, as a policy or a name such as ``"limit"``.
+    :param status: the expected status of the response.
+    :param reason: the expected code of the reason, such as ``"missing"``, as in logs and metrics.
+    :raises AssertionError: if no policy denied the request, or another policy, status or reason than expected.
     """
     __tracebackhide__ = True
     sent = f"{response.request.method} {response.request.path}"
     denial = _watch.denial_of(response)
     if denial is None:
-        fact = f"{sent} was not denied by any policy: it was answered with {response.status}"
+        fact = f"{sent} was not denied by any policy; the answer was {response.status}"
         raise AssertionError(f"{fact}\n\n{_watch.explanation_of(response)}".rstrip())
     kind = by.name if isinstance(by, Policy) else by
     found = f"{sent} was denied by {denial.policy} ({denial.reason}) with {response.status}"

@@ -1,4 +1,4 @@
-"""The explanation of a request as text, for failures."""
+"""The explanation of a request as text, for the messages of failed assertions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import ConfigError
 
 
 def explained(app: Flask, asked: Asked) -> str:
-    """Return what ``flask guard explain`` prints of a request; the view does not run."""
+    """Return the text of ``flask guard explain`` for a request, without running the view."""
     try:
         document = explain(app, asked, run_view="never")
     except ConfigError as error:

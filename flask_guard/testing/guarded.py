@@ -1,4 +1,4 @@
-"""`assert_guarded`: endpoints have the policies that they should have, those that are added later included."""
+"""`assert_guarded`: checks that endpoints have their policies, also endpoints that are added later."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def assert_guarded(
     by: Policy | Composition | Iterable[Policy | Composition] = (),
     except_for: str | Iterable[str] = (),
 ) -> None:
-    """Check that every endpoint of `app` which matches `where` is guarded.
+    """Check that every endpoint of `app` that matches `where` is guarded.
 
     ::
 
@@ -33,10 +33,10 @@ def assert_guarded(
 
     :param where: methods and a path, such as ``"POST /api/*"``, ``"PUT,PATCH /orders/<int:id>"`` or ``"/admin/*"`` for
         every method. A ``*`` stands for any text, slashes included.
-    :param by: the kinds of policy that must be in force, each of them; by default any authentication or CSRF
-        protection, that of other packages included. A policy that only reports does not count.
+    :param by: the kinds of policy that must all be in force. By default, any authentication or CSRF protection is
+        enough, also by another package. A policy in report mode does not count.
     :param except_for: endpoints that may be open, written as `where` is.
-    :raises AssertionError: if one is not guarded, with its policies and with what took one away; and if no endpoint
+    :raises AssertionError: if an endpoint is not guarded, with its policies and the exemptions; and if no endpoint
         matches.
     """
     __tracebackhide__ = True
@@ -69,12 +69,12 @@ def _faults(inventory: Inventory, entry: Entry, kinds: tuple[Policy, ...]) -> It
         missing = ["authentication"]
     if missing:
         place = f" ({entry.site})" if entry.site else ""
-        yield f"  {entry.where}{place} is without {', '.join(missing)}"
+        yield f"  {entry.where}{place} lacks {', '.join(missing)}"
         yield from _circumstances(inventory, entry, is_on)
 
 
 def _explained(inventory: Inventory, entry: Entry) -> str:
-    """Return what a request to an entry meets."""
+    """Return the explanation of a request to an entry."""
     rules = inventory.app.url_map.iter_rules(entry.endpoint)
     path = next((path for rule in rules if rule.rule == entry.path and (path := example_url(rule))), None)
     if path is None or entry.host:

@@ -21,7 +21,7 @@ def with_key(
     client: FlaskClient,
     *,
     scopes: str | Iterable[str] = (),
-    id: str = "test",  # the name that the field of a key has
+    id: str = "test",  # the name of the field of ApiKey
     in_: str = "bearer",
     **facts: Any,
 ) -> Iterator[FlaskClient]:
@@ -32,15 +32,17 @@ def with_key(
         with with_key(client, scopes=["orders:write"]) as client:
             assert client.post("/orders").status_code == 201
 
-    :param scopes: what the key may do.
-    :param id: its id.
-    :param in_: where it is presented, as ``require_api_key(in_=…)`` has it: ``"bearer"`` or a header.
+    :param scopes: the scopes of the key.
+    :param id: the id of the key.
+    :param in_: the place of the key, as in ``require_api_key(in_=…)``: ``"bearer"`` or a header.
     :param facts: other facts of the :class:`~flask_guard.ApiKey`, such as ``expires``.
-    :raises ValueError: for a place that is no header: a client has no query of its own.
+    :raises ValueError: for another place, as a test client has no query for all requests.
     """
     where, name = place_of(in_)
     if where != "header":
-        raise ValueError(f"with_key(in_={in_!r}): a client presents keys in a header")
+        raise ValueError(
+            f"with_key(in_={in_!r}): a test client presents keys in a header only; write 'bearer' or a header"
+        )
     secret = f"test-{secrets.token_hex(16)}"
     key = ApiKey(id=id, scopes=frozenset((scopes,) if isinstance(scopes, str) else scopes), **facts)
     variable = f"HTTP_{name.upper().replace('-', '_')}"

@@ -1,14 +1,14 @@
 """The pytest plugin: fixtures and options for the tests of guarded apps. pytest finds it by itself.
 
 - ``guard_clock``: a :class:`~flask_guard.testing.FrozenClock` for the test.
-- ``guard_reset``: forgets counts, bans and verified keys of the fixture ``app``, if there is one, before the test and
-  after it; and of any app that it is called with.
-- ``--guard-audit[=LEVEL]``: a test for each rule of the audit. Findings from the level on (``error``) are failures.
+- ``guard_reset``: resets counts, bans and verified keys of the fixture ``app``, if there is one, before and after the
+  test. ``guard_reset(other_app)`` resets another app.
+- ``--guard-audit[=LEVEL]``: a test for each rule of the audit. Findings of the level (``error``) and above fail.
 - ``--guard-lock[=FILE]``: a test that fails if ``flask guard check`` would.
-- ``--guard-app=MODULE:NAME``, or ``guard_app`` in the ini file: the app that these two look at. By default that of
-  ``FLASK_APP``, ``wsgi.py`` or ``app.py``, as ``flask`` takes it.
+- ``--guard-app=MODULE:NAME``, or ``guard_app`` in the ini file: the app of both options. By default, the app of
+  ``FLASK_APP``, ``wsgi.py`` or ``app.py``, as for ``flask``.
 
-Nothing is imported until a test asks for it: pytest loads this for every project in whose environment the package is.
+pytest loads the plugin in every environment with the package, so imports wait until a test needs them.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         const="error",
         choices=LEVELS,
         metavar="LEVEL",
-        help="Fail for what 'flask guard audit' finds: error (the default), warning or info and above.",
+        help="Fail for findings of 'flask guard audit' of this level (error by default) and above.",
     )
     group.addoption(
         "--guard-lock", nargs="?", const="guard.lock", metavar="FILE", help="Fail if 'flask guard check' would."
     )
-    group.addoption("--guard-app", metavar="MODULE:NAME", help="The app of these two, as for 'flask --app'.")
+    group.addoption("--guard-app", metavar="MODULE:NAME", help="The app of both options, as for 'flask --app'.")
     parser.addini("guard_app", "The app of --guard-audit and --guard-lock, as for 'flask --app'.")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the tests that the options ask for."""
+    """Add the tests of the options."""
     if config.getoption("--guard-audit") or config.getoption("--guard-lock"):
         from .checks import guard_items
 
@@ -64,7 +64,7 @@ def guard_clock() -> Iterator[FrozenClock]:
 
 @pytest.fixture
 def guard_reset(request: pytest.FixtureRequest) -> Iterator[Callable[[Flask], None]]:
-    """Forget counts, bans and verified keys of the fixture ``app``, and return a function that does so for any app."""
+    """Reset counts, bans and verified keys of the fixture ``app``, and return a function that resets any app."""
     try:
         app: Any = request.getfixturevalue("app")
     except pytest.FixtureLookupError:

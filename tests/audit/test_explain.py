@@ -298,7 +298,7 @@ def test_a_limit_of_flask_limiter_is_explained(make_app: MakeApp) -> None:
     document = explained(app, "GET", "/")
 
     assert document["answer"]["status"] == 429
-    assert document["decision"]["fix"] == ["Wait until the limit of Flask-Limiter opens again."]
+    assert document["decision"]["fix"] == ["Wait until the limit of Flask-Limiter is reset."]
 
 
 def test_csrf_protection_is_explained(app: Flask) -> None:
@@ -319,9 +319,9 @@ def read_json() -> str:
     ("view", "status", "fix"),
     [
         (read_json, 415, "Send the body as JSON, with 'Content-Type: application/json'."),
-        (lambda: abort(404), 404, "The path is right, and what it names was not found."),
-        (lambda: ("no", 403), 403, "The view forbids it itself: read why at its line."),
-        (lambda: abort(401), 401, "The view asks for credentials itself: read how at its line."),
+        (lambda: abort(404), 404, "The view found nothing at this path: check the ids in the path."),
+        (lambda: ("no", 403), 403, "The view denies the request itself: read its code."),
+        (lambda: abort(401), 401, "The view asks for credentials itself: read its code."),
         (lambda: abort(429), 429, "The view limits requests itself."),
         (lambda: str(request.form["name"]), 400, "Send the form field or query parameter that the view reads."),
     ],

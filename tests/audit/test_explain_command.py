@@ -83,7 +83,7 @@ def test_content_type_of_a_body_is_guessed_unless_it_is_given(shop: Flask, data:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["api.creat"], "there is no endpoint 'api.creat'; did you mean 'api.create'?"),
+        (["api.creat"], "unknown endpoint 'api.creat'; did you mean 'api.create'?"),
         (["DELETE", "api.create"], "endpoint 'api.create' does not take DELETE"),
         (["/", "-H", "no colon"], "invalid header: write -H 'Name: value'"),
         (["/", "-H", "X-API-Key:"], "with the quotes"),
@@ -139,8 +139,8 @@ def test_text_says_what_was_refused_where_and_what_to_send(shop: Flask) -> None:
 def test_text_says_what_is_not_in_force(shop: Flask) -> None:
     text = run(shop, "/api/health").stdout
 
-    assert "Written around it, and not in force" in text
-    assert "taken away by exempt(require_api_key, limit) (tests/audit/test_explain_command.py:" in text
+    assert "Outer policies that are not in force" in text
+    assert "removed by exempt(require_api_key, limit) (tests/audit/test_explain_command.py:" in text
 
 
 def test_text_of_a_preflight_says_whether_a_browser_allows_it(shop: Flask) -> None:
@@ -149,7 +149,7 @@ def test_text_of_a_preflight_says_whether_a_browser_allows_it(shop: Flask) -> No
     refused = run(shop, "--preflight", "https://b.example", "POST", "api.create", "X-API-Key").stdout
 
     assert "A browser lets a page of https://a.example send POST with content-type, x-api-key" in allowed
-    assert "The request itself is answered with 401, and the page can read that." in allowed
+    assert "The request itself is answered with 401, and the page can read the answer." in allowed
     assert "A browser does not let a page of https://b.example send POST" in refused
     assert "→ Add 'https://b.example' to origins=… of cors at tests/audit/test_explain_command.py:" in refused
 

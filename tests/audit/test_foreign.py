@@ -281,7 +281,7 @@ def test_rate_that_a_callable_gives_is_unknown_and_the_callable_is_at_most_asked
 
     app.add_url_rule("/", "view", limited(app).limit(rate)(fine))
 
-    assert limits_of(app, "view") == ["a rate that a callable gives (decorated)"]
+    assert limits_of(app, "view") == ["a rate from a callable (decorated)"]
 
 
 def test_limiter_that_is_switched_off_limits_nothing(make_app: MakeApp) -> None:

@@ -278,8 +278,8 @@ def test_endpoints_that_are_new_or_gone_are_told() -> None:
     found = changes(old, new, {}, unguarded={"POST /d"})
 
     assert [(each.kind, each.message) for each in found] == [
-        ("unguarded", "POST /d is new, and open to everyone. It has nothing"),
-        ("new", "GET /c is new. It has limit"),
+        ("unguarded", "POST /d is new, open to everyone, and has nothing"),
+        ("new", "GET /c is new, and has limit"),
         ("gone", "GET /a is gone"),
     ]
 

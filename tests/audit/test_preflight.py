@@ -74,7 +74,7 @@ def test_a_method_that_the_path_lacks_needs_a_rule(app: Flask) -> None:
     found = played(opened(app), "DELETE")
 
     assert found["problems"] == ["/ takes GET, HEAD, OPTIONS, POST, PUT, and not DELETE."]
-    assert found["fix"] == ["Let a rule of the path take DELETE: methods=['DELETE']."]
+    assert found["fix"] == ["Add the method to a rule of the path: methods=['DELETE']."]
 
 
 def test_an_endpoint_without_cors_is_told_to_take_it(app: Flask) -> None:

@@ -116,7 +116,7 @@ def test_report_mode_is_accepted_only_until_a_day(tmp_path: Path) -> None:
     audit = audited(tmp_path, tried + GUARD)
 
     assert [each.rule.id for each in audit.findings] == ["FG024", "FG091"]
-    assert "has no day at which it ends" in audit.findings[1].message
+    assert "has no last day" in audit.findings[1].message
 
 
 def test_misplaced_silence_accepts_nothing_and_is_reported(tmp_path: Path) -> None:
@@ -205,8 +205,8 @@ def test_a_class_with_a_silence_is_served(make_app: MakeApp) -> None:
         ((), {"because": "a test"}, "names no rule"),
         (("fg001",), {"because": "a test"}, "'fg001'.*FG001"),
         ((1,), {"because": "a test"}, "not the id of an audit rule"),
-        (("FG001",), {"because": " "}, "needs a reason"),
-        (("FG001",), {"because": None}, "needs a reason"),
+        (("FG001",), {"because": " "}, "has no reason"),
+        (("FG001",), {"because": None}, "has no reason"),
         (("FG001",), {"because": "a test", "until": "soon"}, "2027-01-31"),
         (("FG001",), {"because": "a test", "until": 7}, "2027-01-31"),
     ],

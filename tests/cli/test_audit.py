@@ -84,7 +84,7 @@ def test_text_has_rule_place_and_cure_of_each_finding(folder: Path) -> None:
 
 
 def test_text_of_a_sound_app_says_so(folder: Path) -> None:
-    assert "Nothing found on 4 endpoints" in audit(faulty(folder, "")).stdout
+    assert "No findings on 4 endpoints" in audit(faulty(folder, "")).stdout
 
 
 def test_many_findings_of_one_rule_are_cut(folder: Path) -> None:

@@ -103,8 +103,8 @@ def test_suggest_reads_standard_input(app: Flask) -> None:
 @pytest.mark.parametrize(
     ("text", "arguments", "code", "words"),
     [
-        ("[]", (), 3, "has no reports"),
-        ("not JSON", (), 3, "has no reports"),
+        ("[]", (), 3, "contains no report"),
+        ("not JSON", (), 3, "contains no report"),
         (json.dumps({"directive": "img-src", "document_url": "a:", "blocked_url": "data"}), (), 2, "--policy"),
         (json.dumps(REPORT), ("--policy", "default-src self"), 2, "with its quotes"),
     ],

@@ -23,7 +23,7 @@ FACTS = {
     *("id", "name", "status", "scopes", "created", "not_before", "expires"),
     *("last_used", "revoked", "retiring", "rate", "addresses", "claims"),
 }
-SHOWN_ONCE = "will not be shown again"
+SHOWN_ONCE = "is not shown again"
 
 
 def test_a_key_lives_from_create_to_revoke_and_its_secret_is_shown_once(

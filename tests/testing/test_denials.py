@@ -36,7 +36,7 @@ def test_several_responses_are_told_apart(app: Flask) -> None:
 
     assert_denied(second, by="limit")
     assert_denied(other, by="require_api_key")
-    with pytest.raises(AssertionError, match="GET /search was not denied by any policy: it was answered with 200 OK"):
+    with pytest.raises(AssertionError, match="GET /search was not denied by any policy; the answer was 200 OK"):
         assert_denied(first)
 
 

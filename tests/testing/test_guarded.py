@@ -56,12 +56,12 @@ def test_guarded_endpoints_pass(app: Flask, where: str, options: dict[str, Any])
         (
             "POST /api/*",
             {"by": require_api_key},
-            r"POST /api/webhooks/bank \(.*test_guarded.py:\d+\) is without require_",
+            r"POST /api/webhooks/bank \(.*test_guarded.py:\d+\) lacks require_",
         ),
-        ("POST /api/*", {}, "POST /api/webhooks/bank .* is without authentication"),
-        ("POST /trial", {"by": require_auth}, "is without require_auth"),
-        ("POST /trial", {}, "is without authentication"),
-        ("GET /api/orders", {"by": [limit, require_auth]}, "is without require_auth$"),
+        ("POST /api/*", {}, "POST /api/webhooks/bank .* lacks authentication"),
+        ("POST /trial", {"by": require_auth}, "lacks require_auth"),
+        ("POST /trial", {}, "lacks authentication"),
+        ("GET /api/orders", {"by": [limit, require_auth]}, "lacks require_auth$"),
         ("DELETE /api/*", {"by": limit}, "no endpoint of .* matches 'DELETE /api/\\*'"),
     ],
     ids=str,
@@ -125,4 +125,4 @@ def test_failure_shows_what_explain_prints(app: Flask) -> None:
 
     explanation = str(failure.value).partition("\n\n")[2]
     assert explanation.startswith("POST /api/webhooks/bank")
-    assert "Written around it, and not in force" in explanation
+    assert "Outer policies that are not in force" in explanation

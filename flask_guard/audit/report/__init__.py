@@ -1,7 +1,7 @@
-"""The report: one HTML page that loads nothing, with every route, what protects it, and what the audit found.
+"""The report: one HTML page that loads nothing, with every route, its policies, and the findings of the audit.
 
-The same facts as one document have the schema ``flask_guard.report/1``: ``routes`` is a document of the schema
-``flask_guard.routes/1``, and ``audit`` one of ``flask_guard.audit/1``.
+The same facts in JSON have the schema ``flask_guard.report/1``. Its member ``routes`` is a document of the schema
+``flask_guard.routes/1``, and its member ``audit`` a document of ``flask_guard.audit/1``.
 """
 
 from __future__ import annotations

@@ -13,14 +13,14 @@ from ..routes import entry_describer
 from ..wording import shown_foreign, site_shortener
 
 UNKNOWN = "unknown"
-"""The column of hooks and decorators that may refuse, or not."""
+"""The column of hooks and decorators that may or may not refuse requests."""
 
 Shorten: TypeAlias = "Callable[[str | None], str]"
 
 
 @dataclass(slots=True)
 class Pool:
-    """Descriptions that are kept once, and referred to by their number."""
+    """Descriptions that are kept once each, and referred to by a number."""
 
     kept: list[dict[str, Any]] = field(default_factory=list)
     _numbers: dict[Any, int] = field(default_factory=dict)
@@ -36,12 +36,12 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A report as a page shows it.
+    """The facts of a report for its page.
 
-    :ivar columns: the names of the policies in the order in which they act, and then of other packages.
-    :ivar own: how many of the columns are policies.
+    :ivar columns: the names of the policies in the order in which they act, then of other packages.
+    :ivar own: the number of columns that are policies.
     :ivar routes: the facts of each route. Its policies and foreign facts are numbers.
-    :ivar accepted: how many findings the code accepts.
+    :ivar accepted: the number of findings that the code accepts.
     """
 
     app: str
@@ -65,7 +65,7 @@ class Matrix:
 
 
 def matrix_of(inventory: Inventory, audit: Audit) -> Matrix:
-    """Return a report as a page shows it."""
+    """Return the facts of a report for its page."""
     policies, foreign = Pool(), Pool()
     by_entry: dict[int, list[int]] = {}
     for number, finding in enumerate(audit.findings):

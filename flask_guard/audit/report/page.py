@@ -1,4 +1,4 @@
-"""The HTML page of a report. It loads nothing, and its own policy lets nothing else in."""
+"""The HTML page of a report. The page loads nothing, and its Content-Security-Policy blocks everything else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IN_FORCE, REPORTS, OTHER, MAYBE = "●", "◐", "◆", "?"
 """The marks of a cell: a policy in force, one in report mode, another package, a hook or decorator that may refuse."""
 
 AT_ONCE = 100
-"""Routes that are shown until more are asked for. Browsers take seconds to lay out thousands of rows."""
+"""The routes that are shown at first. Browsers take seconds to lay out thousands of rows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The general rules of the audit. Each concern brings its own in the ``audit`` module of its room."""
+"""The general rules of the audit. Each concern has its own rules in its ``audit`` module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""General rules about endpoints: what each one lacks."""
+"""General rules about endpoints that lack a protection."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ OPEN_WRITE = AuditRule(
     "error",
     "A write without authentication",
     "Anyone on the network can change state here, and any web site can make a visitor's browser do so.",
-    "Write @require_api_key, @require_auth(…) or @same_origin on the view, its blueprint or the app. If something that"
-    " the audit cannot see protects it, say so: @allow('FG001', because='…').",
+    "Write @require_api_key, @require_auth(…) or @same_origin on the view, its blueprint or the app. If a protection"
+    " that the audit cannot see covers the write, accept the finding: @allow('FG001', because='…').",
     ("ASVS 8.2.1", "ASVS 3.5.1", "API2:2023", "API5:2023"),
 )
 UNKNOWN_WRITE = AuditRule(
     "FG002",
     "info",
-    "A write behind something that the audit cannot judge",
-    "A hook or middleware may refuse these requests, or not: the audit does not run it.",
-    "Look at it. If it authenticates, say so: @allow('FG002', because='…'); a policy such as require_auth is seen.",
+    "A write behind a hook or middleware that the audit cannot judge",
+    "The hook or middleware may or may not refuse these requests: the audit does not run it.",
+    "Read its code. If it authenticates, accept the finding: @allow('FG002', because='…'). If not, add a policy.",
     ("ASVS 8.2.1", "API5:2023"),
 )
 NOTHING = AuditRule(
     "FG003",
     "info",
     "An endpoint without any policy",
-    "Nobody has decided how it is protected, so nothing limits, logs or hardens it.",
+    "Its protection was never decided: no policy limits its clients, logs its requests or adds security headers.",
     "Give the app policies for all endpoints: Guard(app, policies=[log_timing, secure_headers, limit('600/minute')]).",
     ("ASVS 8.1.1", "API9:2023"),
 )
@@ -37,7 +37,7 @@ NO_LIMIT = AuditRule(
     "FG004",
     "warning",
     "An authenticated endpoint without a limit",
-    "One client, or one stolen credential, can use it as fast as the network allows.",
+    "A single client, or a stolen credential, can send requests as fast as the network allows.",
     "Write @limit('100/minute', by='api_key') or by='principal' on the view, its blueprint or the app.",
     ("ASVS 2.4.1", "API4:2023"),
 )
@@ -54,7 +54,7 @@ def _unknown_writes(inventory: Inventory) -> Iterator[Finding]:
         unknown = _unknown(inventory, entry)
         if unknown and _is_open_write(inventory, entry):
             yield UNKNOWN_WRITE.at(
-                entry, f"{entry.where} changes state behind {names(unknown)}, which may refuse or not"
+                entry, f"{entry.where} changes state behind {names(unknown)}, which may or may not refuse the request"
             )
 
 
@@ -74,14 +74,14 @@ def _unlimited(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _is_open_write(inventory: Inventory, entry: Entry) -> bool:
-    """Return whether an entry changes state for anyone. A log-in is open by its nature, and FG030 is about it."""
+    """Return whether an entry changes state for anyone. A log-in must be open, so FG030 covers it instead."""
     if not entry.is_writing or entry.view is None or takes_credentials(entry):
         return False
     return not inventory.serves(entry, "authentication", "csrf")
 
 
 def _unknown(inventory: Inventory, entry: Entry) -> list[str]:
-    """Return the names of what may refuse a request to an entry, or not."""
+    """Return the names of hooks, decorators and policies that may or may not refuse a request to an entry."""
     ours = [each.name for each in inventory.enforced(entry) if "unknown" in each.purposes]
     facts = (*entry.foreign, *inventory.foreign)
     theirs = [each.by for each in facts if each.purpose == "unknown" and not each.is_idle]
@@ -89,6 +89,6 @@ def _unknown(inventory: Inventory, entry: Entry) -> list[str]:
 
 
 OPEN: Checks = ((OPEN_WRITE, _open_writes), (NOTHING, _unprotected))
-"""The rules that find endpoints which are open and should not be."""
+"""The rules about endpoints that should not be open."""
 
 CHECKS: Checks = (*OPEN, (UNKNOWN_WRITE, _unknown_writes), (NO_LIMIT, _unlimited))

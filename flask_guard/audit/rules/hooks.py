@@ -1,4 +1,4 @@
-"""General rules about what the app does before any policy: its hooks, and whose word it takes for an address."""
+"""General rules about the app's own hooks and about the client addresses that it trusts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EARLY_HOOK = AuditRule(
     "FG020",
     "warning",
     "A hook answers before every policy",
-    "No limit, ban or key is asked about the requests that it answers, so nothing slows down those who try it.",
+    "Requests that the hook answers meet no limit, no ban and no key, so attempts against it are not slowed down.",
     "Register the hook after Guard(app), or write it as a @middleware.",
     ("ASVS 8.3.1", "API8:2023"),
 )
@@ -28,8 +28,8 @@ FORWARDED = AuditRule(
     "FG026",
     "warning",
     "Forwarded headers are read, and no proxy is trusted",
-    "Any client writes X-Forwarded-For and the like as it pleases, and so chooses its address.",
-    "Let ProxyFix read them: app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1), and use request.remote_addr.",
+    "Any client can write X-Forwarded-For and similar headers, and so choose its address.",
+    "Let ProxyFix read the headers: app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1), and use request.remote_addr.",
     ("ASVS 4.1.3", "API8:2023"),
 )
 _FORWARDED = frozenset(
@@ -48,7 +48,7 @@ def _early_hooks(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _is_foreign(function: Callable[..., Any], app: Flask) -> bool:
-    """Return whether a function is an installed package's, and not the app's own."""
+    """Return whether a function belongs to an installed package, and not to the app."""
     file = getattr(getattr(function, "__code__", None), "co_filename", "")
     package = (getattr(function, "__module__", None) or type(function).__module__).partition(".")[0]
     return package != app.import_name.partition(".")[0] and not _INSTALLED.isdisjoint(PurePath(file).parts)

@@ -1,4 +1,4 @@
-"""General rules about what is written on views and blueprints and does not do what it says."""
+"""General rules about policies and exemptions in the code that have no effect, or not the expected one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..scopes import left_out, marks_on_functions, scopes_of
 MISPLACED_EXEMPT = AuditRule(
     "FG021",
     "warning",
-    "An exemption that has no effect where it stands",
-    "It stands above the route, or on a function that is no view, so the endpoint stays guarded.",
+    "An exemption without effect",
+    "The exemption is above the route, or on a function that is not a view. The endpoint stays guarded.",
     "Write @exempt(…) below @app.route.",
 )
 USELESS_EXEMPT = AuditRule(
     "FG022",
     "info",
-    "An exemption from something that is not there",
-    "It says that the endpoint is open for a reason that no longer holds, and opens it once the policy comes back.",
+    "An exemption from a missing policy",
+    "No outer scope has the policy. The exemption opens the endpoint as soon as the policy is added.",
     "Remove the policy from exempt(…).",
     ("ASVS 8.1.1",),
 )
@@ -29,15 +29,15 @@ UNREACHED = AuditRule(
     "FG023",
     "error",
     "A policy that reaches no endpoint",
-    "Someone meant to protect something with it, and it protects nothing.",
-    "Put it on the view, blueprint or path that is served, or remove it.",
+    "The policy protects no request, although the code says otherwise.",
+    "Put the policy on the view, blueprint or path that is served, or remove it.",
     ("ASVS 8.2.1", "API5:2023"),
 )
 NO_GUARD = AuditRule(
     "FG027",
     "error",
     "Policies on an app without a Guard",
-    "The views that have them answer with a 500, because nothing runs their policies.",
+    "Their views answer with a 500, because the policies do not run.",
     "Call Guard(app), or guard.init_app(app), where the app is made.",
     ("ASVS 16.5.3",),
 )
@@ -45,8 +45,8 @@ REPORT_MODE = AuditRule(
     "FG024",
     "warning",
     "A policy only reports, and has no date",
-    "It lets everything through that it would deny. What is tried out without an end stays open.",
-    "Enforce it, or say until when it is tried out: allow('FG024', because='…', until='2027-01-31').",
+    "Requests that the policy would deny are let through. A trial without an end leaves the endpoint open.",
+    "Enforce the policy, or set the end of the trial: allow('FG024', because='…', until='2027-01-31').",
     ("ASVS 8.3.1", "API8:2023"),
     dated=True,
 )
@@ -54,12 +54,12 @@ TWICE = AuditRule(
     "FG025",
     "warning",
     "Two packages do the same thing",
-    "They count twice, or write the same header with two values; which one wins depends on their order.",
+    "Requests are counted twice, or a header gets two values, of which one wins by the order of the packages.",
     "Keep one of them.",
     ("API8:2023",),
 )
 _EXCLUSIVE: frozenset[Purpose] = frozenset(("cors", "csrf", "headers", "limit"))
-"""Purposes that one package at a time serves. Two that authenticate may each ask for something."""
+"""Purposes for which one package is enough. Two packages may both authenticate, by different credentials."""
 
 
 def _misplaced_exempts(inventory: Inventory) -> Iterator[Finding]:
@@ -81,7 +81,7 @@ def _useless_exempts(inventory: Inventory) -> Iterator[Finding]:
         # a subclass, as the inspector's, may name policies that the app lacks
         for policy in mark.what.policies if type(mark.what) is Exemption else ():
             if (mark, policy.key) not in taken:
-                message = f"exempt({policy.name}) takes nothing away: no outer scope has {policy.name}"
+                message = f"exempt({policy.name}) removes nothing: no outer scope has {policy.name}"
                 yield USELESS_EXEMPT.about(str(scope), message, str(mark.site))
 
 
@@ -124,7 +124,7 @@ def _twice(inventory: Inventory) -> Iterator[Finding]:
         purposes = _EXCLUSIVE.intersection(policy.purposes)
         theirs = (*inventory.foreign, *(foreign for entry in each.entries for foreign in entry.foreign))
         for by, purpose in sorted({(foreign.by, foreign.purpose) for foreign in theirs if foreign.purpose in purposes}):
-            yield TWICE.on(each, f"{policy.name} and {by} both see to {purpose} on {shown(each.entries)}")
+            yield TWICE.on(each, f"{policy.name} and {by} both serve the purpose {purpose!r} on {shown(each.entries)}")
 
 
 CHECKS: Checks = (

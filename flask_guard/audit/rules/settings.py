@@ -11,23 +11,23 @@ DEBUG = AuditRule(
     "FG010",
     "error",
     "Debug mode is on",
-    "Werkzeug's debugger runs any Python that a visitor types, and error pages show source and secrets.",
-    "Leave DEBUG unset, and start with 'flask --debug run' on your own machine only.",
+    "Werkzeug's debugger runs Python code of any visitor, and error pages show source and secrets.",
+    "Leave DEBUG unset, and run 'flask --debug run' on your own machine only.",
     ("ASVS 13.4.2", "API8:2023"),
 )
 SECRET_KEY = AuditRule(
     "FG011",
     "error",
     "A default or short SECRET_KEY",
-    "Whoever guesses it signs sessions, and with them any user's identity.",
-    "Make one with: python -c 'import secrets; print(secrets.token_hex())', and keep it out of the code.",
+    "An attacker who guesses the key can sign a session of any user.",
+    "Make a key with python -c 'import secrets; print(secrets.token_hex())', and keep it out of the code.",
     ("ASVS 13.2.3", "ASVS 11.5.1", "API2:2023"),
 )
 COOKIE = AuditRule(
     "FG012",
     "warning",
     "Session cookies without Secure, HttpOnly or SameSite",
-    "The cookie goes over plain http, can be read by scripts, or is sent along when other sites make requests.",
+    "The cookie is sent over plain http, can be read by scripts, or is sent with requests of other sites.",
     'Set SESSION_COOKIE_SECURE = True, SESSION_COOKIE_SAMESITE = "Lax", and leave SESSION_COOKIE_HTTPONLY = True.',
     ("ASVS 3.3.1", "ASVS 3.3.2", "ASVS 3.3.4"),
 )
@@ -35,7 +35,7 @@ BODY = AuditRule(
     "FG013",
     "warning",
     "Bodies of any length are read",
-    "One request with a long body takes the memory or the disk of a worker.",
+    "A request with a long body can fill the memory or the disk of a worker.",
     "Set MAX_CONTENT_LENGTH, in bytes, such as 1_000_000.",
     ("ASVS 5.2.1", "API4:2023"),
 )
@@ -43,8 +43,8 @@ SWITCHED_OFF = AuditRule(
     "FG014",
     "error",
     "Every policy is switched off",
-    "GUARD_ENABLED is False: nothing on the app is guarded, whatever the code says.",
-    "Remove GUARD_ENABLED; in tests use guard.disabled().",
+    "GUARD_ENABLED is False, so no policy of the app runs.",
+    "Remove GUARD_ENABLED. In tests, use guard.disabled().",
     ("ASVS 16.5.3", "API8:2023"),
 )
 
@@ -53,7 +53,7 @@ _DEFAULTS = (
     "change", "default", "dev", "example", "flask", "insecure", "key", "mysecret", "not", "password", "secret", "super",
     "test", "todo", "your", "very",
 )  # fmt: skip
-"""Words of which the secrets of tutorials are made."""
+"""Words in the secrets of tutorials."""
 
 
 def _debug(inventory: Inventory) -> Iterator[Finding]:
@@ -67,13 +67,13 @@ def _secret_key(inventory: Inventory) -> Iterator[Finding]:
         return
     text = secret.decode("latin-1") if isinstance(secret, bytes) else str(secret)
     if len(text) < SHORTEST_SECRET:
-        yield SECRET_KEY.about("SECRET_KEY", f"SECRET_KEY has less than {SHORTEST_SECRET} characters")
+        yield SECRET_KEY.about("SECRET_KEY", f"SECRET_KEY has fewer than {SHORTEST_SECRET} characters")
     elif _is_default(text):
-        yield SECRET_KEY.about("SECRET_KEY", "SECRET_KEY is made of the words of a tutorial")
+        yield SECRET_KEY.about("SECRET_KEY", "SECRET_KEY consists of words from tutorials")
 
 
 def _is_default(text: str) -> bool:
-    """Return whether nothing is left of a secret without the words of tutorials: ``super-secret-key-change-me``."""
+    """Return whether a secret consists of words from tutorials, as ``super-secret-key-change-me`` does."""
     left = "".join(each for each in text.lower() if each.isalpha())
     for word in sorted((*_DEFAULTS, "me", "this", "in", "production", "please"), key=len, reverse=True):
         left = left.replace(word, "")
@@ -101,7 +101,7 @@ def _body(inventory: Inventory) -> Iterator[Finding]:
     reading = [each for each in inventory.entries if each.method in ("POST", "PUT", "PATCH", EVERY_METHOD)]
     unbounded = [each for each in reading if not inventory.serves(each, "body")]
     if unbounded:
-        message = f"MAX_CONTENT_LENGTH is not set, and nothing else bounds what {shown(unbounded)} may be sent"
+        message = f"MAX_CONTENT_LENGTH is not set, and no policy bounds the bodies of {shown(unbounded)}"
         yield BODY.about("MAX_CONTENT_LENGTH", message)
 
 

@@ -1,4 +1,4 @@
-"""Rules about silences: ``allow(…)`` in the code that accepts nothing, or no longer."""
+"""Rules about silences: ``allow(…)`` in the code that accepts no finding, or has ended."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ UNUSED = AuditRule(
     "FG090",
     "info",
     "A silence accepts nothing",
-    "It hides the next finding of its rule there, which nobody has looked at.",
+    "The silence would hide the next finding of its rule there, which nobody has reviewed.",
     "Remove the rule from allow(…), or put allow(…) where the finding is: below the route, like a policy.",
 )
 ENDED = AuditRule(
     "FG091",
     "warning",
     "A silence has ended",
-    "The fault was accepted until a day that is over; it is reported again.",
-    "Mend the fault, or look at it again and write another day.",
+    "The fault was accepted until a day that is over, and is reported again.",
+    "Fix the fault, or review it and write a later day.",
 )
 UNKNOWN = AuditRule(
     "FG092",
     "warning",
     "A silence names a rule that does not exist",
-    "The finding that it was meant for is not accepted.",
+    "No finding is accepted under this id.",
     "Write the id as 'flask guard audit' prints it.",
 )
 RULES = (UNUSED, ENDED, UNKNOWN)
@@ -40,10 +40,10 @@ def check(silences: Silences, rules: tuple[AuditRule, ...]) -> Iterator[Finding]
         for rule in mark.what.ids:
             where, site = f"allow({rule!r})", str(mark.site)
             if rule not in dated:
-                yield UNKNOWN.about(where, f"{mark.what!r} names {rule}, and there is no such rule", site)
+                yield UNKNOWN.about(where, f"{mark.what!r} names the unknown rule {rule}", site)
             elif mark.what.has_ended(silences.today):
                 yield ENDED.about(where, f"{mark.what!r} has ended", site)
             elif (mark, rule) not in used:
                 yield UNUSED.about(where, f"{mark.what!r} accepts nothing: {rule} finds nothing there", site)
             elif dated[rule] and mark.what.until is None:
-                yield ENDED.about(where, f"{mark.what!r} has no day at which it ends; write until=…", site)
+                yield ENDED.about(where, f"{mark.what!r} has no last day: write until=…", site)
