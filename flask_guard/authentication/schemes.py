@@ -68,10 +68,11 @@ def bearer(call: CheckBearer, state: AppState, failures: str | None, refusals: R
 def basic(call: CheckBasic, state: AppState, failures: str | None, refusals: Refusals) -> Verify:
     """Return the check of a username and a password (RFC 7617).
 
-    People choose passwords that can be guessed, so a guess past the limit must not be answered, not even a right one:
-    the limit is asked before the app is. It holds for a user name at an address, and, a few times as high, for the
-    address. A program that goes on with one old password therefore locks out that name, and nobody else behind the
-    same address.
+    People choose passwords that can be guessed, so a guess past the limit must not be answered, not even a right one.
+    The limit is asked before the app is, and again before a right password is let in: guesses that come at the same
+    moment all pass the first time. A place is not reserved for each request, because a page sends the right password
+    many times at once. The limit holds for a user name at an address, and, a few times as high, for the address. A
+    program that repeats one old password therefore locks out that name, and nobody else behind the same address.
     """
     find = _as_plain(call, state.app)
     budgets = {"password": TIMES_BY_ADDRESS, "password-name": 1}
@@ -85,6 +86,7 @@ def basic(call: CheckBasic, state: AppState, failures: str | None, refusals: Ref
         if principal is None:
             limit.count(*counted_by)
             raise refusals.invalid("basic")
+        limit.check(*counted_by)
         return principal
 
     return verify

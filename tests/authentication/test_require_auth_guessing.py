@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Blueprint, Flask
@@ -134,6 +136,46 @@ def test_one_thousand_guesses_do_not_find_the_password(client: FlaskClient, pass
 
     assert 200 not in statuses
     assert len(passwords.asked) <= 6  # two windows may have begun
+
+
+def test_of_guesses_at_the_same_moment_a_right_one_is_not_answered_past_the_limit(make_app: MakeApp) -> None:
+    app = make_app()
+    guesses = [f"guess-{number}" for number in range(9)]
+    all_asked, wrong_answered = threading.Barrier(len(guesses) + 1), threading.Event()
+
+    def check(username: str, password: str) -> str | None:
+        all_asked.wait(30)  # every guess has passed the first look at the limit
+        if password != RIGHT:
+            return None
+        wrong_answered.wait(30)
+        return username
+
+    Guard(app, policies=[require_auth(basic=check, failures="3/minute")])
+    app.add_url_rule("/", "view", lambda: "in")
+    with ThreadPoolExecutor(len(guesses) + 1) as pool:
+        right = pool.submit(guess, app.test_client(), RIGHT)
+        wrong = [pool.submit(guess, app.test_client(), each) for each in guesses]
+        answers = sorted(each.result(30) for each in wrong)
+        wrong_answered.set()
+
+        assert answers == [401] * 3 + [429] * 6
+        assert right.result(30) == 429
+
+
+def test_a_right_password_that_comes_many_times_at_once_is_let_in_each_time(make_app: MakeApp) -> None:
+    app = make_app()
+    all_asked = threading.Barrier(10)
+
+    def check(username: str, password: str) -> str | None:
+        all_asked.wait(30)
+        return username
+
+    Guard(app, policies=[require_auth(basic=check, failures="3/minute")])
+    app.add_url_rule("/", "view", lambda: "in")
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: guess(app.test_client(), RIGHT), range(10)))
+
+    assert answers == [200] * 10
 
 
 def test_failures_none_asks_the_app_every_time(make_app: MakeApp, passwords: Passwords) -> None:
