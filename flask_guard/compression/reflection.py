@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..support.http_credentials import has_ambient_credentials
+from ..support.request_body import has_body
 
 if TYPE_CHECKING:
+    from flask import Request
+
     from ..core.request_run import Run
     from ..typing import Response
 
@@ -23,8 +26,12 @@ def may_reveal(run: Run, response: Response) -> bool:
         return False
     if environ.get("HTTP_SEC_FETCH_SITE") in ("same-origin", "none"):
         return False
-    if environ.get("QUERY_STRING") or environ.get("CONTENT_LENGTH", "0") not in ("", "0"):
-        return True
-    if "HTTP_TRANSFER_ENCODING" in environ or request.url_rule is None:
+    if environ.get("QUERY_STRING") or request.url_rule is None or _has_body(request):
         return True
     return any(not isinstance(value, (int, float)) for value in (request.view_args or {}).values())
+
+
+def _has_body(request: Request) -> bool:
+    """Return whether a foreign page may have sent a body. Browsers send none with GET and HEAD."""
+    found = has_body(request.environ)
+    return request.method not in ("GET", "HEAD") if found is None else found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..core.report_mode import note_denial, note_report
-from .refusals import ContentTooLarge
 
 if TYPE_CHECKING:
+    from ..core.denials import Denied
     from ..core.request_run import Run
 
 LONGEST_LENGTH = 18
@@ -21,15 +22,15 @@ class BodyLimit:
     """The check of a request's body.
 
     A body whose length is declared is refused before a byte of it is read. Any other, such as a chunked one, is counted
-    while the view reads it, and the read that goes beyond the limit raises the 413.
+    while the view reads it, and the read that goes beyond the limit raises the refusal.
 
     :param most: the largest number of bytes.
-    :param policy: the kind of policy that refuses.
+    :param refusal: returns the denial of a larger body.
     :param enforced: False to report bodies that are too large, and let the view read them.
     """
 
     most: int
-    policy: str
+    refusal: Callable[[], Denied]
     enforced: bool
 
     def check(self, run: Run) -> None:
@@ -49,12 +50,6 @@ class BodyLimit:
             raise self.refusal()
         environ["wsgi.input"] = BoundedInput(environ["wsgi.input"], self, run)
 
-    def refusal(self) -> ContentTooLarge:
-        """Return the 413."""
-        return ContentTooLarge(
-            f"The body of a request may have {self.most} bytes at most.", policy=self.policy, reason="body"
-        )
-
 
 class BoundedInput(io.RawIOBase):
     """The body of a request, read up to a limit and one byte more, which tells that it goes on."""
@@ -64,7 +59,7 @@ class BoundedInput(io.RawIOBase):
         self._limit = limit
         self._run = run
         self._left = limit.most
-        self._denial: ContentTooLarge | None = None
+        self._denial: Denied | None = None
 
     def readable(self) -> bool:
         """Return True."""
@@ -73,7 +68,7 @@ class BoundedInput(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Read into `buffer`; return the number of bytes.
 
-        :raises ContentTooLarge: beyond the limit, and at every read after that.
+        :raises Denied: beyond the limit, and at every read after that.
         """
         enforced = self._limit.enforced
         if self._denial is not None and enforced:

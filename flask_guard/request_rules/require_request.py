@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from ..core.denials import Denied, InvalidRequest
@@ -24,10 +24,11 @@ from ..support.orders import (
     smaller_is_stronger,
     true_is_stronger,
 )
+from ..support.request_body import has_body
 from .body_limit import BodyLimit
 from .content_types import JSON, accepting, content_types
 from .hosts import allowing, host_names
-from .refusals import UnsupportedContentType
+from .refusals import ContentTooLarge, UnsupportedContentType
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
@@ -91,7 +92,7 @@ class RequireRequest(DenyingPolicy):
 
         :param json: accept JSON only: ``application/json`` and ``application/*+json``. The view parses it.
         :param content_types: accept these only, such as ``"text/csv"`` or ``"image/*"``. A POST, PUT or PATCH must
-            have one of them, any other request only if it has a body.
+            have one of them, any other request only if it has a body. Where only a read tells, the read is refused.
         :param max_body: the largest body, in bytes. The app's ``MAX_CONTENT_LENGTH`` holds beside it.
         :param https: refuse requests over http with a 403. There is no redirect: the request, with its credentials,
             has been sent in the clear already (ASVS 4.1.2).
@@ -158,6 +159,7 @@ class RequireRequest(DenyingPolicy):
 
     def _rules(self, target: Target) -> Iterator[Callable[[Run], None]]:
         """Yield the checks, those first that tell a stranger least."""
+        enforced = self.mode_in(target.state) == "enforce"
         if self.https:
             yield _check_https
         if self.hosts:
@@ -168,9 +170,11 @@ class RequireRequest(DenyingPolicy):
             yield _checking_headers(self.headers)
         accepted = JSON if self.json else self.content_types
         if accepted:
-            yield _checking_content_type(accepted, always=target.method in WITH_BODY)
+            yield _checking_content_type(accepted, always=target.method in WITH_BODY, enforced=enforced)
         if self.max_body is not None:
-            yield BodyLimit(self.max_body, self.kind, self.mode_in(target.state) == "enforce").check
+            detail = f"The body of a request may have {self.max_body} bytes at most."
+            too_large = partial(ContentTooLarge, detail, policy=self.kind, reason="body")
+            yield BodyLimit(self.max_body, too_large, enforced).check
 
 
 def _check_https(run: Run) -> None:
@@ -228,27 +232,33 @@ def _environ_key(name: str) -> str:
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
-def _checking_content_type(accepted: tuple[str, ...], *, always: bool) -> Callable[[Run], None]:
+def _checking_content_type(accepted: tuple[str, ...], *, always: bool, enforced: bool) -> Callable[[Run], None]:
     """Return the check of the content type.
+
+    Without a length, as HTTP/2 has bodies, only a read tells whether there is one: the first byte is refused then.
 
     :param always: whether a request without a body needs one, too.
     """
     accepts = accepting(accepted)
-    shown = ", ".join(accepted)
     acceptable = ", ".join(each for each in accepted if "*+" not in each)  # a field cannot say application/*+json
-    headers = [("Accept", acceptable)] if acceptable else []
+    refusal = partial(
+        UnsupportedContentType,
+        f"Send a body of one of these content types: {', '.join(accepted)}.",
+        policy=RequireRequest.kind,
+        reason="content_type",
+        headers=[("Accept", acceptable)] if acceptable else [],
+    )
+    no_body = BodyLimit(0, refusal, enforced)
 
     def check_content_type(run: Run) -> None:
         environ = run.request.environ
         if accepts(environ.get("CONTENT_TYPE") or ""):
             return
-        if always or environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ:
-            raise UnsupportedContentType(
-                f"Send a body of one of these content types: {shown}.",
-                policy=RequireRequest.kind,
-                reason="content_type",
-                headers=headers,
-            )
+        has = always or has_body(environ)
+        if has:
+            raise refusal()
+        if has is None:
+            no_body.check(run)
 
     return check_content_type
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import subprocess
 import sys
 import zlib
@@ -425,15 +426,27 @@ def test_secrets_beside_input_that_a_foreign_page_may_have_chosen_are_not_compre
     assert "Accept-Encoding" in answer.headers["Vary"]
 
 
-@pytest.mark.parametrize("body", [{"data": {"q": "guess"}}, {"headers": {"Transfer-Encoding": "chunked"}}])
+HTTP_2_BODY = {"CONTENT_LENGTH": "", "wsgi.input": io.BytesIO(b"q=guess"), "wsgi.input_terminated": True}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": {"q": "guess"}},
+        {"headers": {"Transfer-Encoding": "chunked"}},
+        {"environ_overrides": HTTP_2_BODY},
+    ],
+)
 def test_a_body_is_input_too(app: Flask, body: dict[str, Any]) -> None:
     serve(app, token_and_search)
     headers = {**COOKIE, "Accept-Encoding": "gzip", **body.get("headers", {})}
 
-    answer = app.test_client(use_cookies=False).post("/", headers=headers, data=body.get("data"))
+    client = app.test_client(use_cookies=False)
+
+    answer = client.post("/", **{**body, "headers": headers})
 
     assert coding(answer) is None
-    without = app.test_client(use_cookies=False).post("/", headers={**COOKIE, "Accept-Encoding": "gzip"})
+    without = client.post("/", headers={**COOKIE, "Accept-Encoding": "gzip"})
     assert coding(without) == "gzip"
 
 

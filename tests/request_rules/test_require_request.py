@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from typing import Any
 
@@ -116,6 +117,36 @@ def test_a_body_of_any_method_needs_its_content_type(app: Flask) -> None:
     assert status(app, "DELETE", data="x", content_type="text/plain") == 415
     assert status(app, "GET", headers={"Transfer-Encoding": "chunked"}, content_type="text/plain") == 415
     assert status(app, "DELETE", data="{}", content_type="application/json") == 200
+
+
+@pytest.mark.parametrize("rule", [{"json": True}, {"content_types": "application/json"}])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("framing", [{}, {"HTTP_TRANSFER_ENCODING": "chunked"}])
+def test_a_body_without_a_length_needs_its_content_type(
+    app: Flask, rule: dict[str, Any], method: str, framing: dict[str, str]
+) -> None:
+    guarded(app, require_request(**rule))
+
+    def answer(body: bytes, content_type: str) -> int:
+        environ = {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True, "CONTENT_LENGTH": "", **framing}
+        return status(app, method, environ_overrides={**environ, "CONTENT_TYPE": content_type})
+
+    assert answer(b"x", "text/plain") == 415
+    assert answer(b"x", "") == 415
+    assert answer(b"{}", "application/json") == 200
+    assert answer(b"", "") == (415 if framing or method == "POST" else 200)  # as HTTP/2 has requests without a body
+
+
+def test_a_body_without_a_length_of_another_type_is_reported_in_report_mode(app: Flask) -> None:
+    guarded(app, require_request(json=True, mode="report"))
+    environ = {"wsgi.input": io.BytesIO(b"whole"), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+    reported: list[str] = []
+    receiver = request_would_be_denied.connected_to(lambda _app, denial, request: reported.append(denial.reason), app)
+
+    with receiver:
+        answer = app.test_client().delete("/", environ_overrides={**environ, "CONTENT_TYPE": "text/plain"})
+
+    assert (answer.data, reported) == (b"whole", ["content_type"])
 
 
 @pytest.mark.parametrize(
