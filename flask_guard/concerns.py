@@ -1,4 +1,4 @@
-"""The concerns that there are: one line for each room of the house."""
+"""The list of concerns: one line for each room of the house."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`defer`: work that need not hold up the response, such as sending a mail.
 
-Deferred calls run in this process, on a few threads that are made when there is work and end when there is none. A
-process that is killed loses its calls. Work that must survive a crash belongs in a queue: Celery, RQ or Dramatiq.
+Deferred calls run in this process, on a few threads, which start when there is work and end without work. A process
+that is killed loses its calls. Work that must survive a crash belongs in a queue: Celery, RQ or Dramatiq.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ WORKERS: Setting[int] = Setting("GUARD_DEFER_WORKERS", 4, whole_number(at_least=
 QUEUE: Setting[int] = Setting("GUARD_DEFER_QUEUE", 1000, whole_number(at_least=1))
 """The largest number of deferred calls that wait for a thread."""
 FULL: Setting[str] = Setting("GUARD_DEFER_FULL", "run", one_of("run", "drop"))
-"""Whether one more call runs in line, or is dropped."""
+"""The fate of a call without room: ``run`` in line, or ``drop``."""
 DRAIN: Setting[float] = Setting("GUARD_DEFER_DRAIN", 5.0, number(0, sys.float_info.max, "seconds"))
-"""The seconds that deferred calls have to end when the process does."""
+"""The seconds for which the end of the process waits for deferred calls."""
 
 IDLE = 0.25
-"""Seconds for which a thread waits for more work before it ends. A new one is made in a tenth of a millisecond."""
-NO_REQUEST = "a deferred function has no request: read the values that it needs before, and pass those"
+"""Seconds for which a thread waits for work before it ends. A new thread takes a tenth of a millisecond."""
+NO_REQUEST = "a deferred function has no request: pass the values that it needs as arguments"
 OUTSIDE = ("outside of request context", "no request in this context")
 """The words of Flask, before 3.2 and from then on, where a request is missing."""
 
@@ -65,25 +65,26 @@ def defer(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -
             defer(send_confirmation, order.id)
             return {"id": order.id}, 201
 
-    The function runs on a thread once the body has been sent or given up, also if the request failed. Where there is no
-    body to send, it runs when the request is torn down. Outside of a request it runs at once. The order is not fixed.
+    The function runs on a thread when the body has been sent or given up, even if the request failed. For a response
+    without a body, it runs when the request is torn down. Outside of a request it runs immediately. Deferred calls run
+    in no fixed order.
 
-    The function has an app context of its own, and the context variables of the place where it was deferred, the
-    request's id among them. The request is over by then, and ``flask.request`` raises RuntimeError: pass the values
-    that the function needs. Arguments that are proxies, such as ``current_user``, are replaced by the object that they
-    stand for. The function may be ``async``. An exception is logged on the logger ``flask_guard``, and never raised.
+    The function has a new app context and a copy of the current context variables, such as the request's id. The
+    request has ended, so ``flask.request`` raises RuntimeError: pass the values that the function needs. A proxy among
+    the arguments, such as ``current_user``, is replaced by its object. The function may be ``async``. An exception is
+    logged on the logger ``flask_guard``, and never raised.
 
-    At most ``GUARD_DEFER_WORKERS`` calls run at a time in one process, and ``GUARD_DEFER_QUEUE`` wait. One more runs in
-    line, or is dropped, as ``GUARD_DEFER_FULL`` says, and the signal ``defer_queue_full`` is sent.
+    At most ``GUARD_DEFER_WORKERS`` calls run at a time in one process, and ``GUARD_DEFER_QUEUE`` wait. A further call
+    runs in line or is dropped, by ``GUARD_DEFER_FULL``, and the signal ``defer_queue_full`` is sent.
 
-    A process that ends, or gets SIGTERM, waits for deferred calls, up to ``GUARD_DEFER_DRAIN`` seconds, and logs those
-    that were cut off. SIGTERM is only noticed if the Guard is made in the main thread, and the server or the
-    application has no handler of its own: theirs must then end the process as ``sys.exit()`` does.
+    A process that ends, or gets SIGTERM, waits for deferred calls for up to ``GUARD_DEFER_DRAIN`` seconds, and logs the
+    calls that were cut off. SIGTERM is handled if the Guard is made in the main thread, and neither the server nor the
+    application handles it. Another handler must end the process like ``sys.exit()``.
 
-    While the app is ``TESTING``, calls run in line, without a thread, as soon as the response is ready: they have ended
-    when the test client returns. Requests that are only rehearsed, as by ``flask guard explain``, defer nothing.
+    While the app is ``TESTING``, calls run in line as soon as the response is ready, and have ended when the test
+    client returns. A rehearsed request, such as that of ``flask guard explain``, defers nothing.
 
-    :raises RuntimeError: outside of an app context, or if the app has no Guard.
+    :raises RuntimeError: outside of an app context, and for an app without a Guard.
     :raises TypeError: if an argument is the request.
     """
     if not current_app:
@@ -103,10 +104,10 @@ def defer(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -
 
 
 def _settled(value: Any) -> Any:
-    """Return the object that `value` stands for, if it is a proxy."""
+    """Return `value`, or the object of a proxy."""
     settled = value._get_current_object() if isinstance(value, LocalProxy) else value
     if isinstance(settled, Request):
-        raise TypeError(f"a deferred function cannot be passed the request, which is over by then; {NO_REQUEST}")
+        raise TypeError(f"the request cannot be an argument of a deferred function: it has ended then; {NO_REQUEST}")
     return settled
 
 
@@ -150,7 +151,7 @@ def _name_of(function: Any) -> str:
 
 
 def _context_without_request() -> Context:
-    """Return a copy of this context without Flask's variables: the request and its app context will be over."""
+    """Return a copy of this context without Flask's variables: the request and its app context will have ended."""
     copied = Context()
     for variable, value in copy_context().items():
         if not isinstance(value, CONTEXTS):
@@ -167,14 +168,14 @@ class Batch:
         self._jobs: list[Job] | None = []
 
     def add(self, job: Job) -> None:
-        """Keep `job` until the response has been sent, or run it if the response has been."""
+        """Keep `job` until the response has been sent. If it has been sent already, run `job`."""
         if self._jobs is None:
             self._deferred.run(job)
         else:
             self._jobs.append(job)
 
     def release(self) -> None:
-        """Run all of them."""
+        """Run all calls."""
         jobs, self._jobs = self._jobs, None
         for job in jobs or ():
             self._deferred.run(job)
@@ -194,14 +195,14 @@ class Deferred:
         request_tearing_down.connect(self._release, state.app)
 
     def run(self, job: Job) -> None:
-        """Run `job` on the pool; in line in tests, or if the pool is full and the configuration says so."""
+        """Run `job` on the pool; in tests, or if a full pool is configured so, in line."""
         if self._app.testing or not self._has_threads:
             job.run()
         elif not self._pool().submit(job):
             self._overflow(job)
 
     def _pool(self) -> Pool:
-        """Return the pool of this process: a fork does not take threads along."""
+        """Return the pool of this process: a forked process has no threads of its parent."""
         process = os.getpid()
         return self._pools.get(process) or self._pools.setdefault(process, Pool(self._config))
 
@@ -221,9 +222,9 @@ class Deferred:
             job.run()
 
     def _attach(self, _app: Flask, response: Response, **_: Any) -> None:
-        """Release the request's batch at the end of `response`, which no hook replaces from now on.
+        """Release the request's batch at the end of `response`, which no later hook replaces.
 
-        Its end is that of its body and not its closing: asgiref's WsgiToAsgi, for one, closes no bodies.
+        The end is the end of the body and not its closing: some servers, such as asgiref's WsgiToAsgi, close no bodies.
         """
         batch: Batch | None = vars(this_request._get_current_object()).get(ATTRIBUTE)
         if batch is None:
@@ -235,7 +236,7 @@ class Deferred:
         if size == 0:
             return
         if size is not None and response.content_length is None:
-            response.content_length = size  # as Werkzeug does for a body that nobody watches
+            response.content_length = size  # as Werkzeug does for an unwatched body
         batch.attached = True
         release = batch.release
         watch_body(request, response, lambda _ending: release())
@@ -248,7 +249,7 @@ class Deferred:
 
 
 class Pool:
-    """A few threads, and a bounded queue before them. Its lock is reentrant, for a signal may interrupt its holder."""
+    """A few threads with a bounded queue. The lock is reentrant, because a signal may interrupt its holder."""
 
     def __init__(self, config: GuardConfig) -> None:
         self._most_threads = config[WORKERS]
@@ -265,7 +266,7 @@ class Pool:
         atexit.register(_drain_at_exit, weakref.ref(self), os.getpid())
 
     def submit(self, job: Job) -> bool:
-        """Run `job` soon. Return False if there is no room for it."""
+        """Run `job` soon. Return False if the queue is full."""
         with self._has_work:
             if self._is_full():
                 return False
@@ -279,14 +280,14 @@ class Pool:
     def _is_full(self) -> bool:
         full = len(self._waiting) + len(self._running) >= self._most_jobs
         if full and not self._overflowing:
-            log.warning("%d deferred calls are waiting or running: there is no room for more", self._most_jobs)
+            log.warning("the queue of deferred calls is full: %d are waiting or running", self._most_jobs)
         self._overflowing = full
         return full
 
     def _start_thread(self, job: Job) -> bool:
         try:
             threading.Thread(target=self._work, name="flask_guard-defer", daemon=True).start()
-        except RuntimeError:  # the system has no thread to give, or the interpreter is ending
+        except RuntimeError:  # the system is out of threads, or the interpreter is ending
             with self._has_work:
                 self._threads -= 1
                 if self._threads == 0 and job in self._waiting:
@@ -316,13 +317,13 @@ class Pool:
             return job
 
     def drain(self) -> None:
-        """Wait until no call is left, as long as the configuration allows. Log those that are."""
+        """Wait for all calls, at most as long as the configuration allows. Log the calls that are left."""
         seconds = self._drain_seconds
         with self._is_done:
             self._is_done.wait_for(lambda: not self._waiting and not self._running, seconds)
             left = ", ".join(map(str, (*self._running, *self._waiting)))
         if left:
-            log.warning("deferred calls were cut off or never begun, because %g s had passed: %s", seconds, left)
+            log.warning("deferred calls were cut off or never begun after %g s: %s", seconds, left)
 
 
 # The end of the process ----------------------------------------------------------------------------------------------
@@ -345,7 +346,7 @@ def _drain(app: Flask) -> None:
 
 
 def _runs_threads() -> bool:
-    """Return whether threads run: in uWSGI only if an option says so."""
+    """Return whether threads run. uWSGI needs an option for threads."""
     uwsgi = sys.modules.get("uwsgi")
     return uwsgi is None or not {"enable-threads", "threads"}.isdisjoint(map(_text, uwsgi.opt))
 

@@ -1,7 +1,4 @@
-"""Mistakes in how an application is put together: its author's, never a client's.
-
-A client's mistakes are denials: :mod:`flask_guard.core.denials`.
-"""
+"""Mistakes of an application's author. A client's mistakes are denials: :mod:`flask_guard.core.denials`."""
 
 from __future__ import annotations
 

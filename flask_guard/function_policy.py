@@ -1,4 +1,4 @@
-"""Write your own policy as a function: before its ``yield`` it acts before the view, after it on the response.
+"""Write your own policy as a function: it acts on the request before its ``yield``, and on the response after it.
 
 ::
 
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 class Middleware(DenyingPolicy):
     """A policy made from a function by :func:`middleware`. Its options are the function's keyword-only parameters.
 
-    It refuses a request by answering with a status from 400 to 499, or by ``abort`` with one. With ``mode="report"``
-    that is logged, and the request goes on.
+    A response or ``abort`` with a status from 400 to 499 is a refusal. With ``mode="report"`` a refusal is logged, and
+    the request continues.
     """
 
     kind: ClassVar[str] = "middleware"
@@ -130,13 +130,13 @@ def middleware(
 ) -> Middleware | Callable[[Callable[..., Any]], Middleware]:
     """Make a policy of a function that takes the request and keyword-only options.
 
-    With a ``yield``, what it yields is the response, as the view and every inner policy left it, error responses
-    included; it may change that, or return another. A return value before the ``yield`` is the response, and the view
-    does not run. An exception, before or after, is handled as one of the view is: ``abort(403)`` answers from anywhere,
-    also from a function that it calls. A ``finally:`` runs whatever happens, at the latest when the request is torn
-    down. Without a ``yield`` the function only runs before the view.
+    Without a ``yield`` the function runs before the view. A return value is the response, and the view does not run.
 
-    It may be ``async``. Python does not let an async generator return a value, so that one yields it::
+    A ``yield`` gives the response of the view and of every inner policy, error responses included. The function may
+    change the response, or return another. An exception is handled like an exception of the view, so ``abort(403)``
+    answers from anywhere. A ``finally:`` always runs, at the latest when the request is torn down.
+
+    The function may be ``async``. Python does not let an async generator return a value, so it yields a response::
 
         @middleware
         async def tenant(request):
@@ -147,7 +147,7 @@ def middleware(
             if response.status_code == 404:
                 yield {"error": "no such thing"}, 404   # in place of the response
 
-    :param phase: when it acts; see :class:`Phase`.
+    :param phase: the phase in which the policy acts; see :class:`Phase`.
     :raises ConfigError: if the function does not take one positional argument, the request.
     """
     if function is None:
@@ -181,7 +181,7 @@ def _options(function: Callable[..., Any]) -> dict[str, bool]:
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the options of `function` that have a default, and that."""
+    """Return the options of `function` that have a default, with the default."""
     parameters = inspect.signature(function).parameters.values()
     return {
         each.name: each.default
@@ -196,7 +196,7 @@ def _yields(function: Callable[..., Any]) -> bool:
 
 
 def _written(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what says how `function` is written: for a callable object that is its method."""
+    """Return the code of `function`: for a callable object, its method ``__call__``."""
     if inspect.isroutine(function) or isinstance(function, functools.partial):
         return function
     method: Callable[..., Any] = function.__call__  # type: ignore[operator]
@@ -204,7 +204,7 @@ def _written(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Refusing:
-    """Sees to it that a refusal of one middleware is logged, signalled and named in verdicts; or only reported."""
+    """Logs and signals the refusals of one middleware, and names them in verdicts; or only reports them."""
 
     def __init__(self, name: str, app: Flask, mode: Mode) -> None:
         self._name = name
@@ -229,7 +229,7 @@ class _Refusing:
         return enter_or_refuse
 
     def _goes_on(self, run: Run, status: int, reason: str) -> bool:
-        """Note a refusal. Return whether the request goes on all the same."""
+        """Note a refusal. Return whether the request continues."""
         if not 400 <= status < 500:  # a middleware that is closed for maintenance refuses nobody
             return False
         denial = Denied("A middleware refused the request.", policy=self._name, reason=reason)
@@ -249,7 +249,7 @@ class _Around:
         self._app = app
         self._is_async = inspect.isasyncgenfunction(inspect.unwrap(_written(function)))
         if self._is_async:
-            synchronous(app, _step, f"middleware {name}")  # else each request would say what is missing
+            synchronous(app, _step, f"middleware {name}")  # so that a missing extra is found now
 
     def enter(self, run: Run) -> Any:
         """Run the part before the ``yield``."""
@@ -276,7 +276,7 @@ class _Around:
             return None
         try:
             replaced = self._send(generator, response)
-        except Exception as error:  # noqa: BLE001  # handled as the view's are, or Flask would make a 500 of abort(403)
+        except Exception as error:  # noqa: BLE001  # else Flask would make a 500 of abort(403)
             replaced = handle_user_exception(self._app, error)
         return None if replaced is None else made_response(self._app, f"middleware {self._name}", replaced)
 
@@ -299,7 +299,7 @@ class _Around:
 
 
 async def _step(step: Awaitable[Any]) -> tuple[bool, Any]:
-    """Return whether an async generator is done, and what it yields."""
+    """Return whether an async generator has ended, and the value that it yields."""
     try:
         return False, await step
     except StopAsyncIteration:
@@ -309,9 +309,9 @@ async def _step(step: Awaitable[Any]) -> tuple[bool, Any]:
 class _Synchronous:
     """An async generator driven from synchronous code.
 
-    Each step is begun outside the event loop that waits for it: a loop closes the generators that were begun in it when
-    it ends, and each step has a loop of its own. That the generator is done is not left to an exception: asgiref would
-    keep that, and with it the response, until the garbage is collected.
+    Each step runs in a new event loop. A loop closes the generators that were begun in it when it ends, so each step is
+    begun outside of its loop. The end of the generator is a value and not an exception: asgiref would keep an
+    exception, and with it the response, until the garbage is collected.
     """
 
     def __init__(self, generator: AsyncGenerator[Any, Any], app: Flask) -> None:

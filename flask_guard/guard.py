@@ -42,15 +42,15 @@ class Guard:
 
         Guard(app, policies=[log_timing, secure_headers])
 
-    Its hooks take their place among the app's own where this is called: a ``before_request`` hook that was registered
-    earlier runs before every policy, one registered later after them.
+    Its hooks stand among the app's own hooks in the order of registration: an earlier ``before_request`` hook runs
+    before every policy, a later one after them.
 
     :param app: the app, or None to call :meth:`init_app` later.
     :param policies: policies for every endpoint of the app.
-    :param keys: where API keys are looked up, in place of ``GUARD_API_KEYS``: a store, a mapping of the same form, or
-        a callable that takes the presented key and returns an :class:`~flask_guard.ApiKey` or None.
-    :param inspector: True for a live page at ``/_guard`` in debug mode, open to a browser on the same machine; or the
-        policy that opens it, such as ``require_auth(basic=log_in)``. See :mod:`flask_guard.audit.inspector`.
+    :param keys: the source of API keys, in place of ``GUARD_API_KEYS``: a store, a mapping of the same form, or a
+        callable that takes the presented key and returns an :class:`~flask_guard.ApiKey` or None.
+    :param inspector: True for a live page at ``/_guard`` in debug mode, for browsers on the same machine. A policy,
+        such as ``require_auth(basic=log_in)``, opens the page to others. See :mod:`flask_guard.audit.inspector`.
     :raises ConfigError: if the configuration or a policy is invalid.
     """
 
@@ -78,7 +78,7 @@ class Guard:
         """
         state = AppState.of(app)
         if state.guard is not None:
-            raise ConfigError(f"{app.name!r} has a Guard already; give all app-wide policies to that one")
+            raise ConfigError(f"{app.name!r} has a Guard already; pass all app-wide policies to the first one")
         self._read_config(state)
         state.guard = self
         self._installed += 1
@@ -114,9 +114,9 @@ class Guard:
     def plan_for(self, endpoint: str, method: str = "GET", *, path: str | None = None) -> Plan:
         """Return the plan that requests to `endpoint` with `method` run.
 
-        From the first request on it is the very object. Before that, more may be registered that changes it.
+        After the first request it is the object that requests run. Before, later registrations may change the plan.
 
-        :param path: the path of the requests, for an endpoint that serves paths on both sides of a scope by path.
+        :param path: the path of the requests, for an endpoint that serves paths inside and outside of a scope by path.
         :raises KeyError: if the app has no such endpoint.
         :raises ValueError: if the endpoint does not take the method.
         :raises RuntimeError: if the Guard has several apps, and none of them is the current one.
@@ -132,13 +132,14 @@ class Guard:
         return endpoint_plan(state, rule, method, path)
 
     def openapi(self, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a copy of an OpenAPI 3 document with what the policies of its operations ask for and answer.
+        """Return a copy of an OpenAPI 3 document, completed with the requirements and answers of the policies.
 
-        Each guarded operation gets security schemes, its 400, 401, 403, 413, 415, 429 and 503 as problem documents
-        (RFC 9457), and the RateLimit fields. What the document says already stays.
+        Each guarded operation gets its security schemes, its denials (such as 401, 403 and 429) as problem documents
+        (RFC 9457), and the RateLimit fields. Existing members of the document stay.
 
-        :param spec: a whole document, or its ``paths`` alone. For these, ``paths`` and ``components`` are returned.
-        :raises ConfigError: for a document of another version than 3.
+        :param spec: a whole document, or its ``paths`` alone. For ``paths``, the result has ``paths`` and
+            ``components``.
+        :raises ConfigError: for an OpenAPI version other than 3.
         :raises RuntimeError: if the Guard has several apps, and none of them is the current one.
         """
         from .audit.openapi import completed
@@ -148,16 +149,16 @@ class Guard:
     def disabled(self, *kinds: Policy) -> AbstractContextManager[None]:
         """Switch policies of the app off for a ``with`` block, for tests of the views behind them.
 
-        It holds for requests that are made in the same context: other threads are not concerned.
+        Only requests made in the same context are affected, not other threads.
 
-        :param kinds: the policies to switch off; they stand for their kind. By default all.
+        :param kinds: policies that stand for the kinds to switch off; by default all kinds.
         :raises RuntimeError: if the Guard has several apps, and none of them is the current one.
         """
         keys = frozenset(policy.key for policy in flatten(kinds)) if kinds else None
         return self._state().switched_off(keys)
 
     def reset(self) -> None:
-        """Forget what the app has counted and cached: limits, bans, failures, verified keys. For tests.
+        """Forget limits, bans, failures and verified keys of the app, for tests.
 
         :raises RuntimeError: if the Guard has several apps, and none of them is the current one.
         """
@@ -172,14 +173,12 @@ class Guard:
         if app is None:
             raise RuntimeError("this Guard is not installed on an app: call guard.init_app(app)")
         if self._installed > 1:
-            raise RuntimeError(
-                "this Guard is installed on several apps: say which one is meant by 'with app.app_context():'"
-            )
+            raise RuntimeError("this Guard is installed on several apps: name one of them by 'with app.app_context():'")
         return AppState.of(app)
 
 
 def _print_start_line(app: Flask) -> None:
-    """Say what protects the app, where Werkzeug's server serves it in debug mode."""
+    """Print the protection of the app in one line, if Werkzeug's server serves it in debug mode."""
     if app.debug and request and "werkzeug.socket" in request.environ:
         from .audit.start_line import print_start_line
 

@@ -8,10 +8,10 @@ _signals = Namespace()
 
 request_denied: NamedSignal = _signals.signal("request-denied", doc="A policy refused a request.")
 request_would_be_denied: NamedSignal = _signals.signal(
-    "request-would-be-denied", doc="A policy in shadow would have refused."
+    "request-would-be-denied", doc="A policy in report mode would have refused a request."
 )
-key_used: NamedSignal = _signals.signal("key-used", doc="A request was let in with an API key: ``key``, ``request``.")
-key_created: NamedSignal = _signals.signal("key-created", doc="An API key was made. The sender is the store; ``key``.")
+key_used: NamedSignal = _signals.signal("key-used", doc="An API key opened a request: ``key``, ``request``.")
+key_created: NamedSignal = _signals.signal("key-created", doc="An API key was made: ``key``. The sender is the store.")
 key_rotated: NamedSignal = _signals.signal("key-rotated", doc="An API key got a new secret. As above.")
 key_revoked: NamedSignal = _signals.signal("key-revoked", doc="An API key was revoked. As above.")
 key_leaked: NamedSignal = _signals.signal(
@@ -21,7 +21,7 @@ client_banned: NamedSignal = _signals.signal(
     "client-banned", doc="A client was banned: its ``identity``, for how many ``seconds``, ``request``."
 )
 store_unavailable: NamedSignal = _signals.signal(
-    "store-unavailable", doc="The limit store stopped answering: ``error``. Sent once, when it goes down."
+    "store-unavailable", doc="The limit store stopped answering: ``error``. Sent once for each outage."
 )
 store_available: NamedSignal = _signals.signal("store-available", doc="The limit store answers again.")
 csp_violation: NamedSignal = _signals.signal(
@@ -29,5 +29,5 @@ csp_violation: NamedSignal = _signals.signal(
 )
 defer_queue_full: NamedSignal = _signals.signal(
     "defer-queue-full",
-    doc="A deferred call found no room: the ``function``, and whether it was ``dropped`` or else ran in line.",
+    doc="The queue of deferred calls is full: the ``function``, and whether it was ``dropped`` or ran in line.",
 )

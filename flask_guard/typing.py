@@ -14,14 +14,14 @@ HeaderPairs: TypeAlias = Iterable[tuple[str, str]]
 """Header fields as (name, value)."""
 
 Mode: TypeAlias = Literal["enforce", "report"]
-"""Whether a denying policy denies, or only reports what it would have denied."""
+"""The mode of a denying policy: it denies, or only reports the requests that it would deny."""
 
 Purpose: TypeAlias = Literal["authentication", "limit", "cors", "headers", "csrf", "body", "unknown"]
-"""The end that a policy serves, or another package's protection: ``unknown`` where it may refuse, or not."""
+"""The purpose of a policy or of another package's protection; ``unknown`` if it may refuse a request or not."""
 
 ViewFunction: TypeAlias = Callable[..., Any]
 
 TargetT = TypeVar("TargetT", bound="ViewFunction | type[View] | Scaffold")
-"""What a policy can be applied to: a view function, a class-based view, a blueprint or an app."""
+"""The targets of policies: a view function, a class-based view, a blueprint or an app."""
 
 __all__ = ["Flask", "HeaderPairs", "Mode", "Purpose", "Response", "Scaffold", "TargetT", "View", "ViewFunction"]

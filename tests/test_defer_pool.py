@@ -133,7 +133,7 @@ def test_one_more_than_fit_runs_in_line_or_is_dropped_with_a_signal(
     assert ran == ([] if dropped else [threading.current_thread().name] * 2)
     assert told == [(app, more, dropped)] * 2
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings == ["3 deferred calls are waiting or running: there is no room for more"]
+    assert warnings == ["the queue of deferred calls is full: 3 are waiting or running"]
 
 
 def test_a_receiver_that_fails_harms_nobody(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
@@ -253,7 +253,7 @@ def test_a_process_that_ends_waits_no_longer_than_it_may() -> None:
     assert printed == []
     assert took < 45
     assert log.count("__main__.work") == 6
-    assert "were cut off or never begun, because 0.5 s had passed" in log
+    assert "were cut off or never begun after 0.5 s" in log
 
 
 def test_what_is_deferred_while_the_process_ends_runs() -> None:

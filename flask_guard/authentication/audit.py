@@ -1,4 +1,4 @@
-"""Audit rules about who may call."""
+"""Audit rules of authentication."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _forgeable(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _session_of(inventory: Inventory, entry: Entry) -> str | None:
-    """Return the name of what recognises the callers of an entry by a cookie."""
+    """Return the name of the policy or package that recognises the callers of an entry by a cookie."""
     ours = [each for each in inventory.enforced(entry) if isinstance(each, RequireAuth) and each.session is not None]
     theirs = [each.by for each in (*entry.foreign, *inventory.foreign) if each.by in BY_COOKIE]
     return ours[0].name if ours else theirs[0] if theirs else None

@@ -1,8 +1,8 @@
 """JSON Web Tokens as bearer tokens (RFC 7519, RFC 8725). joserfc verifies signatures and claims: extra ``jwt``.
 
-The algorithm is never the token's to choose. Each key is used only with the allowed algorithms of its own kind, so a
-public key is never the secret of an HMAC, and ``none`` is not an algorithm. Keys and addresses of keys inside a token
-(``jwk``, ``jku``, ``x5u``, ``x5c``) are ignored.
+A token never chooses the algorithm. Each key is used only with the allowed algorithms of its kind, so a public key is
+never the secret of an HMAC. ``none`` is not an algorithm. Keys and URLs of keys inside a token (``jwk``, ``jku``,
+``x5u``, ``x5c``) are ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from joserfc.jwt import ClaimsOption
 
 RETRY_WHEN_DOWN = 10
-"""Seconds that a client is told to wait when keys cannot be fetched."""
+"""The ``Retry-After``, in seconds, while keys cannot be fetched."""
 
 Claims: TypeAlias = "dict[str, Any]"
 KeyMaterial: TypeAlias = "str | bytes | Mapping[str, Any]"
@@ -39,29 +39,29 @@ class JWT:
 
         require_auth(bearer=JWT(fetch_jwks, issuer="https://login.example.com/", audience="https://api.example.com"))
 
-    A token must be signed with one of the keys, name the issuer and audience that are wanted, and be in its time. A
-    token that names an audience is refused where no audience is given, because it was made for another service (RFC
-    7519, section 4.1.3). The log says why a token is refused; the client is not told.
+    A token must be signed with one of the keys, name the required issuer and audience, and be valid now. Where no
+    audience is given, a token that names one is refused: it was made for another service (RFC 7519, section 4.1.3). The
+    log says why a token is refused; the client is not told.
 
-    While a `keys` callable fails, the keys that it returned before go on working, for a day. Without any, the answer is
-    a 503 with ``Retry-After``.
+    While a `keys` callable fails, its last keys stay in use for up to a day. Without any, the answer is a 503 with
+    ``Retry-After``.
 
     :param keys: a secret of at least 32 bytes, a public key in PEM, a JWK or JWK Set as a mapping, or a callable that
-        returns one of these, for example one that fetches the JWK Set of an issuer. Give it a timeout.
-    :param issuer: the ``iss`` that a token must have; several mean one of them.
-    :param audience: the ``aud`` that a token must have; several mean one of them.
+        returns one of these, such as a function that fetches the JWK Set of an issuer. Give the function a timeout.
+    :param issuer: the ``iss`` that a token must have, or several of which it must have one.
+    :param audience: the ``aud`` that a token must have, or several of which it must have one.
     :param algorithms: the algorithms to accept, such as ``["ES384"]``. By default RS256, ES256 and EdDSA; HS256 if the
         key is a single secret.
     :param leeway: seconds by which clocks may differ.
     :param required: claims that a token must have.
     :param principal: a callable (claims) -> principal or None. By default a :class:`Principal` with the ``sub``, the
-        ``roles`` claim (RFC 9068, section 2.2.3.1) and all claims. Scopes are what a user lets a client do, and not
-        roles. If they are roles in your app: ``lambda c: Principal(c["sub"], c.get("scope", "").split(), c)``.
+        ``roles`` claim (RFC 9068, section 2.2.3.1) and all claims. Scopes are not roles: they limit the client, not the
+        user. If scopes are roles in your app: ``lambda c: Principal(c["sub"], c.get("scope", "").split(), c)``.
     :param typ: the ``typ`` that the header must have, such as ``"at+jwt"`` (RFC 9068, section 4); None for any.
     :param max_age: seconds for which the keys of a callable are used. They are fetched sooner if a token names an
         unknown key.
-    :raises ConfigError: for an invalid option, for a key that no allowed algorithm can be used with, such as a public
-        key with HS256, and if joserfc is not installed.
+    :raises ConfigError: for an invalid option, for a key that fits no allowed algorithm, such as a public key with
+        HS256, and if joserfc is not installed.
     """
 
     def __init__(
@@ -117,17 +117,17 @@ class JWT:
     def __call__(self, token: str) -> Any:
         """Return the principal of `token`, or None if the token is not valid.
 
-        :raises StoreUnavailable: if there are no keys, because they cannot be fetched.
+        :raises StoreUnavailable: if no keys can be fetched.
         """
         try:
             claims = self._decode(token)
         except NotFetched as error:
-            detail = "Tokens cannot be verified just now."
+            detail = "Tokens cannot be verified at the moment."
             raise store_unavailable(detail, Refusals.KIND, retry_after=RETRY_WHEN_DOWN) from error
         return None if claims is None else self._principal(claims)
 
     def as_plain(self) -> dict[str, Any]:
-        """Return its options as values that JSON can hold, without keys: for reports and lock files."""
+        """Return the options as values that JSON can hold, without keys, for reports and lock files."""
         return dict(self._description)
 
     def __repr__(self) -> str:
@@ -149,5 +149,5 @@ def _seconds(value: Any, option: str) -> float:
 def _texts(values: object, option: str, *, least: int = 1) -> tuple[str, ...]:
     texts = listed(values)
     if len(texts) < least or not all(isinstance(each, str) and each for each in texts):
-        raise ConfigError(f"JWT({option}=…) must be a string or several, none of them empty, not {values!r}")
+        raise ConfigError(f"JWT({option}=…) must be a non-empty string, or several, not {values!r}")
     return texts

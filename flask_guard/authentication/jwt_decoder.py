@@ -1,4 +1,4 @@
-"""The decoding of a JWT: its signature, header and claims, all of them checked. Needs joserfc: extra ``jwt``."""
+"""The decoding of a JWT, with checks of its signature, header and claims. Needs joserfc: extra ``jwt``."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .jwt_keys import ALGORITHMS, FLAWS, KeySource
 log: logging.Logger = logging.getLogger("flask_guard")
 
 LONGEST = 16384
-"""Characters of a token beyond which it is refused unread."""
+"""The longest token, in characters. A longer one is refused unread."""
 
 LATEST = 10**15
-"""Seconds since 1970 beyond which a number is not a time: a token must not stay valid because of such a number."""
+"""The latest timestamp, in seconds since 1970. A larger number must not keep a token valid."""
 
 
 class Refused(JoseError):
-    """A token is not valid. The message is safe to log."""
+    """A token is invalid. The message is safe to log."""
 
 
 class Registry(JWSRegistry):
     """The algorithms and header parameters that a token may have.
 
-    Unknown parameters are ignored, but not ``crit`` and ``b64``, which ask for an extension (RFC 7515, section 4.1.11).
-    Which of the algorithms are allowed is up to the keys.
+    Unknown parameters are ignored. A token with ``crit`` or ``b64`` asks for an extension, and is refused (RFC 7515,
+    section 4.1.11). The keys decide which of the algorithms are allowed.
     """
 
     max_header_length = max_payload_length = max_signature_length = LONGEST
@@ -43,14 +43,14 @@ class Registry(JWSRegistry):
         super().__init__({"crit": extension, "b64": extension}, list(ALGORITHMS), strict_check_header=False)
 
     def get_alg(self, name: str) -> Any:
-        """Return the algorithm. The warning of joserfc about ``EdDSA`` is left out: the issuer chose that name."""
+        """Return the algorithm, without joserfc's warning about ``EdDSA``: the issuer chose that name."""
         if name not in ALGORITHMS:
             raise Refused("its algorithm is unknown")
         return ALGORITHMS[name]
 
 
 class Decoder:
-    """Decodes tokens, and checks them.
+    """Decodes and checks tokens.
 
     :param keys: the keys that may have signed a token.
     :param wanted: the claims that a token must have, as joserfc describes them.
@@ -66,7 +66,7 @@ class Decoder:
         self._registry = Registry()
 
     def __call__(self, token: str) -> dict[str, Any] | None:
-        """Return the claims of `token`, or None if the token is not valid. The log says why."""
+        """Return the claims of `token`, or None if the token is invalid. The log says why."""
         try:
             decoded = self._verified(token)
             self._check(decoded.header, decoded.claims)
@@ -76,12 +76,12 @@ class Decoder:
         return decoded.claims
 
     def _verified(self, token: str) -> jwt.Token:
-        """Return `token` decoded if its signature holds.
+        """Return the decoded `token` if its signature is valid.
 
-        Another spelling of the same signature is refused: a token that was blocked by its text must not come back.
+        Another spelling of the same signature is refused: a token that was blocked by its text must stay blocked.
         """
         if len(token) > LONGEST or not token.isascii() or not is_canonical_base64url(token.rpartition(".")[2]):
-            raise Refused("it is too long, or not in the form in which it was issued")
+            raise Refused("the token is too long, or not in the form in which it was issued")
         left: list[Key] | None = None
 
         def next_key(signature: GuestProtocol) -> Key:
@@ -90,7 +90,7 @@ class Decoder:
                 header = signature.headers()
                 left = list(self._keys.find(header["alg"], header.get("kid")))
             if not left:
-                raise Refused("there is no key for its kid and algorithm, or the algorithm is not allowed")
+                raise Refused("no key fits its kid and algorithm, or the algorithm is not allowed")
             return left.pop()
 
         while True:
@@ -101,26 +101,26 @@ class Decoder:
                     raise
 
     def _check(self, header: dict[str, Any], claims: dict[str, Any]) -> None:
-        """Check the header and the claims of a token whose signature holds (RFC 7519, section 4.1)."""
+        """Check the header and the claims of a token whose signature is valid (RFC 7519, section 4.1)."""
         if self._typ is not None and _media_type(header.get("typ", "")) != self._typ:
-            raise Refused("its typ is another")
+            raise Refused("its typ is not the required one")
         for name in ("exp", "nbf", "iat"):
             if name in claims and not (is_number(claims[name]) and abs(claims[name]) < LATEST):
-                raise Refused(f"its {name} is not a time")
+                raise Refused(f"its {name} is not a timestamp")
         if not all(isinstance(claims.get(name, ""), str) for name in ("iss", "sub")):
             raise Refused("its iss or sub is not a string")
         if "aud" not in self._wanted and claims.get("aud") is not None:
-            raise Refused("it is for an audience, and none is given here")
+            raise Refused("its aud names an audience, and JWT(audience=…) is not given")
         jwt.JWTClaimsRegistry(int(time()), self._leeway, **self._wanted).validate(claims)  # type: ignore[arg-type]
 
 
 def _media_type(typ: str) -> str:
-    """Return `typ` in the form in which two are compared (RFC 7515, section 4.1.9)."""
+    """Return `typ` in its short form, for comparison (RFC 7515, section 4.1.9)."""
     return typ.lower().removeprefix("application/")
 
 
 def _reason(flaw: Exception) -> str:
-    """Return why a token was refused, without anything of the token: messages of other packages may quote it."""
+    """Return why a token was refused, without any text of the token, which messages of other packages may quote."""
     if isinstance(flaw, Refused):
         return flaw.description
     claim = getattr(flaw, "claim", "")

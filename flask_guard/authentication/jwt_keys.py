@@ -1,4 +1,4 @@
-"""The keys that JWTs are verified with, each used only with algorithms of its kind. Needs joserfc: extra ``jwt``."""
+"""The keys that verify JWTs, each only with algorithms of its kind. Needs joserfc: extra ``jwt``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BY_DEFAULT = ("RS256", "ES256", "EdDSA", "Ed25519")
 BY_DEFAULT_FOR_A_SECRET = ("HS256",)
 RSA_BITS = 2048
 FLAWS = (JoseError, UnsupportedAlgorithm, ValueError, TypeError, LookupError, AttributeError, RecursionError)
-"""The exceptions that joserfc raises for malformed keys and tokens. Which of them depends on its version."""
+"""The exceptions that versions of joserfc raise for malformed keys and tokens."""
 
 
 class KeySource(Protocol):
@@ -32,14 +32,14 @@ class KeySource(Protocol):
 
 
 class Keys:
-    """The keys of one moment, by the algorithms that they are used with."""
+    """The keys of one moment, by algorithm."""
 
     def __init__(self, by_algorithm: Mapping[str, list[Key]]) -> None:
         self._by_algorithm = by_algorithm
         self.kids: frozenset[str | None] = frozenset(key.kid for keys in by_algorithm.values() for key in keys)
 
     def find(self, algorithm: str, kid: str | None) -> list[Key]:
-        """Return the keys for `algorithm`: where token and key both have a ``kid``, the keys with that one."""
+        """Return the keys for `algorithm`. A ``kid`` of the token leaves out the keys with another ``kid``."""
         keys = self._by_algorithm.get(algorithm, [])
         return keys if kid is None else [key for key in keys if key.kid in (None, kid)]
 
@@ -55,7 +55,7 @@ class FetchedKeys:
     def find(self, algorithm: str, kid: str | None) -> list[Key]:
         """Return the keys that may have signed a token. For an unknown ``kid`` the keys are fetched again.
 
-        :raises NotFetched: if there are no keys, because the callable fails.
+        :raises NotFetched: if the callable fails, and there are no earlier keys.
         """
         keys = self._keys.get(self._max_age)
         found = keys.find(algorithm, kid)
@@ -65,9 +65,9 @@ class FetchedKeys:
 
 
 def key_source(material: Any, allowed: tuple[str, ...] | None, max_age: float) -> KeySource:
-    """Return the source of keys for `material`, as it is given to ``JWT(…)``.
+    """Return the source of keys for the `material` that ``JWT(…)`` was given.
 
-    :raises ConfigError: if there is no key in `material`.
+    :raises ConfigError: if `material` has no key.
     """
     if isinstance(material, type) or not callable(material):
         return read_keys(material, allowed)
@@ -75,9 +75,9 @@ def key_source(material: Any, allowed: tuple[str, ...] | None, max_age: float) -
 
 
 def known_algorithms(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `names` if they are algorithms that can be allowed together.
+    """Return the names of algorithms that can be allowed together.
 
-    :raises ConfigError: for an unknown one or ``none``, and for a mixture of secrets and public keys.
+    :raises ConfigError: for an unknown algorithm or ``none``, and for a mixture of secrets and public keys.
     """
     for name in names:
         if name not in ALGORITHMS:
@@ -85,8 +85,8 @@ def known_algorithms(names: tuple[str, ...]) -> tuple[str, ...]:
             raise ConfigError(f"JWT(algorithms=…): {name!r} is not a signature algorithm of joserfc{hint}")
     if len({ALGORITHMS[name].key_type == "oct" for name in names}) > 1:
         raise ConfigError(
-            "JWT(algorithms=…) mixes HMAC, which shares a secret, with public keys: an open door if a token may choose."
-            " Make two JWT(…), and a callable that asks both"
+            "JWT(algorithms=…) mixes HMAC, which needs a secret, with algorithms for public keys. Make one JWT(…) for"
+            " each, and a callable that asks both"
         )
     return names
 
@@ -97,7 +97,7 @@ def known_algorithms(names: tuple[str, ...]) -> tuple[str, ...]:
 def read_keys(material: object, allowed: tuple[str, ...] | None) -> Keys:
     """Return the keys in `material`, for the algorithms that are `allowed`.
 
-    :raises ConfigError: if there is none.
+    :raises ConfigError: if `material` has no such key.
     """
     keys, is_one_secret = _parsed(material)
     wanted = allowed or (BY_DEFAULT_FOR_A_SECRET if is_one_secret else BY_DEFAULT)
@@ -116,11 +116,11 @@ def read_keys(material: object, allowed: tuple[str, ...] | None) -> Keys:
 
 
 def _why_not(key: Any, algorithm: str) -> str:
-    """Return why `key` is not used with `algorithm`, or an empty string. The sizes: RFC 7518, sections 3.2 and 3.3."""
+    """Return why `key` does not fit `algorithm`, or an empty string. The sizes: RFC 7518, sections 3.2 and 3.3."""
     if algorithm not in ALGORITHMS:
         return f"the installed joserfc lacks {algorithm}"
     try:
-        ALGORITHMS[algorithm].check_key(key)  # its kind, its curve, and what it says that it is for
+        ALGORITHMS[algorithm].check_key(key)  # the key's kind, curve and stated use
     except JoseError as error:
         return error.description
     if "verify" not in (key.get("key_ops") or ("verify",)):
@@ -154,7 +154,7 @@ def _parsed(material: object) -> tuple[list[Key], bool]:
     for kind in ("RSA", "EC", "OKP"):
         if (key := _imported(raw, kind)) is not None:
             return [key], False
-    raise ConfigError("JWT(keys): this PEM cannot be read as an RSA, EC or Ed25519 key; encrypted ones are not taken")
+    raise ConfigError("JWT(keys): this PEM is not a readable RSA, EC or Ed25519 key; encrypted ones are not supported")
 
 
 def _imported(value: Any, kind: str | None = None) -> Key | None:
@@ -166,16 +166,16 @@ def _imported(value: Any, kind: str | None = None) -> Key | None:
 
 
 def _refuse_public_text(raw: bytes) -> None:
-    """Refuse what everybody knows: as the secret of an HMAC it would let everybody in."""
+    """Refuse public text, such as a public key: as the secret of an HMAC it would let everybody in."""
     if len(raw) < 32:
         raise ConfigError("JWT(keys): a secret must have at least 32 bytes (RFC 7518, section 3.2)")
     text = raw.strip()
     if text.startswith(b"{") and text.endswith(b"}"):
-        raise ConfigError("JWT(keys): this is JSON, and not a secret: give the mapping, json.loads(…)")
+        raise ConfigError("JWT(keys) is JSON text, not a secret: write the mapping, json.loads(…)")
     if text.startswith((b"https://", b"http://", b"file://")):
-        raise ConfigError("JWT(keys): this is a URL, and not a secret: give a callable that fetches the keys from it")
+        raise ConfigError("JWT(keys) is a URL, not a secret: write a callable that fetches the keys from the URL")
     if text.startswith((b"ssh-", b"ecdsa-sha2-", b"sk-")) or _is_der(raw):
-        raise ConfigError("JWT(keys): this is a public key, and not a secret: give it in PEM")
+        raise ConfigError("JWT(keys) is a public key, not a secret: write the key in PEM")
 
 
 def _is_der(raw: bytes) -> bool:

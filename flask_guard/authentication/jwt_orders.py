@@ -1,4 +1,4 @@
-"""Descriptions of ``JWT(…)`` for reports and lock files, without keys; and which of two lets fewer tokens in."""
+"""``JWT(…)`` in reports and lock files: a description without keys, and the order from weaker to stronger."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..support.orders import (
 ORDERS: Mapping[str, Order] = {
     "keys": unordered,
     "issuer": fewer_is_stronger_unless_empty,
-    "audience": fewer_is_stronger_if_listed,  # without one, only tokens that name none are accepted
+    "audience": fewer_is_stronger_if_listed,  # None accepts only tokens without an audience
     "algorithms": fewer_is_stronger_if_listed,
     "leeway": smaller_is_stronger,
     "required": more_is_stronger,
@@ -35,7 +35,7 @@ ORDERS: Mapping[str, Order] = {
 
 
 def described(keys: object, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a ``JWT(…)`` as values that JSON can hold. Of its keys it tells where they come from."""
+    """Return the options of a ``JWT(…)`` as values that JSON can hold, with the source of the keys in their place."""
     source = plain(keys) if callable(keys) else "given"
     given = {name: in_order(plain(value), ORDERS[name]) for name, value in options.items() if value is not None}
     return {"keys": source, **given}
@@ -48,4 +48,4 @@ def _compare(old: Any, new: Any) -> Comparison:
 
 
 token_order: Order = none_strongest(_compare)
-"""Compares the callables that check tokens. None is the strongest: no token lets anyone in."""
+"""Compares callables that check tokens. None is the strongest: no token is accepted."""

@@ -20,9 +20,9 @@ class Principal:
     """An authenticated caller, for apps that have no class of their own for one.
 
     :param id: the name of the principal in logs and limits.
-    :param roles: what the principal may do; see ``require_auth(roles=…)``.
-    :param claims: what else is known about the principal, such as the claims of a token.
-    :raises TypeError: for an `id` that is not a string or is empty, and for roles that are not strings.
+    :param roles: the roles that ``require_auth(roles=…)`` asks for.
+    :param claims: other facts about the principal, such as the claims of a token.
+    :raises TypeError: for an `id` that is empty or not a string, and for a role that is not a string.
     """
 
     id: str
@@ -31,7 +31,7 @@ class Principal:
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
-            raise TypeError(f"the id of a principal must be a string that is not empty, not {self.id!r}")
+            raise TypeError(f"the id of a principal must be a non-empty string, not {self.id!r}")
         roles = frozenset((self.roles,) if isinstance(self.roles, str) else self.roles)
         if not all(isinstance(role, str) for role in roles):
             raise TypeError(f"the roles of principal {self.id!r} must be strings")
@@ -43,7 +43,7 @@ def principal_from(value: object, option: str) -> object | None:
 
     A user with ``is_authenticated = False``, as Flask-Login has, counts as nobody.
 
-    :raises TypeError: for any other value. A bare True, or a query that was not run, must not open a door.
+    :raises TypeError: for any other value. A bare True, or a query that was not run, must let nobody in.
     """
     if isinstance(value, LocalProxy):
         value = value._get_current_object()
@@ -77,9 +77,9 @@ def id_of(principal: object) -> str | None:
 
 
 def roles_of(principal: object) -> frozenset[Any]:
-    """Return the ``roles`` (attribute or key) of `principal`: one string, or several in any collection.
+    """Return the ``roles`` (attribute or key) of `principal`: one string, or a collection.
 
-    :raises TypeError: if they are neither.
+    :raises TypeError: if the roles are neither.
     """
     roles = None if isinstance(principal, str) else _member(principal, "roles")
     if roles is None:
@@ -106,7 +106,7 @@ def role_names(roles: object, what: str) -> tuple[str, ...]:
 
 
 def roles_check(every: Iterable[str], any_of: Iterable[str]) -> Callable[[object], bool]:
-    """Return a function that tells whether a principal has all of one set of roles, and one of another."""
+    """Return a function that checks a principal for every role of one set, and for at least one of another."""
     every, any_of = frozenset(every), frozenset(any_of)
     if not every and not any_of:
         return lambda _principal: True

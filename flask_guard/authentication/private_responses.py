@@ -19,12 +19,12 @@ _SAYS_IT = frozenset({"public", "private", "no-store", "s-maxage"})
 def private_responses(fields: Iterable[str], caller: Slot[Any]) -> Leave:
     """Return the step on the responses of a policy that authenticates (RFC 9111, sections 4.1 and 5.2.2.7).
 
-    ``Vary`` gets the fields. Where the policy recognised a caller, the response is ``private``, unless its own
-    ``Cache-Control`` says whether shared caches may store it. That is decided on the response that goes out in the end,
-    so that a stricter policy, such as ``secure_headers``, comes first.
+    ``Vary`` gets the fields. The response to a recognised caller is ``private``, unless its ``Cache-Control`` already
+    says whether shared caches may store it. The step acts on the outgoing response, after stricter policies such as
+    ``secure_headers``.
 
-    :param fields: the header fields that the policy looks at.
-    :param caller: the slot that has a value where the policy recognised a caller.
+    :param fields: the header fields that the policy reads.
+    :param caller: the slot that has a value once the policy has recognised a caller.
     """
     names = tuple(dict.fromkeys(fields))
 
@@ -54,6 +54,6 @@ def _make_private(headers: Headers) -> None:
 
 @lru_cache(maxsize=1024)
 def _with_private(value: str, others: str) -> str:
-    """Return the last line of ``Cache-Control``. Responses of an app have few such lines, so they are kept."""
+    """Return the last line of ``Cache-Control``. An app has few different ones, so the answers are cached."""
     directives = {each.partition("=")[0].strip().lower() for each in f"{others},{value}".split(",")}
     return f"{value}, private" if _SAYS_IT.isdisjoint(directives) else value

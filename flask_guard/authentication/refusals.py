@@ -26,7 +26,7 @@ class Refusals:
         self._no_token = challenges(offered, realm, ', error="invalid_request"')
 
     def nothing_presented(self, scheme: str) -> Denied:
-        """Return the denial of a request without credentials of a scheme that is offered.
+        """Return the denial of a request without credentials of an offered scheme.
 
         :param scheme: the first word of the Authorization field: another scheme, or a token without one.
         """
@@ -43,7 +43,7 @@ class Refusals:
     def malformed(self) -> Denied:
         """Return the denial of a bearer scheme without a token (RFC 6750, section 3.1, ``invalid_request``)."""
         return InvalidRequest(
-            "There is no token after Bearer.", policy=self.KIND, reason="malformed", headers=self._no_token
+            "The token after Bearer is missing.", policy=self.KIND, reason="malformed", headers=self._no_token
         )
 
     def lacks_role(self) -> Denied:
@@ -57,8 +57,8 @@ _WRITTEN = {"basic": "'Authorization: Basic CREDENTIALS'", "bearer": "'Authoriza
 def challenges(schemes: Iterable[str], realm: str, bearer_error: str = "") -> list[tuple[str, str]]:
     """Return a WWW-Authenticate field for each of `schemes` (RFC 9110, section 11.6.1).
 
-    A login session has no HTTP scheme. Where nothing else is offered, the challenge is ``Session``: a 401 must carry
-    one, and browsers ignore schemes that they do not know.
+    A login session has no HTTP scheme. Without another scheme the challenge is ``Session``: a 401 must carry a
+    challenge, and browsers ignore unknown schemes.
     """
     shown = quoted(realm)
     words = {"basic": f'Basic realm={shown}, charset="UTF-8"', "bearer": f"Bearer realm={shown}{bearer_error}"}

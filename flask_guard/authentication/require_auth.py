@@ -73,22 +73,20 @@ HINTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RequireAuth(DenyingPolicy):
-    """Let only callers through that one of its callables recognises. :data:`current_principal` is the principal.
+    """Let only callers through that one of the callables recognises. :data:`current_principal` is the principal.
 
-    Each callable, plain or ``async``, is called once a request at most, and returns a principal or None. A principal is
-    an object or a mapping with an ``id`` and, if wanted, ``roles``, such as the app's user or a :class:`Principal`;
-    or just an id. A user with ``is_authenticated = False`` counts as None. Any other value, such as True, is a
-    TypeError, and an exception is a 500: the door stays shut. An HTTPException, as ``abort(redirect(…))`` raises, is
-    the answer.
+    Each callable, plain or ``async``, runs at most once a request, and returns a principal or None. A principal is an
+    object or a mapping with an ``id`` and, if wanted, ``roles``: the app's user, a :class:`Principal`, or just an id. A
+    user with ``is_authenticated = False`` counts as None. Any other value, such as True, is a TypeError. An exception
+    is a 500, and the view does not run. An HTTPException, such as that of ``abort(redirect(…))``, is the answer.
 
-    Credentials of a scheme that is offered decide, whatever the session says; other credentials count as none. Nothing
-    presented is a 401 with one challenge for each scheme. Invalid or malformed credentials are a 401, and the Bearer
-    challenge says ``invalid_token`` if they were a token (RFC 6750, section 3.1). A principal without a role gets a 403
-    without a challenge, because other credentials are not asked for, and the 403 names no role. A session has no HTTP
-    scheme: where nothing else is offered, the 401 carries the challenge ``Session``, which browsers ignore. Redirect to
-    the login page in ``@app.errorhandler(401)``.
+    Credentials of an offered scheme decide, even beside a session. Credentials of another scheme count as none. A
+    request without credentials gets a 401 with one challenge for each scheme. Invalid or malformed credentials get a
+    401; for a token, the Bearer challenge says ``invalid_token`` (RFC 6750, section 3.1). A principal without a role
+    gets a 403, which names no role and has no challenge. A session has no HTTP scheme: alone, its 401 carries the
+    challenge ``Session``, which browsers ignore. Redirect to the login page in ``@app.errorhandler(401)``.
 
-    It may stand beside ``require_api_key``: callers must pass both. Write ``require_api_key(in_="x-api-key")`` then.
+    Beside ``require_api_key``, callers must pass both. Write ``require_api_key(in_="x-api-key")`` then.
     """
 
     kind: ClassVar[str] = Refusals.KIND
@@ -130,11 +128,11 @@ class RequireAuth(DenyingPolicy):
             session. Such an app needs protection from CSRF: browsers send cookies with the requests of other sites.
         :param roles: roles that the principal must have, all of them.
         :param any_role: roles of which the principal must have at least one.
-        :param optional: let callers through that present nothing. Invalid credentials are refused all the same.
+        :param optional: let callers without credentials through. Invalid credentials are still refused.
         :param realm: the realm of the challenges; by default ``GUARD_REALM``.
-        :param failures: how many invalid credentials may be presented, as a rate; past that the answer is a 429. None
-            for no limit. Tokens are counted by address, and a valid token is let through all the same. Passwords are
-            counted by user name and address, and five times as many by address; past that no password is looked at.
+        :param failures: the rate of invalid credentials that is allowed; None for no limit. Beyond it the answer is a
+            429. Tokens are counted by address, and a valid token still passes. Passwords are counted by user name and
+            address, and five times as many by address. Beyond the rate no password passes, not even the right one.
         :param mode: ``"report"`` to log denials instead of denying.
         :raises ConfigError: for a malformed role, realm or rate, for a callable that takes other arguments, and, where
             the policy is applied, for no callable at all.
@@ -156,7 +154,7 @@ class RequireAuth(DenyingPolicy):
         return tuple(("header", name.lower()) for name in self._fields())
 
     def _fields(self) -> tuple[str, ...]:
-        """Return the header fields that it looks at. A session is taken to be in a cookie."""
+        """Return the header fields that the policy reads. A session is assumed to be in a cookie."""
         reads_authorization = self.basic is not None or self.bearer is not None
         return (*(["Authorization"] * reads_authorization), *(["Cookie"] * (self.session is not None)))
 
@@ -188,10 +186,10 @@ class RequireAuth(DenyingPolicy):
         send = f"Send {' or '.join(way for way, offered in ways.items() if offered is not None)}"
         return {
             "missing_role": f"Act as a principal with the role {roles}.",
-            "malformed": f"{send}. There is no token after Bearer.",
+            "malformed": f"{send}. The token after Bearer is missing.",
             "failures": "Wait, or forget the failures: flask guard limits reset --key ADDRESS.",
             "missing": f"{send}{f', of a principal with the role {roles}' if roles else ''}.",
-        }.get(denial.reason, f"{send}. Those that were sent are not valid.")
+        }.get(denial.reason, f"{send}. The credentials that were sent are invalid.")
 
     def compile(self, target: Target) -> Step:
         state = target.state

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from ..core.app_state import AppState
 
 LONGEST = 16384
-"""Characters of credentials beyond which they are refused unread (bytes, for ASCII)."""
+"""The longest credentials, in characters. Longer ones are refused unread."""
 
 TIMES_BY_ADDRESS = 5
-"""How many times the wrong passwords allowed for one user name an address may present for all names together."""
+"""The wrong passwords that one address may send for all user names, as a multiple of those for one name."""
 
 CheckBasic: TypeAlias = Callable[[str, str], Any]
 """Returns the principal with this username and password, or None. Plain or ``async``."""
@@ -46,7 +46,7 @@ Verify: TypeAlias = Callable[[Run, str], object]
 def bearer(call: CheckBearer, state: AppState, failures: str | None, refusals: Refusals) -> Verify:
     """Return the check of a token (RFC 6750).
 
-    Invalid tokens are counted by address. A valid token is let through however many were counted.
+    Invalid tokens are counted by address. A valid token passes, however many were counted.
     """
     find = _as_plain(call, state.app)
     limit = FailureLimit(state, failures, {"auth": 1}, policy=Refusals.KIND, credentials="credentials")
@@ -68,11 +68,12 @@ def bearer(call: CheckBearer, state: AppState, failures: str | None, refusals: R
 def basic(call: CheckBasic, state: AppState, failures: str | None, refusals: Refusals) -> Verify:
     """Return the check of a username and a password (RFC 7617).
 
-    People choose passwords that can be guessed, so a guess past the limit must not be answered, not even a right one.
-    The limit is asked before the app is, and again before a right password is let in: guesses that come at the same
-    moment all pass the first time. A place is not reserved for each request, because a page sends the right password
-    many times at once. The limit holds for a user name at an address, and, a few times as high, for the address. A
-    program that repeats one old password therefore locks out that name, and nobody else behind the same address.
+    Passwords can be guessed, so a guess past the limit is refused, even a right one. The limit is checked before the
+    app is asked, and again before a right password is accepted: simultaneous guesses all pass the first check. Nothing
+    is reserved in advance, because a page may send the right password many times at once.
+
+    The limit holds for a user name at an address and, a few times as high, for the address. A program that repeats an
+    old password therefore locks out that name, and nobody else behind the same address.
     """
     find = _as_plain(call, state.app)
     budgets = {"password": TIMES_BY_ADDRESS, "password-name": 1}
@@ -93,18 +94,18 @@ def basic(call: CheckBasic, state: AppState, failures: str | None, refusals: Ref
 
 
 def _identities(address: str, username: str) -> tuple[str, str]:
-    """Return the identities that wrong passwords are counted by. People type passwords for names, so names are hashed.
+    """Return the identities that wrong passwords are counted by.
 
-    Upper and lower case are one name: many apps take them so.
+    A name is hashed, because people type their password there. Upper and lower case count as one name, as in many apps.
     """
     name = hashlib.sha256(username.casefold().encode()).hexdigest()[:32]
     return address, f"{address}+{name}"
 
 
 def username_and_password(presented: str) -> tuple[str, str] | None:
-    """Return both, or None if `presented` is malformed: no base64, no colon, or a control character.
+    """Return both, or None if `presented` is malformed: not base64, without a colon, or with a control character.
 
-    They are UTF-8, as the challenge asks for (RFC 7617, section 2.1). Older clients send Latin-1.
+    The challenge asks for UTF-8 (RFC 7617, section 2.1). Older clients send Latin-1.
     """
     try:
         raw = base64.b64decode(presented, validate=True)
@@ -129,7 +130,7 @@ def _has_control_character(text: str) -> bool:
 
 
 def _as_plain(call: Callable[..., Any], app: Flask | None) -> Callable[..., Any]:
-    """Return `call`, or for an ``async`` one a plain function of the same signature."""
+    """Return `call`, or for an ``async`` callable a plain function with the same signature."""
     if not is_async(call):
         return call
     plain = synchronous(app, call, "a function of require_auth") if app is not None else call
