@@ -1,7 +1,7 @@
 """API keys: the stores that look them up, and how keys are made, rotated and revoked.
 
-``StaticKeys`` are in the configuration, ``SignedKeys`` carry their own description, ``SQLKeys`` and ``RedisKeys`` can
-be made and revoked while the application runs, and ``chain`` puts several stores together.
+``StaticKeys`` are written in the configuration. ``SignedKeys`` carry their own description. ``SQLKeys`` and
+``RedisKeys`` are made and revoked while the application runs. ``chain`` combines several stores.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from .stored import LONGEST_OVERLAP, StoredKeys
 
 
 def stored_keys(store: KeyStore | None) -> StoredKeys | None:
-    """Return the keys in `store` that can be made and revoked: itself, or the first such store of a chain."""
+    """Return the store in which keys can be made and revoked: `store`, or the first such store of a chain."""
     return next((each for each in single_stores(store) if isinstance(each, StoredKeys)), None)
 
 
 def describe(key: ApiKey) -> dict[str, Any]:
-    """Return the facts about `key` as values that JSON can hold: timestamps in ISO 8601, scopes sorted. No secret."""
+    """Return the facts about `key`, without a secret, as JSON can hold them: ISO 8601 timestamps, sorted scopes."""
     return {
         "id": key.id,
         "name": key.name,
@@ -45,7 +45,7 @@ def parse_end(text: str) -> datetime | None:
     """Return a typed timestamp in the future. A date means its end in UTC, a duration is from now."""
     end = _parse_when(text, time.max)
     if end is not None and end <= datetime.now(timezone.utc):
-        raise ConfigError(f"{text!r} is in the past: a key that expires then would never work")
+        raise ConfigError(f"{text!r} is in the past: such a key never works. Write a later timestamp")
     return end
 
 

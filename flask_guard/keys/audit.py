@@ -1,4 +1,4 @@
-"""Audit rules about API keys. They name keys by their id, and look into the configuration only, not into stores."""
+"""Audit rules about the API keys of the configuration, not of stores. Findings name keys by their id."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHORT = AuditRule(
     "FG060",
     "error",
     "A short API key",
-    "It can be guessed: each character less makes that a hundred times easier.",
+    "It can be guessed: each missing character makes a guess sixty times easier.",
     "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'.",
     ("ASVS 11.5.1", "API2:2023"),
 )
@@ -22,7 +22,7 @@ PLAIN = AuditRule(
     "FG061",
     "warning",
     "An API key in plain text",
-    "Whoever reads the configuration, a backup or an error page of it has the key.",
+    "A reader of the configuration, a backup or an error page has the key.",
     "Write its hash: 'sha256:' and the 64 hex digits. README, require_api_key, shows how to make it.",
     ("ASVS 13.3.1", "API2:2023"),
 )
@@ -30,7 +30,7 @@ NO_EXPIRY = AuditRule(
     "FG062",
     "info",
     "An API key that never expires",
-    "A key that has leaked unseen works for ever.",
+    "A key that has leaked unnoticed works indefinitely.",
     'Write "expires": "2031-01-31" beside its hash, and rotate it before.',
     ("ASVS 13.3.4", "API2:2023"),
 )
@@ -61,7 +61,7 @@ def _short(inventory: Inventory) -> Iterator[Finding]:
     for name, entry in _configured(inventory):
         if isinstance(entry, str) and not _is_hash(entry) and len(entry) < SHORTEST:
             yield SHORT.about(
-                _where(name), f"the secret of key {printable(name)!r} has less than {SHORTEST} characters"
+                _where(name), f"the secret of key {printable(name)!r} has fewer than {SHORTEST} characters"
             )
 
 

@@ -27,7 +27,7 @@ def _mapping(value: object, key: str) -> Mapping[str, Any]:
 
 
 API_KEYS: Setting[Any] = Setting("GUARD_API_KEYS", None, optional(_mapping))
-"""API keys by id, as :class:`flask_guard.keys.StaticKeys` takes them; or the source given as ``Guard(keys=…)``."""
+"""The API keys by id, as for :class:`flask_guard.keys.StaticKeys`; or the source in ``Guard(keys=…)``."""
 
 
 def key_store_of(state: AppState) -> KeyStore | None:
@@ -67,7 +67,7 @@ def _check(state: AppState) -> None:
     app = state.app
     if app.config.get(API_KEYS.key) and state.config[API_KEYS] is not app.config[API_KEYS.key]:
         log.warning(
-            "GUARD_API_KEYS of %r is not used, as Guard(keys=…) is given. To have both, write"
+            "GUARD_API_KEYS of %r is not used, because Guard(keys=…) is given. For both, write"
             " keys=chain(…, app.config['GUARD_API_KEYS'])",
             app.name,
         )
@@ -79,7 +79,7 @@ def _check(state: AppState) -> None:
     ]
     if short and not (app.debug or app.testing):
         log.warning(
-            "the secrets of the API keys %s of %r can be guessed: they are very short. Make long random ones with"
+            "the secrets of the API keys %s of %r are very short, and can be guessed. Make long random ones with"
             " python -c 'import secrets; print(secrets.token_urlsafe())'",
             ", ".join(map(repr, short)),
             app.name,

@@ -1,7 +1,7 @@
 """The form of a stored key: ``<prefix>_<env>_<id><secret><checksum>``, in base62.
 
-The prefix lets secret scanners find leaked keys, the id lets support name one, the secret has more than 160 bits of
-randomness, and the checksum (CRC-32) tells nonsense from keys without a look-up.
+Secret scanners find leaked keys by the prefix. Support names a key by the id. The secret has more than 160 bits of
+randomness. The checksum (CRC-32) sorts out malformed keys without a look-up.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class KeyFormat:
 
     @property
     def pattern(self) -> str:
-        """Return a regular expression for secret scanners, which finds such keys."""
+        """Return a regular expression by which secret scanners find such keys."""
         return rf"\b{self.prefix}_{self.env}_[0-9A-Za-z]{{{ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH}}}\b"
 
     def new(self, key_id: str) -> str:

@@ -1,4 +1,4 @@
-"""When keys were last used: noted at most once a minute, and written off the request path."""
+"""Timestamps of the last use of keys: noted at most once a minute, and written outside of requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .records import KeyTable
 log: logging.Logger = logging.getLogger("flask_guard")
 
 TOUCH_EVERY = 60.0
-"""Seconds between two notes of when a key was last used."""
+"""Seconds between two notes of the use of one key."""
 TOUCH_DELAY = 0.5
 """Seconds for which notes are gathered before they are written."""
 MOST_NOTED = 10_000
@@ -32,7 +32,7 @@ class Usage:
         self._timer: threading.Timer | None = None
 
     def note(self, key_id: str, now: float) -> None:
-        """Note that a key is used, unless that was noted within a minute.
+        """Note the use of a key, unless a use was noted within the last minute.
 
         :param now: the time on the monotonic clock, in seconds.
         """
@@ -48,13 +48,13 @@ class Usage:
                 self._noted.clear()
             self._noted[key_id] = now
             self._to_write[key_id] = time.time()
-            if self._timer is None or not self._timer.is_alive():  # a forked worker has the timer, but not its thread
+            if self._timer is None or not self._timer.is_alive():  # a forked worker has no thread of its parent
                 self._timer = threading.Timer(TOUCH_DELAY, self.flush)
                 self._timer.name = "flask_guard-keys"
                 self._timer.start()
 
     def flush(self) -> None:
-        """Write the notes, and wait for a write that has begun: the table may be closed afterwards."""
+        """Write the notes, and wait for a write that has begun. Then the table may be closed."""
         with self._writing:
             with self._lock:
                 used, self._to_write = self._to_write, {}
@@ -63,4 +63,4 @@ class Usage:
                 if used:
                     self._table.touch(used)
             except KeyStoreUnavailable:
-                log.warning("when keys were last used could not be written: the key store is unreachable")
+                log.warning("the last use of API keys could not be written: the key store is unreachable")

@@ -1,4 +1,4 @@
-"""An endpoint for GitHub's secret scanning partner program: keys that are reported as leaked are revoked at once.
+"""An endpoint for GitHub's secret scanning partner program, which revokes keys that are reported as leaked.
 
 ::
 
@@ -9,7 +9,7 @@
     app.register_blueprint(leak_report(public_keys=github_keys))
 
 A report is a JSON list of objects with a ``token`` and, if known, a ``url``. GitHub signs the body with ECDSA (P-256,
-SHA-256), without a timestamp: whoever has seen a report can send it again. To revoke a key twice does no harm.
+SHA-256), without a timestamp, so a report can be replayed. Revoking a key twice does no harm.
 """
 
 from __future__ import annotations
@@ -69,21 +69,22 @@ def leak_report(
 ) -> Blueprint:
     """Return a blueprint with one endpoint to which GitHub posts leaked keys.
 
-    Each reported key of the app is revoked, by whichever of its secrets it was found, logged as a warning by its id,
-    and sent by the signals ``key_revoked`` and ``key_leaked``. A key in a store that revokes nothing, such as
-    ``GUARD_API_KEYS``, is logged as an error. The endpoint asks for no API key or login, even if the whole app does.
+    Each reported key of the app is revoked, whether its current or an earlier secret has leaked. A warning in the log
+    names the key by its id, and the signals ``key_revoked`` and ``key_leaked`` are sent. A store without ``revoke``,
+    such as ``GUARD_API_KEYS``, is an error in the log. The endpoint needs no API key or login, even if the whole app
+    does.
 
-    The answer is an empty 204. GitHub would also take labels of true and false positives, but a key that an earlier
-    report has revoked is not found any more, and would be called a false positive. A missing or invalid signature is a
-    401, a body over 1 MiB a 413, and a body that is not a report a 400. While keys cannot be looked up, or public keys
-    not be fetched, the answer is a 503 with ``Retry-After``: the report must be sent again.
+    The answer is an empty 204, without labels of true and false positives: a key that an earlier report has revoked
+    would count as false. A missing or invalid signature is a 401, a body over 1 MiB a 413, and a malformed report a
+    400. While keys cannot be looked up, or public keys cannot be fetched, the answer is a 503 with ``Retry-After``: the
+    report must be sent again.
 
     :param public_keys: the public keys of the reporter in PEM, by identifier; or a callable that returns such a
-        mapping, called when a report comes, again after an hour, and for an unknown identifier. Give it a timeout.
-    :param store: where leaked keys are looked up and revoked; None for the app's own store. Another store has a cache
-        of its own: the app goes on accepting a key that it has just verified for up to the ``cache`` seconds.
+        mapping. The callable is called once an hour, and for an unknown identifier. Give the callable a timeout.
+    :param store: the store in which leaked keys are looked up and revoked; None for the app's store. Another store has
+        its own cache: the app accepts a key that it has just verified for up to ``cache`` seconds more.
     :param url: the path of the endpoint.
-    :param rate: how many reports one address may post.
+    :param rate: the rate of reports from one address.
     :param name: the name of the blueprint.
     :raises ConfigError: for an invalid option, and if cryptography is not installed.
     """
@@ -100,13 +101,13 @@ def leak_report(
 
 
 def _signed_by(public_keys: Any) -> Middleware:
-    """Return the policy that lets only reports through that are signed with one of `public_keys`."""
+    """Return the policy that requires a signature with one of `public_keys`."""
     with extra("jwt", "cryptography", "leak_report(…)"):
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
         from cryptography.hazmat.primitives.hashes import SHA256
     if not callable(public_keys):
-        _read(public_keys)  # so that a mistake is found here
+        _read(public_keys)  # so that an invalid mapping is refused here
     fetch = public_keys if callable(public_keys) else lambda: public_keys
     fetched = Fetched(fetch, _read, "leak_report(public_keys=…)")
 
@@ -131,7 +132,7 @@ def _signed_by(public_keys: Any) -> Middleware:
 
 
 def _read(public_keys: Any) -> dict[str, Any]:
-    """Return the keys of a mapping that are on the curve P-256: others may be there for another purpose."""
+    """Return the keys on the curve P-256. Other keys of the mapping may have another purpose."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -145,17 +146,17 @@ def _read(public_keys: Any) -> dict[str, Any]:
             keys[identifier] = key
     if not keys:
         raise ConfigError(
-            "leak_report(public_keys=…) must be a mapping of identifiers to public keys in PEM, or a callable that"
-            " returns one; it has no key on the curve P-256"
+            "leak_report(public_keys=…) has no key on the curve P-256. Write a mapping of identifiers to public keys in"
+            " PEM, or a callable that returns one"
         )
     return keys
 
 
 def _body(request: Request) -> bytes:
-    """Return the body, of which no more is read than a report may have.
+    """Return the body. Of a larger body than a report's, only one byte more than the limit is read.
 
-    A hook of the app may have read the body, so Flask is asked for it. Where nobody has begun to read, Flask gets a
-    stream that ends one byte past our limit. (Flask 3.0 cannot set the limit of a single request.)
+    Flask reads the body, because a hook may have done so before. Before the first read, Flask gets a stream that ends
+    one byte past the limit. (Flask 3.0 has no limit for a single request.)
     """
     largest = min(LARGEST_BODY, request.max_content_length or LARGEST_BODY)
     try:
@@ -175,7 +176,7 @@ def _unsigned(detail: str, reason: str) -> Denied:
 
 
 def _come_again() -> Denied:
-    detail = "The report cannot be dealt with just now. Send it again."
+    detail = "The report cannot be processed at the moment. Send it again."
     return store_unavailable(detail, KIND, retry_after=RETRY_WHEN_DOWN)
 
 
@@ -202,7 +203,7 @@ def _receiver(source: Source | None) -> Callable[[], tuple[str, int]]:
 
 
 def _leaks(body: bytes) -> dict[str, str]:
-    """Return the reported tokens that a header field could present as a key, and the address of each."""
+    """Return the reported tokens that could be presented as a key, each with the URL of the leak."""
     try:
         tokens = {entry["token"]: entry.get("url") or "" for entry in json.loads(body)}
         if not all(isinstance(each, str) for pair in tokens.items() for each in pair):
@@ -214,12 +215,12 @@ def _leaks(body: bytes) -> dict[str, str]:
 
 
 def _is_text(token: str) -> bool:
-    """Return whether `token` is text: JSON can write half of a character, which is none."""
+    """Return whether `token` is text: JSON can write a lone surrogate, which is not a character."""
     return not any("\ud800" <= c <= "\udfff" for c in token)
 
 
 def _revoke_leaked(store: KeyStore, leaks: dict[str, str]) -> bool:
-    """Revoke the keys of `store` among `leaks`. Return False if the store is unreachable; it is asked no more then."""
+    """Revoke the keys of `store` among `leaks`. Stop and return False if the store is unreachable."""
     try:
         for token, url in leaks.items():
             if key := store.lookup(token):
@@ -227,7 +228,7 @@ def _revoke_leaked(store: KeyStore, leaks: dict[str, str]) -> bool:
                 place = "(an address that holds a key)" if holds_key else printable(url or "(an unknown place)")
                 _revoke(store, key, place)
     except KeyStoreUnavailable as error:
-        log.warning("leaked API keys cannot be looked up and revoked just now: %s", error)
+        log.warning("leaked API keys cannot be looked up and revoked at the moment: %s", error)
         return False
     return True
 
@@ -238,7 +239,7 @@ def _revoke(store: KeyStore, key: ApiKey, url: str) -> None:
         getattr(store, "revoke", _cannot_revoke)(key.id)
     except ConfigError as error:
         failure = str(error)
-    except LookupError:  # somebody else has removed the key
+    except LookupError:  # the key has been removed meanwhile
         pass
     if failure:
         log.error("API key %s has leaked at %s, and CANNOT BE REVOKED: %s", printable(key.id), url, failure)
@@ -248,4 +249,4 @@ def _revoke(store: KeyStore, key: ApiKey, url: str) -> None:
 
 
 def _cannot_revoke(_key_id: str) -> None:
-    raise ConfigError("its store revokes no keys, so take the key out there")
+    raise ConfigError("its store cannot revoke keys. Remove the key from the store")

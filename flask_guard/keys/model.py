@@ -1,4 +1,4 @@
-"""An API key after its secret has been verified, and the protocol of the stores that look keys up."""
+"""A verified API key, and the protocol of the stores that look keys up."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Status: TypeAlias = Literal["active", "expired", "revoked", "not yet valid"]
 
 
 class KeyStoreUnavailable(GuardError):
-    """Keys cannot be looked up just now. The client gets a 503, and is not let in.
+    """Keys cannot be looked up at the moment. The client gets a 503, and is not let in.
 
-    :ivar is_logged: whether the log says so already: a store may be unreachable for many requests.
+    :ivar is_logged: whether the failure is in the log already: a store may be unreachable for many requests.
     """
 
     is_logged: bool = False
@@ -29,21 +29,21 @@ class KeyStoreUnavailable(GuardError):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A verified API key. It never holds the secret.
+    """A verified API key, without its secret.
 
     :param id: the name of the key in logs, limits and reports.
     :param name: the owner of the key, for people.
-    :param scopes: what the key may do; see ``require_api_key(scopes=…)``.
-    :param expires: when the key stops working; None for never. Timestamps need a time zone.
-    :param not_before: when the key starts working.
-    :param claims: any other facts that the application wants to know about the key.
-    :param rate: a rate of its own, for ``limit(lambda: current_api_key.rate, by="api_key")``.
+    :param scopes: the scopes that ``require_api_key(scopes=…)`` asks for.
+    :param expires: the end of its validity; None for no end. Timestamps need a time zone.
+    :param not_before: the start of its validity.
+    :param claims: other facts about the key, for the application.
+    :param rate: the rate of this key, for ``limit(lambda: current_api_key.rate, by="api_key")``.
     :param addresses: the networks from which the key may be used; empty for all.
-    :param created: when the key was made.
-    :param last_used: when the key was last used, to about a minute.
-    :param revoked: when the key was revoked.
-    :param retiring: until when each secret still works that a rotation has replaced.
-    :raises ConfigError: for an empty id, a malformed scope, rate or network, or a timestamp without a time zone.
+    :param created: the timestamp of its creation.
+    :param last_used: the timestamp of its last use, to about a minute.
+    :param revoked: the timestamp of its revocation.
+    :param retiring: the ends of earlier secrets that a rotation has replaced and that are still valid.
+    :raises ConfigError: for an empty id, a malformed scope, rate or network, and a timestamp without a time zone.
     """
 
     id: str
@@ -86,12 +86,12 @@ class ApiKey:
 
     @property
     def expired(self) -> bool:
-        """Return whether the key's time is over."""
+        """Return whether the key has expired."""
         return self.expires is not None and utc_now() >= self.expires
 
     @property
     def status(self) -> Status:
-        """Return whether the key works now, or why not."""
+        """Return ``active`` if the key is valid now, or the reason why it is not."""
         if self.revoked is not None:
             return "revoked"
         if self.expired:
@@ -106,7 +106,7 @@ class ApiKey:
 
 
 def utc_now() -> datetime:
-    """Return the time."""
+    """Return the current time in UTC."""
     return datetime.fromtimestamp(seconds_now(), timezone.utc)
 
 
@@ -144,8 +144,8 @@ def timestamp(value: object, what: str, *, of_day: time = time.max) -> datetime 
     """Return a timestamp in UTC, or None for None.
 
     :param value: a datetime with a time zone, its ISO 8601 form, seconds since 1970, or a date.
-    :param of_day: the time of day in UTC that a date stands for: by default its end.
-    :raises ConfigError: if `value` is none of these, or has no time zone.
+    :param of_day: the time of day in UTC for a date: by default the end of the day.
+    :raises ConfigError: for any other `value`, and for a datetime without a time zone.
     """
     if isinstance(value, str):
         value = _parsed(value, what)

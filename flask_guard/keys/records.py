@@ -1,6 +1,7 @@
-"""Stored keys as a table holds them, and the protocol of such tables.
+"""The records of stored keys, and the protocol of the tables that hold them.
 
-A table only reads and writes records, one statement each. The logic of keys is in :class:`flask_guard.keys.StoredKeys`.
+A table only reads and writes records, in one statement each. :class:`flask_guard.keys.StoredKeys` has the logic of
+keys.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ log: logging.Logger = logging.getLogger("flask_guard")
 
 
 class DamagedRecord(KeyStoreUnavailable):
-    """The record of one key cannot be read. The table works, and so do the other keys.
+    """The record of one key cannot be read. The table and the other keys still work.
 
     :param key_id: the id of the key.
-    :param reason: what is wrong with the record, without its content.
+    :param reason: the fault of the record, without its content.
     """
 
     def __init__(self, key_id: str, reason: str) -> None:
@@ -31,11 +32,11 @@ class DamagedRecord(KeyStoreUnavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """A stored key. It holds hashes of secrets and no secret; timestamps are seconds since 1970.
+    """A stored key, with hashes in place of secrets. Timestamps are seconds since 1970.
 
     :ivar digest: the SHA-256 of the whole key, in hexadecimal; empty for a key that is only known as revoked.
-    :ivar retiring: hashes of earlier secrets that still work, and until when, the oldest first.
-    :ivar version: the number of changes, so that none is lost to another one made at the same time.
+    :ivar retiring: the hashes of earlier secrets that are still valid, with their ends, the oldest first.
+    :ivar version: the number of changes, so that two simultaneous changes do not overwrite each other.
     """
 
     id: str
@@ -66,13 +67,13 @@ class KeyRecord:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> KeyRecord:
-        """Return the record with the fields `values`, as :meth:`to_values` gives them."""
+        """Return the record of `values`, the opposite of :meth:`to_values`."""
         retiring = tuple((digest, until) for digest, until in values["retiring"])
         lists = {name: tuple(values[name]) for name in ("scopes", "addresses")}
         return cls(**{**values, **lists, "retiring": retiring})
 
     def live(self, now: float) -> tuple[tuple[str, float], ...]:
-        """Return the hashes of earlier secrets that still work at `now`, and until when."""
+        """Return the hashes of earlier secrets that are valid at `now`, with their ends."""
         return tuple(each for each in self.retiring if each[1] > now)
 
     def key(self, now: float) -> ApiKey:
@@ -95,15 +96,15 @@ class KeyRecord:
 
 
 def read_record(key_id: str, load: Callable[[], KeyRecord | None]) -> KeyRecord | None:
-    """Return the record of `key_id` that `load` makes of the content of a table, or None if there is none.
+    """Return the record of `key_id` that `load` reads from a table, or None if the table has none.
 
-    :raises DamagedRecord: if the content has not the form of a record, or is that of another key.
+    :raises DamagedRecord: if the content is not a record, or belongs to another key.
     """
     try:
         record = load()
         if record is not None and not _is_sound(record, key_id):
             raise ValueError("a field has another type")
-    except GuardError:  # which may be a ValueError, too
+    except GuardError:  # some of these are ValueErrors
         raise
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise DamagedRecord(key_id, f"{type(error).__name__} while it was read") from error
@@ -121,9 +122,9 @@ def _is_sound(record: KeyRecord, key_id: str) -> bool:
 
 
 def readable(loads: Iterable[tuple[str, Callable[[], KeyRecord | None]]]) -> list[KeyRecord]:
-    """Return the records that can be read, and name the others in the log.
+    """Return the records that can be read. The log names the others.
 
-    :param loads: the id of each record, and a function that makes the record.
+    :param loads: the id of each record, and a function that reads the record.
     """
     records = []
     for key_id, load in loads:
@@ -137,9 +138,9 @@ def readable(loads: Iterable[tuple[str, Callable[[], KeyRecord | None]]]) -> lis
 
 
 def key_of(record: KeyRecord, now: float) -> ApiKey:
-    """Return the key of a record that a table held.
+    """Return the key of a record.
 
-    :raises DamagedRecord: if a field has a value that no key may have.
+    :raises DamagedRecord: if a field has an invalid value.
     """
     try:
         return record.key(now)
@@ -150,13 +151,13 @@ def key_of(record: KeyRecord, now: float) -> ApiKey:
 
 
 class KeyTable(Protocol):
-    """The place of records. Called by several threads, and changed by several processes, at once.
+    """A table of records, used by several threads and processes at the same time.
 
     Every method raises :class:`~flask_guard.keys.KeyStoreUnavailable` if the table cannot be reached in time.
     """
 
     def insert(self, record: KeyRecord) -> bool:
-        """Add `record`; return False if there is one with its id."""
+        """Add `record`; return False if its id is taken."""
         ...
 
     def read(self, key_id: str) -> KeyRecord | None:
@@ -167,15 +168,15 @@ class KeyTable(Protocol):
         ...
 
     def replace(self, record: KeyRecord) -> bool:
-        """Write `record`, whose version is one more than it was; return False if it has been changed since."""
+        """Write the next version of `record`; return False if the record has been changed meanwhile."""
         ...
 
     def all(self) -> Iterable[KeyRecord]:
-        """Return every record that can be read. The others are named in the log."""
+        """Return every record that can be read. The log names the others."""
         ...
 
     def touch(self, used: Mapping[str, float]) -> None:
-        """Note when keys were last used, by id. This does not count as a change."""
+        """Note the last use of keys, by id. The version of a record stays."""
         ...
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ class RedisKeys(StoredKeys):
     """API keys in Redis.
 
     :param url: a URL such as ``redis://localhost:6379/0``; ``rediss://`` for TLS.
-    :param prefix: the beginning of the names in Redis. On a cluster, the part in braces keeps them in one slot.
+    :param prefix: the beginning of the names in Redis. On a cluster, the part in braces puts all names into one slot.
     :param timeout: seconds that an operation may wait for Redis.
     :param format: the form of the keys.
     :param cache: see :class:`StoredKeys`.
@@ -92,7 +92,7 @@ class _RedisTable:
         except KeyStoreUnavailable as error:
             if "WRONGTYPE" not in str(error.__cause__):
                 raise
-            fields = error  # Redis works, and has something else under this name
+            fields = error  # Redis works, but the name has another type
         return read_record(key_id, lambda: _load(fields))
 
     def replace(self, record: KeyRecord) -> bool:

@@ -1,4 +1,4 @@
-"""Answers of a table of keys that are remembered for a while, and forgotten when their key changes."""
+"""A cache of the answers of a table of keys. A change of a key removes its answers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Q = TypeVar("Q", bound=Hashable)
 A = TypeVar("A")
 
 MOST = 10_000
-"""Answers that are remembered at once."""
+"""The largest number of answers in a cache."""
 
 
 class Remembered(Generic[Q, A]):
-    """Answers by question, for several threads at once.
+    """Answers by question, for several threads.
 
-    :ivar generation: the number of changes so far. Take it before the table is asked, and hand it to :meth:`put`: an
-        answer that was read before a change must not be remembered after it.
+    :ivar generation: the number of changes so far. Read the number before the table, and pass it to :meth:`put`: an
+        answer from before a change must not be cached after the change.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Remembered(Generic[Q, A]):
         self._answers: dict[Q, tuple[float, A, str]] = {}
 
     def get(self, question: Q, now: float) -> A | None:
-        """Return the answer, or None if it is not known at `now`."""
+        """Return the answer, or None if there is no answer at `now`."""
         found = self._answers.get(question)
         return found[1] if found is not None and found[0] > now else None
 

@@ -1,4 +1,4 @@
-"""Keys that carry their own description, signed by the app: nothing is stored and nothing looked up."""
+"""Keys that carry their own description, signed by the app. Nothing is stored or looked up."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class SignedKeys:
         with app.app_context():
             secret = SignedKeys.of(app).issue("ci", scopes=["orders:read"], expires="2031-01-31")
 
-    The holder of a signed key can read it. It is valid until it expires, or the secret that signed it is retired. A
-    key that was verified once is remembered by its hash, so that its signature is not computed again.
+    The holder of a signed key can read its description. A key is valid until it expires, or until its signing secret is
+    removed. A verified key is cached by its hash, so that its signature is computed once.
 
     :param secret_keys: the signing secrets, the newest last. By default the app's ``SECRET_KEY``, after
         ``SECRET_KEY_FALLBACKS``, whose signatures are still accepted.
-    :param revocations: stored keys in which revoked ids are noted, so that keys can be revoked before they expire.
+    :param revocations: stored keys that hold the ids of revoked keys, for revocation before a key expires.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class SignedKeys:
         if secret_keys is not None:
             secrets = [secret_keys] if isinstance(secret_keys, (str, bytes)) else list(secret_keys)
             if not secrets or not all(secrets):
-                raise ConfigError("SignedKeys needs a secret key that is not empty")
+                raise ConfigError("SignedKeys(secret_keys=…) needs secrets that are not empty")
             self._serializer = URLSafeSerializer(
                 [want_bytes(secret) for secret in secrets], salt=SALT, signer_kwargs={"digest_method": hashlib.sha256}
             )
@@ -134,12 +134,12 @@ class SignedKeys:
             return None
         try:
             return ApiKey(payload["id"], payload.get("n", ""), payload.get("s", ()), payload.get("e"))
-        except (AttributeError, ConfigError, LookupError, TypeError):  # signed by us, but for something else
+        except (AttributeError, ConfigError, LookupError, TypeError):  # the app signed something else
             return None
 
     def _signer(self) -> URLSafeSerializer:
         if self._serializer is None:
-            raise ConfigError("these SignedKeys have no secret yet: use SignedKeys.of(app)")
+            raise ConfigError("these SignedKeys have no secret yet: write SignedKeys.of(app)")
         return self._serializer
 
     def __repr__(self) -> str:

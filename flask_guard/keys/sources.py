@@ -1,4 +1,4 @@
-"""The store of an app, made from its source of keys: a store, a mapping, a callable, or several of these in a chain."""
+"""The store of an app, made from the source of its keys: a store, a mapping, a callable, or a chain of these."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class KeySource(Protocol):
-    """A source that needs to know the app to become a store."""
+    """A source of keys that needs the app to become a store."""
 
     def for_app(self, app: Flask) -> KeyStore:
         """Return the store for `app`."""
@@ -28,9 +28,9 @@ Source: TypeAlias = "KeyStore | KeySource | Mapping[str, Any] | Callable[[str], 
 
 
 def key_store(source: Source | None, app: Flask) -> KeyStore | None:
-    """Return the store that `source` stands for, or None if there are no keys.
+    """Return the store of `source`, or None if there are no keys.
 
-    :raises ConfigError: if `source` is none of the forms that a source may have.
+    :raises ConfigError: if `source` is not a source of keys.
     """
     if source is None:
         return None
@@ -52,9 +52,9 @@ class CallableKeys:
         self._find = find
 
     def lookup(self, presented: str) -> ApiKey | None:
-        """Return what the function returns for `presented`.
+        """Return the answer of the function to `presented`.
 
-        :raises TypeError: for anything but an ApiKey or None. A bare True, for example, must not open a door.
+        :raises TypeError: for an answer other than an ApiKey or None. A bare True, for example, must let nobody in.
         """
         key = self._find(presented)
         if key is not None and not isinstance(key, ApiKey):
@@ -71,7 +71,7 @@ class CallableKeys:
 def chain(*sources: Source) -> Chain:
     """Return several sources of keys as one: ``Guard(app, keys=chain(SQLKeys(), SignedKeys()))``.
 
-    The stores are asked in this order. A key that one of them knows is let in even while another is unreachable.
+    The stores are asked in this order. A key that one store knows is accepted even while another is unreachable.
     """
     if not sources:
         raise ConfigError("chain() needs stores, mappings or callables")
@@ -94,7 +94,7 @@ class Chain:
 
 
 class ChainedKeys:
-    """Looks keys up in one store after the other."""
+    """Looks keys up in several stores, one after the other."""
 
     def __init__(self, stores: tuple[KeyStore, ...]) -> None:
         self._stores = stores
@@ -102,7 +102,7 @@ class ChainedKeys:
     def lookup(self, presented: str) -> ApiKey | None:
         """Return the key from the first store that knows it.
 
-        :raises KeyStoreUnavailable: if no store that answers knows the key, and one store did not answer.
+        :raises KeyStoreUnavailable: if a store did not answer, and no other store knows the key.
         """
         down: KeyStoreUnavailable | None = None
         for store in self._stores:
@@ -118,7 +118,7 @@ class ChainedKeys:
         return None
 
     def __iter__(self) -> Iterator[KeyStore]:
-        """Go through the stores; those of a chain in the chain are among them."""
+        """Yield the single stores, also the stores of a chain inside the chain."""
         for store in self._stores:
             yield from store if isinstance(store, ChainedKeys) else (store,)
 
@@ -127,7 +127,7 @@ class ChainedKeys:
 
 
 def single_stores(store: KeyStore | None) -> tuple[KeyStore, ...]:
-    """Return the stores of a chain, or the one store that `store` is."""
+    """Return the stores of a chain, or the single `store`."""
     if store is None:
         return ()
     return tuple(store) if isinstance(store, ChainedKeys) else (store,)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class SQLKeys(StoredKeys):
     """API keys in a SQL database: SQLite (the default, a file in the app's instance folder), PostgreSQL or MySQL.
 
-    The tables are made at the first use; several processes may do that at once. A SQLite file is for its owner only: a
-    symbolic link, or a file of another user, is refused.
+    The tables are made at the first use, even by several processes at the same time. A SQLite file is for its owner
+    only: a symbolic link, or a file of another user, is refused.
 
     :param url: a SQLAlchemy URL, such as ``postgresql+psycopg://user:password@host/name``; None for the default.
     :param table: the name of the table of keys.
@@ -52,7 +52,7 @@ class SQLKeys(StoredKeys):
         super().__init__(SQLTable(engine, table), format=format, cache=cache)
 
     def for_app(self, app: Flask) -> SQLKeys:
-        """Return these keys, or, if they were given no URL, those in the instance folder of `app`."""
+        """Return these keys or, without a URL, the keys in the instance folder of `app`."""
         if self._url is not None:
             return self
         folder = Path(app.instance_path)

@@ -1,4 +1,4 @@
-"""The database of SQL keys: connections that never make a request wait for longer than it may. Needs SQLAlchemy."""
+"""The database of SQL keys. No request waits longer than the timeout for it. Needs SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class KeyEngine:
     def run(self, operation: Callable[[Connection], T], busy: float | None = None) -> T:
         """Return the result of `operation`.
 
-        :param busy: seconds that it may wait for other writers of a SQLite file; None for the timeout.
-        :raises KeyStoreUnavailable: if the database cannot be used in time.
+        :param busy: seconds that the operation may wait for other writers of a SQLite file; None for the timeout.
+        :raises KeyStoreUnavailable: if the database does not answer in time.
         """
-        if self._process != os.getpid():  # a fork must not use the connections of its parent
+        if self._process != os.getpid():  # a forked process must not use the connections of its parent
             self._process = os.getpid()
             self._engine.dispose(close=False)
         if self._engine.dialect.name == "sqlite":
@@ -71,7 +71,7 @@ class KeyEngine:
 
 
 def _dispose(engine: Engine, process: int) -> None:
-    if os.getpid() == process:  # not after a fork: the connections are the parent's
+    if os.getpid() == process:  # in a forked process the connections belong to the parent
         engine.dispose()
 
 
@@ -86,7 +86,7 @@ def _engine(url: URL, timeout: float) -> Engine:
     elif backend in ("mysql", "mariadb"):
         connect_args = {"connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds}
     if backend == "sqlite" and url.database in (None, "", ":memory:"):
-        raise ConfigError("SQLKeys(url=…): a database in memory is another one for each thread; name a file")
+        raise ConfigError("SQLKeys(url=…): each thread would have another database in memory. Name a file")
     options = {"pool_timeout": timeout, "pool_pre_ping": backend != "sqlite"}
     engine = create_engine(url, connect_args=connect_args, isolation_level="AUTOCOMMIT", **options)
     if backend == "sqlite":
@@ -95,7 +95,7 @@ def _engine(url: URL, timeout: float) -> Engine:
 
 
 def _within(seconds: float, operation: Callable[[], T]) -> T:
-    """Return the result of `operation`, or give up: drivers wait for ever for a server that is there and hangs.
+    """Return the result of `operation`, or give up: drivers wait without end for a server that hangs.
 
     :raises KeyStoreUnavailable: if the operation takes longer.
     """
@@ -104,7 +104,7 @@ def _within(seconds: float, operation: Callable[[], T]) -> T:
     def work() -> None:
         try:
             outcome.set_result(operation())
-        except BaseException as error:  # noqa: BLE001  # it is raised where the operation was wanted
+        except BaseException as error:  # noqa: BLE001  # raised again in the calling thread
             outcome.set_exception(error)
 
     thread = threading.Thread(target=work, daemon=True, name="flask_guard-keys-sql")
@@ -119,11 +119,11 @@ def _within(seconds: float, operation: Callable[[], T]) -> T:
 
 
 def _guard_sqlite(engine: Engine, path: str) -> None:
-    """Open the file for this user's eyes only, and do not wait for the disk at each change.
+    """Let only this user read the file, and do not wait for the disk at each change.
 
-    :raises ConfigError: if there is a link, or a file of another user.
+    :raises ConfigError: for a symbolic link, and for a file of another user.
     """
-    is_uri = path.startswith("file:")  # which may have a path that SQLite alone understands
+    is_uri = path.startswith("file:")  # only SQLite can read the path in a URI
 
     def before(*_: object) -> None:
         if not is_uri:
@@ -131,7 +131,7 @@ def _guard_sqlite(engine: Engine, path: str) -> None:
                 claim(path)
             except UnsafeFile:
                 raise
-            except OSError:  # SQLite will say what fails
+            except OSError:  # SQLite reports the failure
                 pass
 
     def after(connection: Any, _record: object) -> None:
@@ -149,9 +149,10 @@ def _guard_sqlite(engine: Engine, path: str) -> None:
 
 
 def let_readers_go_on(connection: Connection, seconds: float) -> None:
-    """Let readers of a SQLite file go on while another process writes.
+    """Let readers of a SQLite file work while another process writes.
 
-    The file remembers the setting. SQLite does not wait when several processes ask for it at once: it fails.
+    The setting is stored in the file. SQLite fails, without waiting, when several processes change it at the same
+    time.
     """
     if connection.dialect.name != "sqlite":
         return

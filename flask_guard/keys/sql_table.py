@@ -17,13 +17,13 @@ from .sql_engine import KeyEngine, let_readers_go_on
 
 T = TypeVar("T")
 SCHEMA = 1
-"""The version of the tables that this code reads and writes."""
+"""The version of the tables."""
 WRITE_WAIT = 10.0
-"""Seconds that a change waits for the other writers of a SQLite file. Reading one never waits."""
+"""Seconds that a change waits for other writers of a SQLite file. A read never waits."""
 
 
 class SQLTable:
-    """A :class:`KeyTable`. Every operation is a single statement, which commits by itself."""
+    """A :class:`KeyTable`. Every operation is a single statement, committed automatically."""
 
     def __init__(self, engine: KeyEngine | None, table: str) -> None:
         self._engine = engine
@@ -69,7 +69,7 @@ class SQLTable:
             return [KeyRecord.from_values(dict(row)) for row in rows]
         except GuardError:
             raise
-        except (ValueError, TypeError, LookupError):  # because of one record, which is to be found
+        except (ValueError, TypeError, LookupError):  # of one record, which the next lines find
             ids = self._run(lambda connection: connection.scalars(self._keys.select()).all())
             return readable((key_id, partial(self._load, key_id)) for key_id in ids)
 
@@ -90,10 +90,10 @@ class SQLTable:
     def _run(self, operation: Callable[[Connection], T], busy: float | None = None) -> T:
         """Return the result of `operation`.
 
-        :param busy: seconds that it may wait for other writers of a SQLite file; None for the timeout.
+        :param busy: seconds that the operation may wait for other writers of a SQLite file; None for the timeout.
         """
         if self._engine is None:
-            raise ConfigError("these SQLKeys have no database yet: give Guard(keys=SQLKeys()) the app, or write a URL")
+            raise ConfigError("these SQLKeys have no database yet: write Guard(app, keys=SQLKeys()), or SQLKeys(url=…)")
 
         def prepared(connection: Connection) -> T:
             if not self._ready:
@@ -104,7 +104,7 @@ class SQLTable:
         return self._engine.run(prepared, busy)
 
     def _prepare(self, connection: Connection) -> None:
-        """Make the tables unless they are there, and check that this code knows their version."""
+        """Make the tables if they are missing, and check their version."""
         wanted = self._versions.select().where(self._versions.c.name == self._keys.name)
         made = inspect(connection).has_table(self._versions.name) and connection.execute(wanted).first() is not None
         if not made:
@@ -112,15 +112,15 @@ class SQLTable:
         version = connection.execute(wanted).mappings().one()["version"]
         if version != SCHEMA:
             raise ConfigError(
-                f"the table {self._keys.name!r} is of version {version}, and this flask-guard-kit knows {SCHEMA}:"
+                f"the table {self._keys.name!r} has version {version}, and this flask-guard-kit supports {SCHEMA}:"
                 " upgrade flask-guard-kit, or name another table"
             )
 
     def _make(self, connection: Connection) -> None:
-        """Make the tables. The version comes last: a process that finds the version neither writes nor waits."""
+        """Make the tables. The version is written last: a process that finds it neither writes nor waits."""
         let_readers_go_on(connection, WRITE_WAIT)
         for table in (self._versions, self._keys):
-            with contextlib.suppress(SQLAlchemyError):  # another process may be making it; if not, the next line fails
+            with contextlib.suppress(SQLAlchemyError):  # another process may make it; if not, the next line fails
                 connection.execute(CreateTable(table, if_not_exists=True))
             connection.execute(table.select().limit(1))
         with contextlib.suppress(SQLAlchemyError):

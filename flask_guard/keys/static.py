@@ -16,7 +16,7 @@ _HASH_LIKE = re.compile(
     r"\s*(?:(?:sha\d*|md5|blake2[bs]?|pbkdf2|scrypt|bcrypt|argon2(?:id?|d)?)(?:[-_]\w+)*[:$]|\$\w+\$)", re.IGNORECASE
 )
 SHORT = 4
-"""Characters below which any secret is soon guessed."""
+"""Characters. A shorter secret is soon guessed."""
 _FIELDS = ("hash", "scopes", "expires", "name")
 
 
@@ -30,11 +30,11 @@ class StaticKeys:
             "shop": {"hash": "sha256:2bb8…", "scopes": ["orders:write"], "expires": "2031-01-31", "name": "The shop"},
         })
 
-    Only SHA-256 hashes are kept. That is sound for secrets that are random and long, but not for passwords.
+    Only SHA-256 hashes are kept, which protect long random secrets, but not passwords.
 
     :param keys: by key id: a secret, its ``sha256:<64 hex digits>`` hash, or a dict with ``hash`` and, if wanted,
         ``scopes``, ``expires`` and ``name``; see :class:`ApiKey`.
-    :ivar short: the ids of keys whose secret is so short that it is soon guessed.
+    :ivar short: the ids of keys with a short secret, which is soon guessed.
     :raises ConfigError: for an entry of another form, and for two ids with the same secret.
     """
 
@@ -52,7 +52,7 @@ class StaticKeys:
     def lookup(self, presented: str) -> ApiKey | None:
         """Return the key whose secret is `presented`, or None."""
         digest = hashlib.sha256(presented.encode("utf-8", "surrogatepass")).digest()
-        # Timing tells nothing about a secret: hashes are compared, and nobody can choose how a hash begins.
+        # The time of a look-up reveals nothing: hashes are compared, and nobody can choose the beginning of a hash.
         return self._by_digest.get(digest)
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ def _digest(key_id: str, text: str) -> bytes:
     if not text.strip():
         raise ConfigError(f"API key {key_id!r} has an empty secret")
     if text != text.strip():
-        raise ConfigError(f"the secret of API key {key_id!r} begins or ends with white space, which no header keeps")
+        raise ConfigError(f"the secret of API key {key_id!r} begins or ends with white space, which headers lose")
     try:
         return hashlib.sha256(text.encode("utf-8")).digest()
     except UnicodeEncodeError:

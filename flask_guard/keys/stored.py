@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("flask_guard")
 
 TRIES = 100
-"""How often a change is tried again when others change the same key at the same time."""
+"""The tries of a change while others change the same key."""
 MOST_RETIRING = 2
-"""Earlier secrets of a key that may work at the same time, beside the current one."""
+"""The largest number of valid earlier secrets, beside the current one."""
 LONGEST_OVERLAP = timedelta(days=90)
 PROBED = "0" * 10
-"""The id that is looked up to find out whether the table is back. It need not be there."""
+"""The id of the look-up that checks whether the table is back. No key needs to have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that was just made, with its secret. The secret is stored nowhere: show it once, and forget it."""
+    """A new key with its secret. The secret is stored nowhere: show it once."""
 
     key: ApiKey
     secret: str = field(repr=False)
@@ -53,13 +53,13 @@ class NewKey:
 class StoredKeys:
     """Keys that can be made, listed, rotated and revoked while the application runs.
 
-    While the table is unreachable, keys that were verified within `cache` seconds go on working. For any other key the
-    first look-up waits for the table, and the next ones fail at once, until a probe in the background finds it back.
+    While the table is unreachable, keys that were verified within the last `cache` seconds still work. For another key
+    the first look-up waits for the table. The next ones fail immediately, until a probe in the background succeeds.
 
-    :param table: the place of the records.
+    :param table: the table of the records.
     :param format: the form of the keys.
-    :param cache: seconds for which a verified key may be used without being looked up again: the time within which
-        a revocation reaches other processes.
+    :param cache: seconds for which a verified key is used without another look-up: the delay until a revocation
+        reaches other processes.
     """
 
     def __init__(self, table: KeyTable, *, format: KeyFormat | None = None, cache: float = 5.0) -> None:
@@ -75,12 +75,12 @@ class StoredKeys:
         )
 
     def forget_verified(self) -> None:
-        """Look every key up again at its next use."""
+        """Clear the cache: every key is looked up again at its next use."""
         self._verified.clear()
         self._revoked.clear()
 
     def for_app(self, app: Flask) -> StoredKeys:
-        """Return this object: its table is the same for every app."""
+        """Return these keys: every app has the same table."""
         return self
 
     # Looking up ------------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class StoredKeys:
     def lookup(self, presented: str) -> ApiKey | None:
         """Return the key whose secret is `presented`, or None.
 
-        :raises KeyStoreUnavailable: if the key has not been verified lately, and the table cannot be reached.
+        :raises KeyStoreUnavailable: if the key is not cached, and the table is unreachable.
         """
         digest = hashlib.sha256(presented.encode("utf-8", "surrogatepass")).digest()
         now = monotonic()
@@ -101,7 +101,7 @@ class StoredKeys:
         return key
 
     def _verify(self, presented: str, digest: bytes, now: float) -> ApiKey | None:
-        """Look a key up. A wrong id and a wrong secret have the same answer."""
+        """Look a key up. An unknown id and a wrong secret get the same answer."""
         key_id = self.format.id_of(presented)
         if key_id is None:
             return None
@@ -120,9 +120,9 @@ class StoredKeys:
         return key
 
     def is_revoked(self, key_id: str) -> bool:
-        """Return whether `key_id` is known as revoked; for keys that are verified elsewhere, such as signed ones.
+        """Return whether `key_id` is revoked, for keys that are verified elsewhere, such as signed ones.
 
-        :raises KeyStoreUnavailable: if that has not been asked lately, and the table cannot be reached.
+        :raises KeyStoreUnavailable: if the answer is not cached, and the table is unreachable.
         """
         now = monotonic()
         revoked = self._revoked.get(key_id, now)
@@ -135,7 +135,7 @@ class StoredKeys:
         return revoked
 
     def _read(self, key_id: str) -> KeyRecord | None:
-        """Return a record for a request, which must not wait for a table that is known to be unreachable."""
+        """Return a record, without waiting for a table that is known to be unreachable."""
         if self._breaker.open:
             self._breaker.probe_if_due()
             still = KeyStoreUnavailable("the store of API keys is unreachable")
@@ -151,7 +151,7 @@ class StoredKeys:
             raise
 
     def _say_down(self, error: Exception) -> None:
-        log.error("API keys cannot be verified: %s. Keys that were just verified go on working", printable(str(error)))
+        log.error("API keys cannot be verified: %s. Cached keys still work", printable(str(error)))
 
     def _say_up(self) -> None:
         log.warning("the store of API keys is back")
@@ -169,10 +169,10 @@ class StoredKeys:
         rate: str | None = None,
         addresses: str | Iterable[str] = (),
     ) -> NewKey:
-        """Make a key. The parameters are those of :class:`~flask_guard.ApiKey`.
+        """Make a key, with the parameters of :class:`~flask_guard.ApiKey`.
 
         :raises ConfigError: for an invalid parameter.
-        :raises KeyStoreUnavailable: if the table cannot be reached.
+        :raises KeyStoreUnavailable: if the table is unreachable.
         """
         starts = timestamp(not_before, "not_before", of_day=time_of_day.min)
         ends = timestamp(expires, "expires")
@@ -198,10 +198,10 @@ class StoredKeys:
     def rotate(self, key_id: str, *, overlap: float | str | timedelta = 0) -> NewKey:
         """Give a key a new secret.
 
-        :param overlap: for how long the secret before still works: seconds, a timedelta, or a duration such as
-            ``"24h"``; at most 90 days. 0 ends all earlier secrets at once. With an overlap, secrets of earlier
-            rotations keep theirs, but no more than two earlier secrets work at a time: the oldest ends first.
-        :raises LookupError: if there is no such key, or it has been revoked.
+        :param overlap: the time for which the previous secret stays valid: seconds, a timedelta, or a duration such as
+            ``"24h"``; at most 90 days. 0 ends all earlier secrets. With an overlap, at most two earlier secrets stay
+            valid, each until its own end; the oldest is dropped first.
+        :raises LookupError: for an unknown or revoked key.
         :raises ConfigError: for an invalid overlap.
         """
         seconds = _overlap(overlap)
@@ -219,11 +219,11 @@ class StoredKeys:
         return NewKey(key, secret)
 
     def revoke(self, key_id: str) -> ApiKey:
-        """End a key: at once in this process, within ``cache`` seconds in every other.
+        """Revoke a key: immediately in this process, within ``cache`` seconds in others.
 
-        To revoke a key again changes nothing, and sends no signal.
+        Revoking a revoked key changes nothing, and sends no signal.
 
-        :raises LookupError: if there is no such key.
+        :raises LookupError: for an unknown key.
         """
         record, is_changed = self._change(key_id, _revoked)
         key = key_of(record, time())
@@ -232,7 +232,7 @@ class StoredKeys:
         return key
 
     def revoke_unknown(self, key_id: str) -> None:
-        """Note a key that is kept elsewhere, such as a signed one, as revoked."""
+        """Note the revocation of a key that is not stored, such as a signed one."""
         record = KeyRecord(id=key_id, digest="", created=time(), revoked=time())
         if self._table.insert(record):
             self._forget(key_id)
@@ -241,14 +241,14 @@ class StoredKeys:
             self.revoke(key_id)
 
     def _change(self, key_id: str, change: Callable[[KeyRecord], KeyRecord]) -> tuple[KeyRecord, bool]:
-        """Change a record. Return the record as it is now, and whether it was changed."""
+        """Change a record. Return its new state, and whether it differs."""
         for _ in range(TRIES):
             record = self._record(key_id)
             changed = change(record)
             if changed is record or self._table.replace(dataclasses.replace(changed, version=record.version + 1)):
                 self._forget(key_id)
                 return changed, changed is not record
-        raise KeyStoreUnavailable(f"key {key_id!r} is being changed by too many at once")
+        raise KeyStoreUnavailable(f"key {key_id!r} is being changed by too many processes. Try again")
 
     def _forget(self, key_id: str) -> None:
         self._verified.forget(key_id)
@@ -263,14 +263,14 @@ class StoredKeys:
     # Listing ---------------------------------------------------------------------------------------------------------
 
     def get(self, key_id: str) -> ApiKey:
-        """Return a key by its id, whether it works or not.
+        """Return a key by its id, even if it is no longer valid.
 
-        :raises LookupError: if there is none.
+        :raises LookupError: for an unknown id.
         """
         return key_of(self._record(key_id), time())
 
     def list(self) -> builtins.list[ApiKey]:
-        """Return all keys, the oldest first. The log names those with a damaged record."""
+        """Return all keys, the oldest first. The log names keys with a damaged record."""
         now, keys = time(), []
         for record in sorted(self._table.all(), key=lambda each: (each.created, each.id)):
             try:
@@ -280,11 +280,11 @@ class StoredKeys:
         return keys
 
     def flush(self) -> None:
-        """Write when keys were last used, which otherwise happens half a second later."""
+        """Write the last use of keys now, and not half a second later."""
         self._usage.flush()
 
     def close(self) -> None:
-        """Write when keys were last used, and close connections."""
+        """Write the last use of keys, and close connections."""
         self.flush()
         self._table.close()
 
@@ -307,7 +307,7 @@ def _overlap(value: float | str | timedelta) -> float:
 
 
 def _plain(claims: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return `claims` as they will come back from a table."""
+    """Return a copy of `claims` as a table returns them."""
     try:
         return dict(json.loads(json.dumps(dict(claims or {}), allow_nan=False)))
     except (TypeError, ValueError) as error:

@@ -39,7 +39,7 @@ def test_one_source_of_keys_is_nothing_to_tell(caplog: pytest.LogCaptureFixture,
 def test_a_secret_that_is_soon_guessed_is_told_without_it(caplog: pytest.LogCaptureFixture) -> None:
     (message,) = told(caplog, GUARD_API_KEYS={"ci": "Zq9", "shop": LONG})
 
-    assert "the API keys 'ci' of 'shop' can be guessed" in message
+    assert "the API keys 'ci' of 'shop' are very short, and can be guessed" in message
     assert "Zq9" not in message
 
 
