@@ -1,1 +1,1 @@
-"""`cache`: who may store a response, and for how long."""
+"""`cache`: permission for caches to store a response, for a time."""

@@ -10,7 +10,7 @@ from .cache import Cache
 SHARED = AuditRule(
     "FG080",
     "warning",
-    "Shared caches may store what was made for a caller",
+    "Shared caches may store responses to one caller",
     "A proxy or a CDN may answer one caller with the response to another.",
     "Leave for_everyone out, unless the response is the same for every caller.",
     ("ASVS 14.3.2", "API8:2023"),

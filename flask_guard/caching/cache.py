@@ -1,4 +1,4 @@
-"""`cache`: who may store a response, for how long, and how it is revalidated (RFC 9111)."""
+"""`cache`: permission for caches to store a response, for a time, and its revalidation (RFC 9111)."""
 
 from __future__ import annotations
 
@@ -25,29 +25,32 @@ if TYPE_CHECKING:
     from ..typing import Response, TargetT
 
 STORABLE = frozenset({200, 203, 204, 206, 300, 301, 304, 308})
-"""The statuses of responses that a cache may be told to store. Errors and other redirects are not among them."""
+"""The statuses of responses that caches may store: no errors, and no temporary redirects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Cache(Policy):
-    """Say who may store a response and for how long: ``@cache("public, max-age=300", etag=True)``.
+    """Let caches store a response for a time: ``@cache("public, max-age=300", etag=True)``.
 
-    It acts on what succeeds: answers to GET and HEAD with a status such as 200, 204 or 301. ``no-store`` alone is for
-    every answer, errors included. A ``Cache-Control`` that the view sets wins, and this policy wins over the one of
-    ``secure_headers``; but a response with a nonce is never stored.
+    The policy acts on successful answers to GET and HEAD, with a status such as 200, 204 or 301. ``no-store`` acts on
+    every answer, errors included. A ``Cache-Control`` of the view wins over this policy, and this policy wins over
+    ``secure_headers``. A response with a nonce is never stored.
 
-    A response that was made for one caller is never shared: ``private`` takes the place of ``public`` and ``s-maxage``.
-    It counts as such if an API key or a principal was recognised, if the request has ``Authorization``, if the app
-    looked at the session or changed it, or if the response sets a cookie. A view that reads other cookies must say
-    ``private`` itself.
+    A response for one caller is never shared: ``private`` replaces ``public`` and ``s-maxage``. Such a response:
+
+    - answers a request with ``Authorization``, or with a recognised API key or principal,
+    - comes from a view that read or changed the session, or
+    - sets a cookie.
+
+    A view that reads other cookies must set ``private`` itself.
 
     With ``etag=True`` a response gets an entity tag, a hash of its body. A client that has the response already gets a
-    304 without a body; the view runs all the same. ``compress`` makes the tag a weak one. A stream gets no tag.
+    304 without a body, although the view runs. ``compress`` makes the tag weak. A stream gets no tag.
     """
 
     kind: ClassVar[str] = "cache"
     phase: ClassVar[Phase] = Phase.PRECONDITION
-    """A 304 answers a precondition, and what ``compress`` and ``secure_headers`` do to the response comes after it."""
+    """A 304 answers a precondition, and ``compress`` and ``secure_headers`` act on the response after it."""
     presence: ClassVar[Comparison] = "same"
 
     control: str | None = option(None, check.optional(cache_control), fewer_may_store)
@@ -64,8 +67,8 @@ class Cache(Policy):
         :param control: the directives of ``Cache-Control``, such as ``"public, max-age=300"``, ``"no-cache"`` or
             ``"no-store"``. Seconds are whole numbers.
         :param etag: give responses an entity tag, and answer 304 to a client that has the response already.
-        :param for_everyone: send the directives as written even for a response that was made for one caller. It must
-            be the same for every caller.
+        :param for_everyone: send the directives as written to recognised callers, too. The response must be the same
+            for every caller.
         :raises ConfigError: for an unknown directive, and for directives that contradict each other.
         """
         return Policy.__call__(self, *args, **options)
@@ -73,7 +76,7 @@ class Cache(Policy):
     def __post_init__(self) -> None:
         Policy.__post_init__(self)
         if self.etag and self.control == "no-store":
-            raise ConfigError("cache('no-store', etag=True): what is not stored cannot be revalidated. Leave one out")
+            raise ConfigError("cache('no-store', etag=True): a response that is not stored needs no tag. Leave one out")
         if self.for_everyone and "public" not in directives(self.control or ""):
             raise ConfigError("cache(for_everyone=True) needs 'public' among the directives: 'public, max-age=300'")
 
@@ -84,7 +87,7 @@ class Cache(Policy):
 
     def check_target(self, target: object) -> None:
         if self.control is None and not self.etag:
-            raise ConfigError("cache says nothing: give it directives, such as @cache('public, max-age=300')")
+            raise ConfigError("cache needs directives or etag=True: write @cache('public, max-age=300')")
 
     def exposes(self, state: AppState) -> tuple[str, ...]:
         return ("ETag",) if self.etag else ()
@@ -118,9 +121,9 @@ def _no_store(_run: Run, response: Response) -> None:
 
 
 def _writer(control: str, *, for_everyone: bool) -> Callable[[Run, Response], None]:
-    """Return what writes the field, unless the view has, and keeps a response that was made for one caller private.
+    """Return the step that writes the field, unless the view has, and keeps a response for one caller private.
 
-    Whether it was is certain only when every other policy and hook has seen the response.
+    Later policies and hooks may still make the response personal, so the check runs on the outgoing response.
     """
     public, private = ("Cache-Control", control), ("Cache-Control", for_one_caller(control))
 

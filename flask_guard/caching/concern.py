@@ -1,4 +1,4 @@
-"""What caching declares: a kind of policy that refuses nothing."""
+"""Declarations of caching."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The directives of ``Cache-Control`` (RFC 9111, section 5.2.2): checked, and made fit for one caller's response."""
+"""The directives of ``Cache-Control`` (RFC 9111, section 5.2.2): their check, and their form for one caller."""
 
 from __future__ import annotations
 
@@ -35,10 +35,9 @@ def directives(value: str) -> dict[str, str]:
 
 
 def cache_control(value: Any, what: str) -> str:
-    """Check for the value of a ``Cache-Control`` field; return it in one form.
+    """Check for the value of a ``Cache-Control`` field; return its normal form.
 
-    :raises ConfigError: for an unknown directive, an argument that is missing or not a number of seconds, and for
-        directives that contradict each other.
+    :raises ConfigError: for an unknown directive, an invalid argument, and contradictory directives.
     """
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{what} must be directives, such as 'public, max-age=300', not {value!r}")
@@ -55,7 +54,7 @@ def cache_control(value: Any, what: str) -> str:
 def _check_directive(name: str, argument: str, what: str) -> None:
     if name not in SECONDS | PLAIN:
         known = sorted(SECONDS | PLAIN)
-        raise ConfigError(f"{what} has no directive {name!r}{did_you_mean(name, known)}. There are {names(known)}")
+        raise ConfigError(f"{what} has no directive {name!r}{did_you_mean(name, known)}. Choose from {names(known)}")
     if name in SECONDS and not _ARGUMENT.fullmatch(argument):
         raise ConfigError(f"{what}: {name} needs a number of seconds, such as {name}=300, not {argument!r}")
     if name in PLAIN and argument:
@@ -64,14 +63,14 @@ def _check_directive(name: str, argument: str, what: str) -> None:
 
 def _check_together(found: dict[str, str], what: str) -> None:
     if "no-store" in found and len(found) > 1:
-        raise ConfigError(f"{what}: with no-store nothing is stored, so the rest has no effect. Write 'no-store' alone")
+        raise ConfigError(f"{what}: no-store makes the other directives void. Write 'no-store' alone")
     shared = sorted(FOR_SHARED_CACHES & found.keys())
     if "private" in found and shared:
         raise ConfigError(f"{what}: private keeps shared caches out, and {names(shared)} is for them. Leave one out")
 
 
 def for_one_caller(value: str) -> str:
-    """Return `value` for a response that was made for one caller: only the caller's own cache may store it."""
+    """Return `value` for a response to one caller: only the caller's own cache may store it."""
     found = directives(value)
     if "no-store" in found or "private" in found:
         return value
@@ -87,4 +86,4 @@ def _strength(value: object) -> int:
 
 
 fewer_may_store: Order = by(lambda old, new: repr(old) == repr(new) or _strength(new) > _strength(old))
-"""Compare values as reports have them: one that lets fewer caches store a response is stronger."""
+"""Compare plain values. A value that lets fewer caches store a response is stronger."""

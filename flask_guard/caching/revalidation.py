@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from ..typing import Response
 
 OTHER_CONDITIONS = frozenset({"HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_RANGE"})
-"""Conditions of requests that are the view's business."""
+"""Conditions of requests that only a view can check."""
 
 
 def revalidate(run: Run, response: Response) -> None:
     """Give a response an entity tag, and make it a 304 if the client has it.
 
-    A tag that the view set stays. A stream gets none, because it would have to be read first.
+    A tag of the view stays. A stream gets no tag, because the tag needs the whole body.
     """
     present = field_names(response.headers)
     if "etag" not in present and type(response.response) is list and not response.direct_passthrough:

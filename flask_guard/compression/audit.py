@@ -10,8 +10,8 @@ from .compress import Compress
 FORCED = AuditRule(
     "FG081",
     "warning",
-    "Responses to known callers are compressed whatever they show",
-    "Where one shows input of the request beside a secret, its size tells the secret (BREACH).",
+    "Responses to known callers are compressed, even with secrets",
+    "The size of a response with input of the request beside a secret reveals the secret (BREACH).",
     "Leave force out, or write it on views that show no secret.",
     ("API8:2023",),
 )

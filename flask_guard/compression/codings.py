@@ -1,4 +1,4 @@
-"""Which content coding a client gets (RFC 9110, section 12.5.3)."""
+"""The choice of a content coding for a client (RFC 9110, section 12.5.3)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from functools import lru_cache
 
 LONGEST = 256
-"""Characters of an ``Accept-Encoding`` beyond which nothing is compressed."""
+"""The longest ``Accept-Encoding``, in characters. After a longer one nothing is compressed."""
 MOST_REMEMBERED = 128
 
 
 def chooser(offered: tuple[str, ...]) -> Callable[[str], str | None]:
     """Return a function that takes an ``Accept-Encoding`` and returns the coding to use, or None for none.
 
-    The client's weights decide, then the order of `offered`. A client that prefers the body as it is gets that.
+    The client's weights decide, then the order of `offered`. A client may prefer the uncompressed body.
     """
 
     @lru_cache(MOST_REMEMBERED)
@@ -28,7 +28,7 @@ def chooser(offered: tuple[str, ...]) -> Callable[[str], str | None]:
 
 
 def _weights(accepted: str) -> dict[str, float]:
-    """Return the weights of codings. One whose weight is malformed has none."""
+    """Return the weights of codings. A malformed weight counts as 0."""
     found = {}
     for item in accepted.lower().split(","):
         coding, _, parameters = item.partition(";")

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 CODINGS = ("zstd", "br", "gzip", "deflate")
 NOT_WHOLE = frozenset({"content-encoding", "content-range", "x-sendfile", "x-accel-redirect"})
-"""Fields (lower case) of responses whose body is not what would have to be compressed."""
+"""Fields (lower case) of responses whose body is encoded, partial, or sent by the server."""
 
 OUTDATED = frozenset({"content-length", "accept-ranges", "content-md5", "digest", "content-digest", "repr-digest"})
-"""Fields (lower case) that a compressed body makes untrue."""
+"""Fields (lower case) that are wrong for a compressed body."""
 
 
 def _codings(value: Any, what: str) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def _codings(value: Any, what: str) -> tuple[str, ...]:
     for each in found:
         if each not in CODINGS:
             hint = did_you_mean(each, CODINGS) if isinstance(each, str) else ""
-            raise ConfigError(f"{what} has no coding {each!r}{hint}. There are {names(CODINGS)}")
+            raise ConfigError(f"{what} has no coding {each!r}{hint}. Choose from {names(CODINGS)}")
     if not found:
         raise ConfigError(f"{what} is empty. Name codings, such as ['br', 'gzip'], or leave the option out")
     return found
@@ -61,27 +61,27 @@ def _types(value: Any, what: str) -> tuple[str, ...]:
 class Compress(Policy):
     """Compress responses: ``compress``. Needs the extra ``compress``, Flask-Compress.
 
-    What and how is Flask-Compress's configuration (``COMPRESS_MIMETYPES``, ``COMPRESS_ALGORITHM``, ``COMPRESS_LEVEL``,
-    ``COMPRESS_MIN_SIZE`` and so on), unless an option says otherwise. Its cache (``COMPRESS_CACHE_BACKEND``) is not
-    used. The extension itself need not be set up.
+    The configuration of Flask-Compress (``COMPRESS_MIMETYPES``, ``COMPRESS_ALGORITHM``, ``COMPRESS_LEVEL``,
+    ``COMPRESS_MIN_SIZE`` and so on) holds, unless an option replaces a value. Its cache (``COMPRESS_CACHE_BACKEND``) is
+    not used. The extension need not be set up.
 
-    ``Vary: Accept-Encoding`` is on each response that may be compressed, and on no other. A strong ``ETag`` becomes a
-    weak one, which a client can revalidate in any coding. Parts of a file (206), what is encoded already, and what says
-    ``Cache-Control: no-transform`` stay as they are.
+    Each response that may be compressed has ``Vary: Accept-Encoding``. A strong ``ETag`` becomes a weak one, which a
+    client can revalidate in any coding. Parts of a file (206), encoded responses, and responses with ``Cache-Control:
+    no-transform`` stay unchanged.
 
-    A stream stays one: each chunk is sent when it is made, and can be read when it arrives.
+    A stream is not collected: each chunk is sent without delay, and can be read when it arrives.
 
-    **Secrets.** Compression makes a text shorter where it repeats itself. So if a page shows what a request sent (a
-    search word) beside a secret (a CSRF token), a foreign page that has the browser send guesses, and someone who sees
-    the sizes of the encrypted responses, find the secret out letter by letter. This attack is called BREACH, and https
-    does not prevent it. Therefore a response is left as it is if the request has all of:
+    **Secrets.** A compressed text with repetitions is shorter. Suppose that a page shows input (a search word) beside a
+    secret (a CSRF token). A foreign page lets the browser send guesses, and an eavesdropper learns from the sizes of
+    the encrypted responses which guess is right, letter by letter. The attack is called BREACH, and https does not
+    prevent it. Therefore a response is not compressed if the request has all of:
 
-    - credentials that browsers add by themselves: a cookie or HTTP authentication. A key or a token is safe.
+    - credentials that browsers add automatically: a cookie or HTTP authentication. A key or a token is safe.
     - input that could be repeated: a query string, a body, or text in the path (numbers are safe).
-    - a page of another origin behind it, or an unknown one: ``Sec-Fetch-Site`` is not ``same-origin`` or ``none``.
+    - a foreign or unknown origin: ``Sec-Fetch-Site`` is not ``same-origin`` or ``none``.
 
-    Files are compressed all the same, since they repeat nothing. ``force=True`` compresses everything: say so where a
-    view shows no secret, or nothing that requests sent.
+    Files repeat no input, so they are compressed. ``force=True`` compresses everything: use it for a view that shows no
+    secret, or no input.
     """
 
     kind: ClassVar[str] = "compress"
@@ -113,11 +113,11 @@ class Compress(Policy):
             ``"deflate"``. Streams are never sent as zstd. By default ``COMPRESS_ALGORITHM``.
         :param content_types: the content types to compress, exact and without parameters. By default
             ``COMPRESS_MIMETYPES``: text, JSON, scripts, fonts and the like.
-        :param min_size: the bytes from which a response is worth it. By default ``COMPRESS_MIN_SIZE``, 500.
+        :param min_size: the smallest response to compress, in bytes. By default ``COMPRESS_MIN_SIZE``, 500.
         :param streams: compress streams, too.
-        :param force: compress what may have a secret beside input of the request; see the class.
-        :raises ConfigError: for an unknown coding or a malformed content type. Where the policy is applied, also if
-            Flask-Compress is not installed.
+        :param force: compress responses that may have a secret beside input of the request; see the class.
+        :raises ConfigError: for an unknown coding or a malformed content type. Applying the policy without
+            Flask-Compress raises it, too.
         """
         return Policy.__call__(self, *args, **options)
 
@@ -149,15 +149,15 @@ class Compress(Policy):
 
 
 class _Compressor:
-    """What a compiled policy does to responses.
+    """A compiled policy.
 
-    Flask-Compress compresses bodies that are there as a whole, in the coding that is chosen here.
+    Flask-Compress compresses complete bodies, in the coding that is chosen here. Streams are compressed here.
     """
 
     def __init__(self, policy: Compress, config: Mapping[str, Any]) -> None:
         from flask_compress import Compress as FlaskCompress
 
-        app: Any = SimpleNamespace(config=policy.settings(config))  # its configuration is this policy's alone
+        app: Any = SimpleNamespace(config=policy.settings(config))  # with the configuration of this policy
         self._engine: Callable[[Response], Response] = FlaskCompress(app).after_request
         self._config: Mapping[str, Any] = app.config
         codings = app.config["COMPRESS_ALGORITHM"]
@@ -170,7 +170,7 @@ class _Compressor:
         self._force = policy.force
 
     def leave(self, run: Run, response: Response) -> None:
-        """Compress a response, if it may be and the client takes that."""
+        """Compress a response, if it may be compressed and the client accepts a coding."""
         if not self._may_be_compressed(response):
             return
         headers, environ = response.headers, run.request.environ
@@ -185,7 +185,7 @@ class _Compressor:
         if response.status_code != 304:
             self._compress(run, response, coding)
         if tag is not None:
-            response.set_etag(tag, weak=True)  # also where Flask-Compress has given it the name of the coding
+            response.set_etag(tag, weak=True)  # Flask-Compress may have added the coding to it
 
     def _may_be_compressed(self, response: Response) -> bool:
         status, headers = response.status_code, response.headers
@@ -212,7 +212,7 @@ class _Compressor:
     def _compress_whole(self, run: Run, response: Response, coding: str) -> None:
         environ = run.request.environ
         accepted = environ["HTTP_ACCEPT_ENCODING"]
-        environ["HTTP_ACCEPT_ENCODING"] = coding  # which is what Flask-Compress goes by
+        environ["HTTP_ACCEPT_ENCODING"] = coding  # Flask-Compress reads it
         try:
             self._engine(response)
         finally:

@@ -1,4 +1,4 @@
-"""What compression declares: a kind of policy that refuses nothing."""
+"""Declarations of compression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the size of a compressed response could tell a stranger a secret (BREACH)."""
+"""The check whether the size of a compressed response could reveal a secret (BREACH)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def may_reveal(run: Run, response: Response) -> bool:
     """Return whether a foreign page may have chosen input that the response repeats beside the user's secrets.
 
-    That takes a request with credentials that the browser adds by itself, input that is more than a number in the path,
-    and a page that the browser does not call the app's own. A file repeats nothing.
+    Such a request has credentials that the browser adds automatically, input other than a number in the path, and an
+    origin that is not the app's own. A file repeats no input.
     """
     request = run.request
     environ = request.environ

@@ -1,4 +1,4 @@
-"""Compressing a stream while it is sent, so that each of its chunks arrives when it is made."""
+"""Compression of a stream while it is sent, so that each chunk arrives without delay."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _GZIP, _ZLIB = 31, 15
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """One body on its way through a compressor.
+    """The compression of one body.
 
-    :ivar feed: takes a chunk, and returns what there is of the compressed body.
-    :ivar flush: returns what is needed to read all that was fed.
-    :ivar finish: returns the end.
+    :ivar feed: takes a chunk, and returns the compressed bytes so far.
+    :ivar flush: returns the bytes that a client needs to read every chunk so far.
+    :ivar finish: returns the end of the body.
     """
 
     feed: Callable[[bytes], bytes]
@@ -50,7 +50,7 @@ class CompressedStream:
 
     :param body: the body, which is closed with this.
     :param chunks: its chunks as bytes.
-    :param at_once: whether each chunk can be read when it arrives, and not only when more do.
+    :param at_once: whether a client can read each chunk when it arrives.
     """
 
     def __init__(self, body: object, chunks: Iterable[bytes], encoder: Encoder, *, at_once: bool) -> None:

@@ -1,1 +1,1 @@
-"""`require_request` and `same_origin`: the rules that a request must keep before any other policy works for it."""
+"""`require_request` and `same_origin`: rules that a request must keep before other policies act on it."""

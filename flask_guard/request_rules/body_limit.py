@@ -1,4 +1,4 @@
-"""The largest body of a request, whether its length is declared or found out while it is read."""
+"""The largest body of a request, with a declared length or without one."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from ..core.request_run import Run
 
 LONGEST_LENGTH = 18
-"""Digits of a declared length that are worth converting."""
+"""Digits. A longer declared length is too large without a conversion."""
 
 
 @dataclass(frozen=True, slots=True)
 class BodyLimit:
     """The check of a request's body.
 
-    A body whose length is declared is refused before a byte of it is read. Any other, such as a chunked one, is counted
-    while the view reads it, and the read that goes beyond the limit raises the refusal.
+    A body with a declared length is refused before a byte of it is read. Another body, such as a chunked one, is
+    counted while the view reads it, and the first read beyond the limit raises the refusal.
 
     :param most: the largest number of bytes.
     :param refusal: returns the denial of a larger body.
-    :param enforced: False to report bodies that are too large, and let the view read them.
+    :param enforced: False to report larger bodies, and let the view read them.
     """
 
     most: int
@@ -34,7 +34,7 @@ class BodyLimit:
     enforced: bool
 
     def check(self, run: Run) -> None:
-        """Refuse a body that is known to be too large, and watch one whose length is not known."""
+        """Refuse a body that is known to be too large, and watch a body of unknown length."""
         environ = run.request.environ
         length: str = environ.get("CONTENT_LENGTH") or ""
         chunked = "HTTP_TRANSFER_ENCODING" in environ
@@ -44,7 +44,7 @@ class BodyLimit:
             if not chunked:
                 return
         elif not length and not chunked and "wsgi.input_terminated" not in environ:
-            return  # no body: Werkzeug reads nothing without a length from such a server
+            return  # no body: without a length, Werkzeug reads nothing from such a server
         known = vars(run.request).get("_cached_data")  # a hook that ran earlier has read it
         if known is not None and len(known) > self.most:
             raise self.refusal()
@@ -52,7 +52,7 @@ class BodyLimit:
 
 
 class BoundedInput(io.RawIOBase):
-    """The body of a request, read up to a limit and one byte more, which tells that it goes on."""
+    """The body of a request, read up to one byte past a limit."""
 
     def __init__(self, stream: Any, limit: BodyLimit, run: Run) -> None:
         self._stream = stream
@@ -68,7 +68,7 @@ class BoundedInput(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Read into `buffer`; return the number of bytes.
 
-        :raises Denied: beyond the limit, and at every read after that.
+        :raises Denied: beyond the limit, and at every later read.
         """
         enforced = self._limit.enforced
         if self._denial is not None and enforced:

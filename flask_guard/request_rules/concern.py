@@ -1,4 +1,4 @@
-"""What the rules for requests declare: the kinds of policy that can refuse."""
+"""Declarations of the rules for requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Content types: which ones an option lists, and which one a request has (RFC 9110, section 8.3)."""
+"""Content types in options and in requests (RFC 9110, section 8.3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..wsgi.fields import is_token
 JSON = ("application/json", "application/*+json")
 """The content types that Flask parses as JSON."""
 LONGEST = 256
-"""Characters of a content type beyond which it is not looked at."""
+"""The longest content type, in characters. A longer one is not accepted."""
 _LISTED = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:\*(?:\+[a-z0-9!#$&^_.+-]+)?|[a-z0-9!#$&^_.+-]+)")
 
 
@@ -36,9 +36,9 @@ def _content_type(value: object, what: str) -> str:
 
 
 def accepting(accepted: tuple[str, ...]) -> Callable[[str], bool]:
-    """Return a function that tells whether the value of a ``Content-Type`` field is one of `accepted`.
+    """Return a function that checks the value of a ``Content-Type`` field for one of the `accepted` types.
 
-    A value that is malformed, or lists several types, is not.
+    A malformed value, or a list of several types, is not accepted.
     """
     exact = frozenset(each for each in accepted if "*" not in each)
     wildcards = tuple(tuple(each.split("*")) for each in accepted if "*" in each)

@@ -1,4 +1,4 @@
-"""Host names: which ones an option lists, and which one a request is for (RFC 9110, section 7.2)."""
+"""Host names in options and in requests (RFC 9110, section 7.2)."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def _host_name(value: object, what: str) -> str:
 def split_host(host: str) -> tuple[str, str] | None:
     """Return the name and the port of a ``Host`` field, in lower case, or None if it is malformed.
 
-    The port is empty if the field has none. The dot that may end a name is dropped.
+    The port is empty if the field has none. A dot at the end of the name is dropped.
     """
     match = _HOST.fullmatch(host)
     return (match["name"].lower().removesuffix("."), match["port"] or "") if match else None
 
 
 def allowing(hosts: tuple[str, ...]) -> Callable[[str, str], bool]:
-    """Return a function that takes a ``Host`` field and a scheme, and tells whether `hosts` has that host.
+    """Return a function that checks a ``Host`` field, for a scheme, for one of `hosts`.
 
     A host that is listed without a port is allowed with every port.
     """

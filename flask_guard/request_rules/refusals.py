@@ -1,4 +1,4 @@
-"""The refusals that have a status of their own."""
+"""Refusals with a status other than 400 and 403."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`require_request`: refuse requests that do not have the form that a view is made for."""
+"""`require_request`: refuse requests without the form that a view needs."""
 
 from __future__ import annotations
 
@@ -39,24 +39,28 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("flask_guard")
 
 MOST_REMEMBERED = 1024
-"""Addresses of clients for which it is remembered whether they are listed."""
+"""Clients whose address is cached with the result of its check."""
 WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-"""The methods whose requests are about their body: these need a content type even where the body is empty."""
+"""The methods whose requests need a content type even without a body."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RequireRequest(DenyingPolicy):
-    """Refuse requests that do not have the form that a view is made for: ``@require_request(json=True)``.
+    """Refuse requests without the form that a view needs: ``@require_request(json=True)``.
 
-    It acts before limits and authentication, so nothing is counted or looked up for such a request. The status is 403
-    for a request that is not over https or not from one of the addresses, 400 for the wrong host and for a missing
-    header, 415 for the wrong content type and 413 for a body that is too large.
+    The policy acts before limits and authentication, so nothing is counted or looked up for a refused request. The
+    status of a refusal:
 
-    A body whose length is declared is refused before a byte of it is read. A chunked one is counted while the view
-    reads it, and the read that goes beyond the limit raises the 413.
+    - 400 for a wrong host or a missing header field,
+    - 403 for a request without https, or from another address,
+    - 413 for a body that is too large,
+    - 415 for a wrong content type.
 
-    The scheme, the host and the address are those that the app sees. Behind a proxy, set Werkzeug's ``ProxyFix``:
-    ``X-Forwarded-Proto`` and the like are not looked at, because any client can send them.
+    A body with a declared length is refused before a byte of it is read. A chunked body is counted while the view reads
+    it, and the first read beyond the limit raises the 413.
+
+    Scheme, host and address are taken from the app's environ. Behind a proxy, set Werkzeug's ``ProxyFix``: fields such
+    as ``X-Forwarded-Proto`` are ignored, because any client can send them.
     """
 
     kind: ClassVar[str] = "require_request"
@@ -91,15 +95,15 @@ class RequireRequest(DenyingPolicy):
         """Apply the policy to a target, or return a copy with other options.
 
         :param json: accept JSON only: ``application/json`` and ``application/*+json``. The view parses it.
-        :param content_types: accept these only, such as ``"text/csv"`` or ``"image/*"``. A POST, PUT or PATCH must
-            have one of them, any other request only if it has a body. Where only a read tells, the read is refused.
+        :param content_types: accept these only, such as ``"text/csv"`` or ``"image/*"``. A POST, PUT or PATCH always
+            needs one of them, another request only with a body. A body of unknown length is refused when it is read.
         :param max_body: the largest body, in bytes. The app's ``MAX_CONTENT_LENGTH`` holds beside it.
-        :param https: refuse requests over http with a 403. There is no redirect: the request, with its credentials,
-            has been sent in the clear already (ASVS 4.1.2).
-        :param hosts: the hosts that a request may be for, such as ``"api.example.com"``; ``"*.example.com"`` for every
-            host below a domain. One without a port is accepted with every port.
-        :param addresses: the addresses and networks that a request may come from, such as ``"192.0.2.0/24"``.
-        :param headers: header fields that a request must have, and that must not be empty.
+        :param https: refuse requests over http with a 403. A redirect would be too late: the request, with its
+            credentials, was sent unencrypted (ASVS 4.1.2).
+        :param hosts: the accepted hosts, such as ``"api.example.com"``; ``"*.example.com"`` for every host below a
+            domain. A host without a port is accepted with every port.
+        :param addresses: the accepted client addresses and networks, such as ``"192.0.2.0/24"``.
+        :param headers: header fields that a request must have, with a value.
         :param mode: ``"report"`` to log denials instead of denying.
         :raises ConfigError: for a malformed value, and for `json` beside `content_types`.
         """
@@ -109,14 +113,14 @@ class RequireRequest(DenyingPolicy):
         Policy.__post_init__(self)
         if self.json and self.content_types:
             raise ConfigError(
-                "require_request(json=True) lists the content types already. For JSON and others write"
-                " content_types=['application/json', …] alone"
+                "require_request(json=True) sets the content types already. For JSON and other types write only"
+                " content_types=['application/json', …]"
             )
 
     def check_target(self, target: object) -> None:
         rules = (self.json, self.content_types, self.https, self.hosts, self.addresses, self.headers)
         if not any(rules) and self.max_body is None:
-            raise ConfigError("require_request requires nothing: name a rule, such as @require_request(json=True)")
+            raise ConfigError("require_request has no rule: name one, such as @require_request(json=True)")
 
     def documented(self, state: AppState) -> Documented:
         rules = {
@@ -158,7 +162,7 @@ class RequireRequest(DenyingPolicy):
         return Step(enter)
 
     def _rules(self, target: Target) -> Iterator[Callable[[Run], None]]:
-        """Yield the checks, those first that tell a stranger least."""
+        """Yield the checks, first the ones whose answer reveals least."""
         enforced = self.mode_in(target.state) == "enforce"
         if self.https:
             yield _check_https
@@ -183,8 +187,8 @@ def _check_https(run: Run) -> None:
         return
     if environ.get("HTTP_X_FORWARDED_PROTO", "").lower() == "https" and run.state.once("require_request https"):
         log.warning(
-            "require_request(https=True) refuses requests to %r that say X-Forwarded-Proto: https, which any client can"
-            " send. If they come from a proxy of yours, trust it: app.wsgi_app = ProxyFix(app.wsgi_app, x_proto=1)",
+            "require_request(https=True) refuses requests to %r with X-Forwarded-Proto: https, which any client can"
+            " send. If a proxy of yours sends the field, trust it: app.wsgi_app = ProxyFix(app.wsgi_app, x_proto=1)",
             run.state.app.name,
         )
     raise Denied("Send this request over https.", policy=RequireRequest.kind, reason="https")
@@ -235,9 +239,9 @@ def _environ_key(name: str) -> str:
 def _checking_content_type(accepted: tuple[str, ...], *, always: bool, enforced: bool) -> Callable[[Run], None]:
     """Return the check of the content type.
 
-    Without a length, as HTTP/2 has bodies, only a read tells whether there is one: the first byte is refused then.
+    An HTTP/2 body needs no length, so only a read shows whether there is a body. Its first byte is refused.
 
-    :param always: whether a request without a body needs one, too.
+    :param always: whether a request without a body needs a content type, too.
     """
     accepts = accepting(accepted)
     acceptable = ", ".join(each for each in accepted if "*+" not in each)  # a field cannot say application/*+json

@@ -1,4 +1,4 @@
-"""`same_origin`: let only the app's own pages send requests that change something (CSRF protection)."""
+"""`same_origin`: let only the app's own pages send requests that change state (CSRF protection)."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ log: logging.Logger = logging.getLogger("flask_guard")
 OneOrigin: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
 
 NULL_OVER_HTTP = (
-    "same_origin refuses a form with the origin null over http on %r. Browsers send that origin for pages with"
-    " Referrer-Policy: no-referrer, and the field Sec-Fetch-Site, which would tell, only over https. Serve the app over"
-    " https, or write secure_headers(referrer_policy='same-origin')"
+    "same_origin refuses a form with the origin null over http on %r. Browsers send this origin for pages with"
+    " Referrer-Policy: no-referrer, and send Sec-Fetch-Site only over https. Serve the app over https, or write"
+    " secure_headers(referrer_policy='same-origin')"
 )
 
 
 def _allowed(value: Any, what: str) -> tuple[OneOrigin, ...]:
-    """Check for origins that may be listed."""
+    """Check for origins other than ``*`` and ``null``."""
     given = listed(value)
     origins = parse_origins(given, what) if given else Origins()
     if given and origins is ANY:
@@ -50,25 +50,24 @@ def _allowed(value: Any, what: str) -> tuple[OneOrigin, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SameOrigin(DenyingPolicy):
-    """Let only the app's own pages send requests that change something: ``same_origin``.
+    """Let only the app's own pages send requests that change state: ``same_origin``.
 
-    Browsers add cookies to whatever request a page makes, so a foreign page could act as the user (cross-site request
-    forgery, CSRF). Each browser also says which page a request comes from, and no page can change that:
+    Browsers add cookies to the requests of any page, so a foreign page could act as the user (cross-site request
+    forgery, CSRF). Browsers also name the origin of a request, and no page can change these fields:
 
-    - ``Sec-Fetch-Site`` decides where it is sent, over https and on localhost. ``same-origin`` passes, and so does
-      ``none``, for what the user did without a page. Other sites, and other hosts of the same site, are refused.
-    - Without it, ``Origin`` must be the scheme, host and port under which the app serves the request. The origin
-      ``null`` is refused.
+    - ``Sec-Fetch-Site``, sent over https and on localhost, decides first. ``same-origin`` passes, and so does ``none``,
+      an action of the user outside of pages. Other sites, and other hosts of the same site, are refused.
+    - Otherwise ``Origin`` must be the scheme, host and port under which the app serves the request. The origin ``null``
+      is refused.
     - A request with neither field does not come from a page: browsers have sent ``Origin`` with every POST since 2019.
-      It is refused if it carries what a browser would add by itself: a cookie, or HTTP authentication. Clients with an
-      API key or a token pass.
+      Such a request is refused if it carries credentials that browsers add automatically: a cookie, or HTTP
+      authentication. Clients with an API key or a token pass.
 
-    No token has to be put into forms. The answer is a 403, before any limit is counted and any credential looked at.
-    GET, HEAD, OPTIONS and TRACE are let through: a view must not change anything on those.
+    Forms need no token. The answer is a 403, before any limit or credential is checked. GET, HEAD, OPTIONS and TRACE
+    pass: a view must not change state for them.
 
-    Behind a proxy, set Werkzeug's ``ProxyFix``, so that the app knows the scheme and the host that browsers see. A page
-    on another domain that is made to resolve to the app's address (DNS rebinding) is of the origin that it asks for:
-    beside this policy, name your hosts with ``require_request(hosts=…)``.
+    Behind a proxy, set Werkzeug's ``ProxyFix``, so that the app knows the public scheme and host. Against DNS rebinding
+    (a foreign domain that resolves to the app's address), also name your hosts: ``require_request(hosts=…)``.
     """
 
     kind: ClassVar[str] = "same_origin"
@@ -85,7 +84,7 @@ class SameOrigin(DenyingPolicy):
 
         :param allow: other origins whose pages may send such requests, such as ``"https://app.example.com"``. A string
             is exact: scheme, host and port. A compiled pattern must match the whole origin. A callable takes the origin
-            and returns True or False. Pages that read the answer need ``cors`` as well.
+            and returns True or False. A page that reads the answer also needs ``cors``.
         :param mode: ``"report"`` to log denials instead of denying.
         :raises ConfigError: for a malformed origin, and for ``"*"`` and ``"null"``.
         """
@@ -139,8 +138,8 @@ def _refusal(run: Run, site: str | None, origin: str | None) -> Denied:
     else:
         reason = "no_origin"
         detail = (
-            "The request carries credentials that browsers add by themselves, and does not say which page it is from."
-            " Send the header field Origin."
+            "The request carries credentials that browsers add automatically, and does not name its page. Send the"
+            " header field Origin."
         )
     if reason == "null_origin" and run.state.once("same_origin null"):
         log.warning(NULL_OVER_HTTP, run.state.app.name)
@@ -148,13 +147,13 @@ def _refusal(run: Run, site: str | None, origin: str | None) -> Denied:
 
 
 def _warn_if_useless(target: Target, scope: Scope) -> None:
-    """Warn of a policy on a view none of whose methods changes anything."""
+    """Warn of a policy on a view without a method that changes state."""
     rules = target.app.url_map.iter_rules(target.endpoint)
     methods = {method for rule in rules for method in rule.methods or {"POST"}}
     if (scope.kind == "method" or methods <= SAFE_METHODS) and target.state.once(f"same_origin on {scope}"):
         log.warning(
-            "same_origin protects nothing on %s of %r: it checks requests that change something, and %s does not take"
-            " POST, PUT, PATCH or DELETE",
+            "same_origin protects nothing on %s of %r: it checks requests that change state, and %s does not take POST,"
+            " PUT, PATCH or DELETE. Remove it there",
             scope,
             target.app.name,
             "the view" if scope.kind == "view" else "the method",

@@ -459,7 +459,7 @@ def test_error_handlers_of_the_app_render_its_refusals(app: Flask) -> None:
     [
         ({"json": 1}, r"require_request\(json=…\) must be True or False"),
         ({"https": "yes"}, r"require_request\(https=…\) must be True or False"),
-        ({"json": True, "content_types": "text/csv"}, "lists the content types already"),
+        ({"json": True, "content_types": "text/csv"}, "sets the content types already"),
         ({"content_types": "json"}, "'json' is not a content type; write a type such as text/csv"),
         ({"content_types": "text/csv; charset=utf-8"}, "has a parameter. Leave it out"),
         ({"content_types": "*/*"}, "accepts everything. Leave the option out"),
@@ -490,9 +490,9 @@ def test_an_invalid_option_is_refused_where_it_is_written(options: dict[str, Any
 
 def test_one_that_requires_nothing_is_refused_wherever_it_is_applied(app: Flask) -> None:
     for policy in (require_request, require_request(mode="report"), require_request(hosts=[])):
-        with pytest.raises(ConfigError, match=r"require_request requires nothing: name a rule"):
+        with pytest.raises(ConfigError, match=r"require_request has no rule: name one"):
             policy(echo)
-        with pytest.raises(ConfigError, match="require_request requires nothing"):
+        with pytest.raises(ConfigError, match="require_request has no rule"):
             protect(app, policy)
 
 
