@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..core.denials import Banned, Denied, LimitExceeded, store_unavailable
 from ..core.request_run import Slot
 from .fields import STANDINGS
-from .storage import Budget, Charge, Counter, Standing, StoreDown, lacking_room
+from .storage import Budget, Charge, Counter, Draw, Standing, StoreDown, lacking_room
 from .storage.algorithms import BANS, LEASES, Algorithm
 
 if TYPE_CHECKING:
@@ -48,6 +48,27 @@ def take_or_deny(run: Run, counter: Counter, charges: list[Charge], token: str =
         note_refused(run, charges)
         raise _denial(standings)
     return standings
+
+
+def drawer(draw: Draw, budget: Budget, cost: int) -> Callable[[Run, str], None]:
+    """Return `take_or_deny` for one charge, which `draw` makes."""
+
+    def draw_or_deny(run: Run, client: str) -> None:
+        try:
+            taken, standings = draw(client)
+        except StoreDown as error:
+            note_refused(run, [(budget, client, cost, cost)])
+            raise unavailable([(budget, client, cost, cost)]) from error
+        met = STANDINGS.get(run)
+        if met is None:
+            STANDINGS.put(run, standings)
+        else:
+            met += standings
+        if not taken:
+            note_refused(run, [(budget, client, cost, cost)])
+            raise _denial(standings)
+
+    return draw_or_deny
 
 
 def take_added_up(run: Run, counter: Counter, charges: list[Charge], token: str = "") -> list[Standing]:

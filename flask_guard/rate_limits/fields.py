@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..core.request_run import Leave, Slot
 from ..errors import ConfigError
-from ..support.header_fields import Pair, put
+from ..support.header_fields import Pair, put, put_named
 from ..typing import Response
 from .settings import FIELDS
 from .storage import Standing, adopted_limiter
@@ -37,6 +37,8 @@ FIELD_TEXTS = {
     "RateLimit": "What is left of the tightest quota: r requests, for t seconds.",
 }
 """Descriptions of the fields, for OpenAPI documents."""
+
+_DRAFT = frozenset({"ratelimit-policy", "ratelimit"})
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A field name (RFC 9110, section 5.1)."""
@@ -73,8 +75,14 @@ def field_writer(state: AppState) -> Leave:
 
 def _write_draft(run: Run, response: Response) -> None:
     met = STANDINGS.get(run)
-    if met and (shown := [each for each in met if each[0].shown]):
-        put(response.headers, *_draft(shown))
+    if not met:
+        return
+    if len(met) == 1 and (item := met[0][0].remaining_item):  # in most responses
+        budget, remaining, wait, _, _ = met[0]
+        fields = (("RateLimit-Policy", budget.policy_item), ("RateLimit", f"{item}{remaining};t={wait}"))
+        put_named(response.headers, _DRAFT, fields)
+    elif shown := [each for each in met if each[0].shown]:
+        put_named(response.headers, _DRAFT, _draft(shown))
 
 
 def _legacy_writer(names: tuple[str, ...], *, shared: bool) -> Leave:

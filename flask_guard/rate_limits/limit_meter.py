@@ -12,7 +12,7 @@ from ..support.callables import takes_request
 from ..typing import Response
 from .charge import METERED, needed, was_refused, whole_cost
 from .fields import STANDINGS
-from .metered import Meter
+from .metered import FixedCharge, Meter
 from .rates import parse_rates
 from .storage import Backend, Budget, Charge, StoreDown
 
@@ -53,7 +53,8 @@ def limit_meter(
         return Meter(charge, _deduct_later(deduct_when, charge, backend))
     if dynamic or callable(cost):
         return Meter(_charge(budgets, dynamic, client_of, _cost_finder(cost)))
-    return Meter(_fixed_charge(budgets, client_of, cost))
+    alone = FixedCharge(budgets[0], client_of, cost) if len(budgets) == 1 else None
+    return Meter(_fixed_charge(budgets, client_of, cost), alone=alone)
 
 
 def _fixed_charge(budgets: list[Budget], client_of: ClientOf, cost: int) -> Add:

@@ -17,13 +17,13 @@ from ..support.options import option
 from ..support.orders import more_is_stronger, none_strongest, none_weakest, ranked, unordered
 from ..support.text import did_you_mean
 from ..typing import Response
-from .charge import Take, take_added_up, take_or_deny
+from .charge import Take, drawer, take_added_up, take_or_deny
 from .deployment_warnings import Cautions
 from .fields import FIELD_TEXTS, field_names_in, field_writer
 from .identity import By, Identify, check_by, identifier, phase_of
 from .leases import release_now, release_when_sent, take_leases
 from .settings import ON_STORE_ERROR, OnStoreError
-from .storage import Backend, Charge, Counter
+from .storage import Backend, Budget, Charge, Counter, drawing
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
@@ -35,17 +35,31 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
 @dataclass(frozen=True, slots=True)
+class FixedCharge:
+    """A charge that is the same for each request but for the client: the usual case.
+
+    :ivar client_of: identifies the client; returns None for a request that is not charged.
+    """
+
+    budget: Budget
+    client_of: Callable[[Run], str | None]
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
 class Meter:
     """One metered policy at one place, compiled.
 
     :ivar charge: adds the charges of a request.
     :ivar leave: acts on the response.
     :ivar leases: whether the charges are leases, to be given back.
+    :ivar alone: the charge, if it is the only one and fixed.
     """
 
     charge: Callable[[Run, list[Charge]], None]
     leave: Leave | None = None
     leases: bool = False
+    alone: FixedCharge | None = None
 
 
 def _name(value: object, what: str) -> str:
@@ -220,7 +234,23 @@ def _step(meters: list[Meter], backend: Backend, state: AppState, take: Take) ->
             act(run, response)
         write(run, response)
 
-    return Step(_enter(meters, backend.counter, state, take), leave if leaves else write, teardown)
+    alone = meters[0].alone if len(meters) == 1 else None
+    enter = _enter_alone(alone, backend.counter, state) if alone else _enter(meters, backend.counter, state, take)
+    return Step(enter, leave if leaves else write, teardown)
+
+
+def _enter_alone(charge: FixedCharge, counter: Counter, state: AppState) -> Enter:
+    client_of, cautions = charge.client_of, state.service(Cautions)
+    draw_or_deny = drawer(drawing(counter, charge.budget, charge.cost), charge.budget, charge.cost)
+
+    def enter(run: Run) -> None:
+        client = client_of(run)
+        if client is not None:
+            if cautions.watching:
+                cautions.look(run.request)
+            draw_or_deny(run, client)
+
+    return enter
 
 
 def _enter(meters: list[Meter], counter: Counter, state: AppState, take: Take) -> Enter:

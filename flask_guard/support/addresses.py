@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -22,10 +23,18 @@ def client_network(address: str | None) -> str:
         return UNKNOWN
     if ":" not in address:
         return address if address.isprintable() and len(address) <= LONGEST else printable(address, LONGEST)
+    return _known_network(address) if len(address) <= LONGEST else _network(address)
+
+
+def _network(address: str) -> str:
     ip = parse_address(address)
     if ip is None:
         return printable(without_port(address))
     return str(ip) if isinstance(ip, IPv4Address) else f"{type(ip)(int(ip) >> 64 << 64)}/64"
+
+
+_known_network = lru_cache(maxsize=1024)(_network)
+"""The same for short addresses, kept: to parse one takes longer than to count a request."""
 
 
 def networks(value: Any, what: str) -> tuple[Network, ...]:

@@ -35,12 +35,15 @@ def append(headers: Headers, pairs: Iterable[Pair]) -> None:
 
 def put(headers: Headers, *fields: Pair) -> None:
     """Set each of `fields`, in place of any of its name. They must have been checked."""
-    pairs = pairs_of(headers)
-    present = [name.lower() for name, _ in pairs]
-    for name, _ in fields:
-        if name.lower() in present:
-            drop(headers, (name.lower(),))
-    pairs.extend(fields)
+    put_named(headers, frozenset([name.lower() for name, _ in fields]), fields)
+
+
+def put_named(headers: Headers, names: frozenset[str], fields: Iterable[Pair]) -> None:
+    """As `put`, where the names of the fields (lower case) are known beforehand."""
+    pairs = headers._list  # as `pairs_of`
+    if not names.isdisjoint([name.lower() for name, _ in pairs]):
+        drop(headers, names)
+    pairs += fields
 
 
 def drop(headers: Headers, names: Iterable[str]) -> None:
@@ -113,4 +116,5 @@ __all__ = [
     "lines_of",
     "pairs_of",
     "put",
+    "put_named",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .backend import Backend, adopted_limiter, check_storage
 from .budgets import Budget, Held, ban_budget, concurrency_budget, rate_budget
 from .counter import Charge, Counter, Standing, lacking_room
+from .drawing import Draw, drawing
 from .fallback import StoreDown
 from .sqlite import SQLiteStorage
 
@@ -13,6 +14,7 @@ __all__ = [
     "Budget",
     "Charge",
     "Counter",
+    "Draw",
     "Held",
     "SQLiteStorage",
     "Standing",
@@ -21,6 +23,7 @@ __all__ = [
     "ban_budget",
     "check_storage",
     "concurrency_budget",
+    "drawing",
     "lacking_room",
     "rate_budget",
 ]

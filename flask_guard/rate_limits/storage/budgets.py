@@ -52,6 +52,7 @@ class Budget:
     :ivar partitioned: whether responses name a partition key.
     :ivar on_error: what becomes of a request while the store is unreachable.
     :ivar policy_item: its item of ``RateLimit-Policy``.
+    :ivar remaining_item: the beginning of its item of ``RateLimit``, where the rest is two numbers; else empty.
     :ivar longest_wait: the seconds after which there is room in any case: a sliding counter remembers two windows.
     """
 
@@ -68,6 +69,7 @@ class Budget:
     partitioned: bool = False
     on_error: OnStoreError = "local"
     policy_item: str = field(init=False)
+    remaining_item: str = field(init=False)
     longest_wait: int = field(init=False)
     quoted_scope: str = field(init=False)
     head: str = field(init=False)
@@ -77,6 +79,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         self.policy_item = f'"{self.name}";{self.parameters}'
+        is_plain = self.shown and self.item is not None and not self.partitioned
+        self.remaining_item = f'"{self.name}";r=' if is_plain else ""
         self.longest_wait = math.ceil(self.seconds) * (2 if self.algorithm is SLIDING else 1)
         self.quoted_scope = quote(self.scope, safe=":.#")
         self.head = f"{NAMESPACE}/{self.quoted_scope}/"

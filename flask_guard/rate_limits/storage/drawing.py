@@ -1,0 +1,74 @@
+"""Drawing on one budget, at one cost: what most requests do, worked out for that budget beforehand.
+
+It does as :meth:`Counter.take <flask_guard.rate_limits.storage.counter.Counter.take>` does for one charge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from .algorithms import FIXED, State
+from .budgets import Budget
+from .counter import Counter, Standing
+
+Draw: TypeAlias = Callable[[str], tuple[bool, list[Standing]]]
+"""Draws on a budget for a client, if there is room. Returns what :meth:`Counter.take` returns."""
+
+Advance: TypeAlias = Callable[[State, float], "tuple[State, float, int, int] | None"]
+"""Works one charge out on a state, given the time: the new state (None if there is no room), when that may be
+forgotten, the remaining units and the seconds to wait. None for a state that has changed by the passing of time."""
+
+
+@runtime_checkable
+class Drawable(Protocol):
+    """A counter that has a way of its own to draw on one budget."""
+
+    def drawing(self, budget: Budget, cost: int) -> Draw:
+        """Return the function that takes `cost` from `budget`, which is at least 1."""
+        ...
+
+
+def drawing(counter: Counter, budget: Budget, cost: int) -> Draw:
+    """Return the fastest function that takes `cost` from `budget` in `counter`."""
+    if isinstance(counter, Drawable):
+        return counter.drawing(budget, cost)
+    return lambda identity: counter.take([(budget, identity, cost, cost)])
+
+
+def advancing(budget: Budget, cost: int) -> Advance:
+    """Return the arithmetic of taking `cost` from `budget`. That of fixed windows, the default, is one function."""
+    return _advancing_fixed_window(budget, cost) if budget.algorithm is FIXED else _advancing(budget, cost)
+
+
+def _advancing_fixed_window(budget: Budget, cost: int) -> Advance:
+    amount, seconds = budget.amount, budget.seconds
+
+    def advance(state: State, now: float) -> tuple[State, float, int, int] | None:
+        used, ends = state
+        left = ends - now
+        if not 0 < left <= seconds:
+            return None
+        used_then = used + cost
+        if used_then > amount:
+            return None, ends, amount - used if used < amount else 0, ceil(left)
+        return (used_then, ends), ends, amount - used_then, ceil(left)
+
+    return advance
+
+
+def _advancing(budget: Budget, cost: int) -> Advance:
+    algorithm, amount, seconds, longest = budget.algorithm, budget.amount, budget.seconds, budget.longest_wait
+
+    def advance(state: State, now: float) -> tuple[State, float, int, int] | None:
+        if algorithm.current(state, seconds, now) is not state:
+            return None
+        remaining, wait = algorithm.room(state, amount, seconds, cost, now)
+        shown = min(ceil(wait), longest)
+        if remaining < cost:
+            return None, now, remaining, shown
+        charged, ends = algorithm.charge(state, seconds, cost, now, "")
+        return charged, ends, remaining - cost, shown
+
+    return advance
