@@ -13,7 +13,7 @@ from flask import Flask, current_app, request
 from .cli import guard_group
 from .concerns import ALL_SETTINGS, CONCERNS
 from .core.app_state import AppState
-from .core.attach import attach, refuse_other_rule
+from .core.attach import attach, refuse_other_rules
 from .core.config import ENABLED, MODES, check_kinds, read_config
 from .core.flask_versions import current_flask
 from .core.hooks import install_hooks
@@ -90,7 +90,7 @@ class Guard:
             mark.what.check_target(app)
             attach(Mark(mark.what, mark.site), app)
         check_app(state)
-        app.view_functions = Views(app.view_functions, _watch_views(state), refuse_other_rule)
+        app.view_functions = Views(app.view_functions, _watch_views(state), refuse_other_rules(state))
         state.once_planned.append(lambda: _print_start_line(app))
         if self._inspector is not False:
             from .audit.inspector import install_inspector

@@ -73,7 +73,8 @@ class AppState:
     @classmethod
     def of(cls, app: Flask) -> AppState:
         """Return the state of `app`, made at the first call."""
-        return cast(AppState, app.extensions.setdefault(EXTENSION, cls(app)))
+        found: AppState | None = app.extensions.get(EXTENSION)
+        return found if found is not None else cast(AppState, app.extensions.setdefault(EXTENSION, cls(app)))
 
     def __repr__(self) -> str:
         return f"<state of {self.app.name!r}>"

@@ -217,7 +217,7 @@ def _shim(
             run = vars(this_request._get_current_object())[ATTRIBUTE]
         except (RuntimeError, KeyError):
             run = None
-        if checked and (run is None or not run.entered or not checked <= run.plan.covers):
+        if checked and (type(run) is not Run or not run.entered or not checked <= run.plan.covers):
             _refuse_unless_switched_off(function, checked)
         return _call_async(call)(*args, **kwargs) if is_async else call(*args, **kwargs)
 
@@ -256,22 +256,32 @@ def _name_of(function: ViewFunction) -> str:
 # Both ------------------------------------------------------------------------------------------------------------
 
 
-def refuse_other_rule(endpoint: str) -> None:
-    """Raise NotGuarded if a hook has sent the request to `endpoint` after its plan was chosen for another one."""
-    try:
-        request = current_context().request
-    except RuntimeError:
-        return
-    run: Run | None = request.__dict__.get(ATTRIBUTE)
-    rule = request.url_rule
-    if run is None or rule is run.rule or rule is None or rule.endpoint != endpoint:
-        return
-    if getattr(run.plan, "endpoint", endpoint) != endpoint:
+def refuse_other_rules(state: AppState) -> Callable[[str], None]:
+    """Return what is called with each endpoint whose view is looked up.
+
+    It raises NotGuarded if a hook has sent the request there after the plan was chosen for another endpoint.
+    """
+
+    def look(endpoint: str) -> None:
+        try:
+            request = current_context().request
+        except RuntimeError:
+            return
+        run, rule = request.__dict__.get(ATTRIBUTE), request.url_rule
+        if run is None or rule is None or rule.endpoint != endpoint:
+            return
+        if type(run) is Run:
+            if rule is run.rule or getattr(run.plan, "endpoint", endpoint) == endpoint:
+                return
+        elif (plan := state.plans.get((endpoint, request.method))) is not None and plan.quiet:
+            return
         raise _not_guarded(
             f"endpoint {endpoint!r}",
             "",
             "A hook has set request.url_rule: it chose the view after the policies had been chosen for another one",
         )
+
+    return look
 
 
 def _guarding(marks: Iterable[Mark]) -> frozenset[Mark]:

@@ -16,16 +16,13 @@ from .denials import Denied
 from .flask_versions import current_context
 from .plan_lookup import find_plan
 from .report_mode import note_denial
-from .request_run import ATTRIBUTE, Run, Steps, Teardown
+from .request_run import ATTRIBUTE, NOTHING, Run, Teardown
 from .start import start_serving
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
 log: logging.Logger = logging.getLogger("flask_guard")
-
-NOTHING = Steps()
-"""The plan of a request while the app's policies are switched off, or while its own cannot be made."""
 
 
 def install_hooks(app: Flask, state: AppState) -> None:
@@ -34,19 +31,27 @@ def install_hooks(app: Flask, state: AppState) -> None:
     The plan is found, and the clock started, in a URL value preprocessor, because those run before every
     ``before_request`` hook: a request that an earlier hook answers still gets its headers and its log record.
     Flask calls ``after_request`` hooks in reverse, so the first one sees the response last. Where no hook of the app
-    comes between, one hook does the work of the two.
+    comes between, one hook does the work of the two, before the view and after it.
     """
-    leave, hooks = _leave(state), app.after_request_funcs[None]
+    preprocessors, before, after = (
+        app.url_value_preprocessors,
+        app.before_request_funcs[None],
+        app.after_request_funcs[None],
+    )
+    begin, leave = _begin(state), _leave(state)
+    preprocess, enter = _preprocess(begin), _enter(begin)
 
     def join() -> None:
-        if hooks[:2] == [_see_out, leave]:
+        if before[0] is enter and [each for hooks in preprocessors.values() for each in hooks] == [preprocess]:
+            preprocessors[None].clear()
+        if after[:2] == [_see_out, leave]:
             state.has_last_word = True
-            del hooks[0]
+            del after[0]
 
-    app.url_value_preprocessor(_begin(state))
-    app.before_request(_enter(state))
+    app.url_value_preprocessor(preprocess)
+    app.before_request(enter)
     app.after_request(leave)
-    hooks.insert(0, _see_out)
+    after.insert(0, _see_out)
     app.teardown_request(_teardown)
     state.once_planned.append(join)
 
@@ -54,20 +59,30 @@ def install_hooks(app: Flask, state: AppState) -> None:
 # The hooks are plain functions, and as flat as they are, because every request goes through them.
 
 
-def _begin(state: AppState) -> Callable[[str | None, object], None]:
+def _begin(state: AppState) -> Callable[[Any], Run | None]:
     plans = state.plans
 
-    def begin(endpoint: str | None, _values: object) -> None:
-        """Find the plan, and start the clock."""
-        context = current_context()
+    def begin(context: Any) -> Run | None:
+        """Find the plan, and start the clock. Return None if the plan is quiet."""
         request = context.request
-        plan = plans.get((endpoint, request.method)) if not state.blocks else None
-        if plan is not None and state.serving and state.error is None:
-            request.__dict__[ATTRIBUTE] = Run(state, plan, request, request.url_rule, context)
-        else:
-            _begin_slowly(state, context)
+        rule = request.url_rule
+        plan = plans.get((rule.endpoint, request.method)) if rule is not None and not state.blocks else None
+        if plan is None or not state.serving or state.error is not None:
+            return _begin_slowly(state, context)
+        if plan.quiet:
+            request.__dict__[ATTRIBUTE] = context
+            return None
+        run = request.__dict__[ATTRIBUTE] = Run(state, plan, request, rule, context)
+        return run
 
     return begin
+
+
+def _preprocess(begin: Callable[[Any], Run | None]) -> Callable[[str | None, object], None]:
+    def preprocess(_endpoint: str | None, _values: object) -> None:
+        begin(current_context())
+
+    return preprocess
 
 
 def _begin_slowly(state: AppState, context: Any) -> Run:
@@ -86,11 +101,13 @@ def _begin_slowly(state: AppState, context: Any) -> Run:
     return run
 
 
-def _enter(state: AppState) -> Callable[[], ResponseReturnValue | None]:
+def _enter(begin: Callable[[Any], Run | None]) -> Callable[[], ResponseReturnValue | None]:
     def enter() -> ResponseReturnValue | None:
         """Run the part of the plan before the view."""
         context = current_context()
-        run: Run = context.request.__dict__.get(ATTRIBUTE) or _begin_slowly(state, context)
+        run: Any = context.request.__dict__.get(ATTRIBUTE) or begin(context)
+        if type(run) is not Run:
+            return None
         try:
             for step in run.plan.enter:
                 answer = step(run)
@@ -109,7 +126,9 @@ def _leave(state: AppState) -> Callable[[Response], Response]:
     def leave(response: Response) -> Response:
         """Run the part of the plan on the response."""
         context = current_context()
-        run: Run = context.request.__dict__.get(ATTRIBUTE) or _begin_slowly(state, context)
+        run: Any = context.request.__dict__.get(ATTRIBUTE) or _begin_slowly(state, context)
+        if type(run) is not Run:
+            return response
         if run.left:  # a hook that failed after this was answered with a 500, which leaves too
             run.outgoing = ()
         run.left = True
@@ -129,8 +148,8 @@ def _leave(state: AppState) -> Callable[[Response], Response]:
 
 def _see_out(response: Response) -> Response:
     """Show the response as it goes out to those that asked for it."""
-    run: Run | None = current_context().request.__dict__.get(ATTRIBUTE)
-    if run is not None:
+    run: Any = current_context().request.__dict__.get(ATTRIBUTE)
+    if type(run) is Run:
         for call in run.outgoing:
             call(run, response)
     return response
@@ -143,12 +162,23 @@ def _teardown(error: BaseException | None) -> None:
     """
     context = current_context()
     kept = context.request.__dict__
-    run: Run | None = kept.get(ATTRIBUTE)
-    if run is not None and run.context is context:
+    run: Any = kept.get(ATTRIBUTE)
+    if run is context:
+        del kept[ATTRIBUTE]
+    elif type(run) is Run and run.context is context:
         del kept[ATTRIBUTE]
         run.context = None
         for step in run.plan.teardown:
             _run_teardown(step, run, error)
+        if run.denial is not None or run.would_deny:
+            _cut_tracebacks(run, error)
+
+
+def _cut_tracebacks(run: Run, error: BaseException | None) -> None:
+    """Let go of the frames that raised denials: they hold the denials in turn, and the request."""
+    for denial in (run.denial, *run.would_deny):
+        if denial is not None and denial is not error:
+            denial.__traceback__ = None
 
 
 def _run_teardown(step: Teardown, run: Run, error: BaseException | None) -> None:

@@ -84,6 +84,7 @@ def make_plan(target: Target) -> Plan:
         steps = [timed(name, step) for name, step in zip(sources, steps, strict=True)]
     if target.state.traces:
         steps = traced(groups, steps)
+    covers = frozenset(mark for scope in scopes for mark in scope.marks if mark.what.is_guarding)
     return Plan(
         target,
         tuple(placed),
@@ -91,10 +92,11 @@ def make_plan(target: Target) -> Plan:
         enter=tuple(step.enter for step in steps if step.enter),
         leave=_once_each([step.leave for step in reversed(steps) if step.leave]),
         teardown=tuple(step.teardown for step in reversed(steps) if step.teardown),
-        covers=frozenset(mark for scope in scopes for mark in scope.marks if mark.what.is_guarding),
+        covers=covers,
         sources=tuple(
             (call, name) for name, step in zip(sources, steps, strict=True) for call in (step.enter, step.leave)
         ),
+        quiet=not covers and not any(step.enter or step.leave or step.teardown for step in steps),
     )
 
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ATTRIBUTE = "_flask_guard_run"
-"""Where a request carries its run. On the request object: one app called inside another's view has its own."""
+"""Where a request carries its run. On the request object: one app called inside another's view has its own.
+
+A request whose plan is quiet carries its context instead, until somebody asks for the run.
+"""
 
 this_request: LocalProxy[Request] = cast("LocalProxy[Request]", request)
 
@@ -41,6 +44,7 @@ class Steps:
     :ivar names: the names of the policies, in the order in which they act.
     :ivar covers: the marks that it was made from, exempted ones included.
     :ivar sources: the calls, each with the name of its policy, for messages.
+    :ivar quiet: whether there is nothing to run, and no mark to look for: such a request is left alone.
     """
 
     names: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
@@ -49,6 +53,11 @@ class Steps:
     teardown: tuple[Teardown, ...] = field(default=(), repr=False, kw_only=True)
     covers: frozenset[Hashable] = field(default=frozenset(), repr=False, kw_only=True)
     sources: tuple[tuple[object, str], ...] = field(default=(), repr=False, kw_only=True)
+    quiet: bool = field(default=False, repr=False, kw_only=True)
+
+
+NOTHING = Steps()
+"""The plan of a request while the app's policies are switched off, or while its own cannot be made."""
 
 
 class Run:
@@ -144,15 +153,25 @@ class Slot(Generic[T]):
 
 def run_of(request: Request) -> Run | None:
     """Return the run of `request`, or None if no Guard has seen it."""
-    return cast("Run | None", vars(request).get(ATTRIBUTE))
+    found: Any = request.__dict__.get(ATTRIBUTE)
+    return found if found is None or type(found) is Run else _late_run(found)
 
 
 def current_run() -> Run | None:
     """Return the run of the current request, or None outside a guarded request."""
     try:
-        run: Run | None = this_request._get_current_object().__dict__.get(ATTRIBUTE)
+        request = this_request._get_current_object()
     except RuntimeError:
         return None
+    return run_of(request)
+
+
+def _late_run(context: Any) -> Run:
+    """Return the run of a request with a quiet plan, now that somebody asks for it."""
+    request, state = context.request, AppState.of(context.app)
+    plan = state.plans.get((request.endpoint, request.method), NOTHING)
+    run = request.__dict__[ATTRIBUTE] = Run(state, plan, request, request.url_rule, context)
+    run.entered = True
     return run
 
 
