@@ -237,9 +237,22 @@ def _note_run(seen: Rehearsed, thread: int) -> Callable[[], None]:
     return note_run
 
 
+def _then_note_run(seen: Rehearsed, hook: Any, thread: int) -> Any:
+    """Return `hook`, which may be the one that begins the run."""
+    note_run = _note_run(seen, thread)
+
+    def noting() -> Any:
+        try:
+            return hook()
+        finally:
+            note_run()
+
+    return noting
+
+
 def _watched(app: Flask, seen: Rehearsed, hook: Any, name: str | None, thread: int) -> Any:
     if module_of(hook).partition(".")[0] == OWN:
-        return hook
+        return _then_note_run(seen, hook, thread)
 
     def watched() -> Any:
         if threading.get_ident() != thread:
