@@ -1,7 +1,6 @@
-"""What guarding costs, in microseconds over a bare Flask request. Run with: python -m tests.benchmarks.overhead
+"""Apps to measure: what one is, and those with the five everyday policies.
 
-Every variant is an app of its own, called as a WSGI server would call it. Rounds are interleaved and the least
-disturbed round of each variant counts, so that the figures of one run compare; those of two runs do not.
+Every variant is an app of its own, called as a WSGI server would call it.
 """
 
 from __future__ import annotations
@@ -9,52 +8,84 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
 from flask import Flask
+from werkzeug.datastructures import Headers
 
 from flask_guard import Composition, Guard, Policy, compose, cors, limit, log_timing, require_api_key, secure_headers
 
 KEY = "a long random secret that nobody guesses"
 ORIGIN = "https://app.example.com"
+RATE = "100000000/minute"
+LOGGER = "benchmark.access"
 POLICIES = {
-    "log_timing": log_timing(logger="benchmark.access"),
+    "log_timing": log_timing(logger=LOGGER),
     "cors": cors(origins=[ORIGIN]),
     "secure_headers": secure_headers,
-    "limit": limit("100000000/minute"),
+    "limit": limit(RATE),
     "require_api_key": require_api_key,
 }
+ALL_FIVE = compose(*POLICIES.values())
 
 
 @dataclass
 class Variant:
-    """One way to serve the same request."""
+    """One way to serve the same request.
+
+    :ivar over: the variant whose time is subtracted.
+    :ivar peer: the variant of a peer that does the same.
+    :ivar same: the response fields that the peer sends with the same values.
+    :ivar goals: the largest ratio that is wanted, by name: of the added time to that of the ``"peer"``, of the added
+        time to the whole of a ``"bare"`` request, or of the whole time to that of another variant.
+    """
 
     name: str
     app: Flask
     environ: dict[str, Any]
+    status: int = 200
+    body: bytes = b""
+    over: str = "bare"
+    peer: str = ""
+    same: tuple[str, ...] = ()
+    goals: Mapping[str, float] = field(default_factory=dict)
 
     def request(self) -> None:
         """Serve one request to its last byte."""
-        body = self.app(dict(self.environ, **{"wsgi.input": BytesIO()}), _start_response)
-        for _ in body:
+        parts = self.app(dict(self.environ, **{"wsgi.input": BytesIO(self.body)}), self._start_response)
+        for _ in parts:
             pass
-        body.close()  # type: ignore[attr-defined]
+        parts.close()  # type: ignore[attr-defined]
+
+    def fields(self) -> Headers:
+        """Serve one request, and return the fields of the response."""
+        found = Headers()
+        environ = dict(self.environ, **{"wsgi.input": BytesIO(self.body)})
+        parts = self.app(environ, lambda status, headers, exc_info=None: self._keep(found, status, headers))
+        for _ in parts:
+            pass
+        parts.close()  # type: ignore[attr-defined]
+        return found
+
+    def _keep(self, found: Headers, status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], object]:
+        found.extend(headers)
+        return self._start_response(status, headers)
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: object = None
+    ) -> Callable[[bytes], object]:
+        if not status.startswith(str(self.status)):
+            raise RuntimeError(f"the request of {self.name!r} was answered with {status}, not {self.status}")
+        return lambda data: None
 
 
-def _start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], object]:
-    if not status.startswith("200"):
-        raise RuntimeError(f"the benchmark's request was answered with {status}")
-    return lambda data: None
-
-
-def make_app() -> Flask:
+def make_app(**config: Any) -> Flask:
     """Return an app with one view and a ``SECRET_KEY``."""
     app = Flask("benchmark")
-    app.config.update(SECRET_KEY="secret", GUARD_API_KEYS={"bench": KEY})
+    app.config.update(SECRET_KEY="secret", GUARD_API_KEYS={"bench": KEY}, **config)
 
     @app.get("/")
     def view() -> str:
@@ -63,10 +94,18 @@ def make_app() -> Flask:
     return app
 
 
-def environ() -> dict[str, Any]:
-    """Return the environ of a request that every policy lets through."""
-    client = Flask("environ").test_client()
-    request = client.get("/", headers={"Origin": ORIGIN, "Authorization": f"Bearer {KEY}"}).request
+def guarded(*policies: Policy | Composition, **config: Any) -> Flask:
+    """Return the same app with app-wide policies."""
+    app = make_app(**config)
+    Guard(app, policies=policies)
+    return app
+
+
+def environ(headers: Mapping[str, str] | None = None, path: str = "/", method: str = "GET") -> dict[str, Any]:
+    """Return the environ of a request, without `headers` of one that every policy lets through."""
+    if headers is None:
+        headers = {"Origin": ORIGIN, "Authorization": f"Bearer {KEY}"}
+    request = Flask("environ").test_client().open(path, method=method, headers=headers).request
     made: dict[str, Any] = {key: value for key, value in request.environ.items() if not key.startswith("werkzeug.")}
     return made | {"REMOTE_ADDR": "192.0.2.1"}
 
@@ -74,17 +113,13 @@ def environ() -> dict[str, Any]:
 def variants() -> list[Variant]:
     """Return the bare app, and one app for each way of guarding it."""
     fields = environ()
-    made = [Variant("bare", make_app(), fields)]
-    guarded: dict[str, list[Policy | Composition]] = {
-        "empty plan": [],
-        **{name: [policy] for name, policy in POLICIES.items()},
-        "all five": [compose(*POLICIES.values())],
+    apps = {
+        "bare": make_app(),
+        "empty plan": guarded(),
+        **{name: guarded(policy) for name, policy in POLICIES.items()},
+        "all five": guarded(ALL_FIVE),
     }
-    for name, policies in guarded.items():
-        app = make_app()
-        Guard(app, policies=policies)
-        made.append(Variant(name, app, fields))
-    return made
+    return [Variant(name, app, fields) for name, app in apps.items()]
 
 
 def measure(made: list[Variant], rounds: int, requests: int) -> dict[str, float]:
@@ -114,16 +149,21 @@ class Silent(logging.Handler):
         """Drop `record`."""
 
 
+def listen(name: str = LOGGER) -> None:
+    """Have the records of a logger made, handled by a handler that formats nothing."""
+    logger = logging.getLogger(name)
+    logger.handlers = [Silent()]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=80)
     parser.add_argument("--requests", type=int, default=100, help="in each round, for each variant")
     options = parser.parse_args()
-    logger = logging.getLogger("benchmark.access")
-    logger.addHandler(Silent())
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    listen()
     report(measure(variants(), options.rounds, options.requests))
 
 
