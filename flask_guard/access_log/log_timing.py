@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
@@ -20,7 +20,7 @@ from .telemetry import span_reader
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
-    from ..core.policy import Target
+    from ..core.policy import Scope, Target
     from ..typing import TargetT
 
 
@@ -139,6 +139,9 @@ class LogTiming(Policy):
 
     def check_app(self, state: AppState) -> None:
         span_reader()  # OpenTelemetry is imported now, so that no request has to wait for it
+
+    def compile_key(self, target: Target, place: Scope) -> Hashable | None:
+        return ()
 
     def compile(self, target: Target) -> Step:
         recorder = Recorder(

@@ -24,7 +24,7 @@ Hashing passwords is up to the callable. With argon2-cffi::
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
@@ -190,6 +190,9 @@ class RequireAuth(DenyingPolicy):
             "failures": "Wait, or forget the failures: flask guard limits reset --key ADDRESS.",
             "missing": f"{send}{f', of a principal with the role {roles}' if roles else ''}.",
         }.get(denial.reason, f"{send}. The credentials that were sent are invalid.")
+
+    def compile_key(self, target: Target, place: Scope) -> Hashable | None:
+        return ()
 
     def compile(self, target: Target) -> Step:
         state = target.state

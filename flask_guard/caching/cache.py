@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
@@ -94,6 +94,9 @@ class Cache(Policy):
 
     def applies(self, target: Target, scope: Scope) -> bool:
         return not (target.automatic or target.preflight)
+
+    def compile_key(self, target: Target, place: Scope) -> Hashable | None:
+        return target.counted_method
 
     def compile(self, target: Target) -> Step:
         if self.control == "no-store":

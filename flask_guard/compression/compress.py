@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, overload
@@ -127,6 +127,9 @@ class Compress(Policy):
 
     def applies(self, target: Target, scope: Scope) -> bool:
         return not (target.automatic or target.preflight)
+
+    def compile_key(self, target: Target, place: Scope) -> Hashable | None:
+        return ()
 
     def compile(self, target: Target) -> Step:
         return Step(leave=_Compressor(self, target.app.config).leave)

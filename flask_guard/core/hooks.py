@@ -189,7 +189,8 @@ def _run_teardown(step: Teardown, run: Run, error: BaseException | None) -> None
 
 
 def _response_of(run: Run, step: object, answer: object) -> Response:
-    name = next(name for call, name in run.plan.sources if call is step)
+    calls = (*run.plan.enter, *run.plan.leave)
+    name = next(name for call, name in zip(calls, run.plan.sources, strict=True) if call is step)
     return made_response(run.state.app, f"policy {name}", answer)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from functools import partial
+from typing import Literal
 
 from ..errors import ConfigError
 from ..typing import Mode
@@ -22,11 +22,10 @@ from .path_scopes import PathScopes
 from .policy import Exemption, Phase, Placed, Policy, Scope, Step, Target
 from .report_mode import reporting
 from .request_run import Steps
+from .shared_parts import SharedParts
 from .step_costs import timed
 from .tracing import traced
 from .views import ViewMarks, class_marks, method_functions
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,26 +76,29 @@ def make_plan(target: Target) -> Plan:
     placed = order(merge(scopes, target)[0])
     target.state.credentials.update(each for one in placed for each in one.policy.credential_places)
     target = _with_declarations(placed, target)
+    shared = target.state.service(SharedParts)
     groups = list(_groups(placed, target))
-    steps = [_compile(group, target) for group in groups]
+    steps = [shared.step(group, target, partial(_compile, group, target)) for group in groups]
     sources = [group[0].policy.name for group in groups]
     if any(each.policy.measures for each in placed):
         steps = [timed(name, step) for name, step in zip(sources, steps, strict=True)]
     if target.state.traces:
         steps = traced(groups, steps)
     covers = frozenset(mark for scope in scopes for mark in scope.marks if mark.what.is_guarding)
+    named = list(zip(sources, steps, strict=True))
+    enters = [(step.enter, name) for name, step in named if step.enter]
+    leaves = {step.leave: name for name, step in reversed(named) if step.leave}  # each once
+    teardowns = [step.teardown for step in reversed(steps) if step.teardown]
     return Plan(
         target,
         tuple(placed),
-        names=tuple(each.policy.name for each in placed),
-        enter=tuple(step.enter for step in steps if step.enter),
-        leave=_once_each([step.leave for step in reversed(steps) if step.leave]),
-        teardown=tuple(step.teardown for step in reversed(steps) if step.teardown),
-        covers=covers,
-        sources=tuple(
-            (call, name) for name, step in zip(sources, steps, strict=True) for call in (step.enter, step.leave)
-        ),
-        quiet=not covers and not any(step.enter or step.leave or step.teardown for step in steps),
+        names=shared.one(tuple(each.policy.name for each in placed)),
+        enter=tuple(enter for enter, _ in enters),
+        leave=tuple(leaves),
+        teardown=tuple(teardowns),
+        covers=shared.one(covers),
+        sources=shared.one((*(name for _, name in enters), *leaves.values())),
+        quiet=not (covers or enters or leaves or teardowns),
     )
 
 
@@ -183,7 +185,7 @@ def merge(scopes: list[Scope], target: Target) -> tuple[list[Placed], list[LeftO
             if isinstance(mark.what, Exemption):
                 for key in [key for key, group in in_force.items() if group and mark.what.removes(group[0].policy)]:
                     left_out += [LeftOut(each, "exempt", mark) for each in in_force.pop(key)]
-        here, others = _placed(dataclasses.replace(scope, depth=depth), target)
+        here, others = _concerned(dataclasses.replace(scope, depth=depth), target)
         left_out += others
         for key, nearer in here.items():
             in_force[key] = _merge_kind(in_force.get(key, []), nearer, left_out)
@@ -204,20 +206,15 @@ def _merge_kind(outer: list[Placed], nearer: list[Placed], left_out: list[LeftOu
     return [*(each for each in kept if each not in repeated), *nearer]
 
 
-def _placed(scope: Scope, target: Target) -> tuple[dict[Hashable, list[Placed]], list[LeftOut]]:
+def _concerned(scope: Scope, target: Target) -> tuple[dict[Hashable, list[Placed]], list[LeftOut]]:
     """Return the policies of one scope that concern `target`, by kind, and those that do not."""
-    seen: Counter[Hashable] = Counter()
     groups: dict[Hashable, list[Placed]] = {}
     others: list[LeftOut] = []
-    for position, mark in enumerate(scope.marks):
-        if isinstance(mark.what, Policy):
-            key = mark.what.key
-            placed = Placed(mark.what, mark, scope, position, seen[key])
-            seen[key] += 1
-            if mark.what.applies(target, scope):
-                groups.setdefault(key, []).append(placed)
-            else:
-                others.append(LeftOut(placed, "not concerned"))
+    for placed in target.state.service(SharedParts).placed(scope):
+        if placed.policy.applies(target, scope):
+            groups.setdefault(placed.policy.key, []).append(placed)
+        else:
+            others.append(LeftOut(placed, "not concerned"))
     return groups, others
 
 
@@ -266,7 +263,3 @@ def _compile(group: tuple[Placed, ...], target: Target) -> Step:
     if step.enter and policy.mode_in(target.state) == "report":
         step = dataclasses.replace(step, enter=reporting(step.enter))
     return step
-
-
-def _once_each(calls: list[T]) -> tuple[T, ...]:
-    return tuple(dict.fromkeys(calls))

@@ -43,7 +43,7 @@ class Steps:
 
     :ivar names: the names of the policies, in the order in which they act.
     :ivar covers: the marks that it was made from, exempted ones included.
-    :ivar sources: the calls, each with the name of its policy, for messages.
+    :ivar sources: the names of the policies whose calls `enter` and then `leave` are, for messages.
     :ivar quiet: whether there is nothing to run, and no mark to look for: such a request is left alone.
     """
 
@@ -52,7 +52,7 @@ class Steps:
     leave: tuple[Leave, ...] = field(default=(), repr=False, kw_only=True)
     teardown: tuple[Teardown, ...] = field(default=(), repr=False, kw_only=True)
     covers: frozenset[Hashable] = field(default=frozenset(), repr=False, kw_only=True)
-    sources: tuple[tuple[object, str], ...] = field(default=(), repr=False, kw_only=True)
+    sources: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
     quiet: bool = field(default=False, repr=False, kw_only=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
@@ -218,6 +218,9 @@ class Cors(DenyingPolicy):
 
     def applies(self, target: Target, scope: Scope) -> bool:
         return not other_is_nearer(target, scope)
+
+    def compile_key(self, target: Target, place: Scope) -> Hashable | None:
+        return None if target.preflight else (target.exposes, target.is_safe, place.kind)
 
     def compile_joined(self, target: Target, group: tuple[Placed, ...]) -> Step:
         options = self.options_in(target.state)

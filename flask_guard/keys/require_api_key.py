@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
@@ -156,6 +156,9 @@ class RequireApiKey(DenyingPolicy):
             "failures": "Wait, or forget the failures: flask guard limits reset --key ADDRESS.",
             "store": "Start the store of the keys, or mend its address.",
         }.get(denial.reason, "Send a key that is in force; 'flask guard keys create' makes one.")
+
+    def compile_key(self, target: Target, place: Scope) -> Hashable | None:
+        return ()
 
     def compile(self, target: Target) -> Step:
         state = target.state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
@@ -106,6 +106,9 @@ class SameOrigin(DenyingPolicy):
         if target.is_safe and scope.kind in ("view", "method"):
             _warn_if_useless(target, scope)
         return not (target.automatic or target.is_safe)
+
+    def compile_key(self, target: Target, place: Scope) -> Hashable | None:
+        return ()
 
     def compile(self, target: Target) -> Step:
         listed = parse_origins(self.allow, "same_origin(allow=…)") if self.allow else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..core.app_state import AppState
-    from ..core.policy import Target
+    from ..core.policy import Scope, Target
     from ..core.request_run import Enter, Run
     from ..typing import Mode, Purpose, TargetT
 
@@ -283,6 +283,9 @@ class SecureHeaders(DenyingPolicy):
             removed=REVEALING if isinstance(self.remove, Inherited) else frozenset(self.remove),
             stores_identified=self.cache_control is not INHERIT or chosen["cache_control"] is not None,
         )
+
+    def compile_key(self, target: Target, place: Scope) -> Hashable | None:
+        return (target.is_open, target.automatic)
 
     def compile(self, target: Target) -> Step:
         fields = self.fields_in(target)
