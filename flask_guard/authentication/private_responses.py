@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from werkzeug.datastructures import Headers
-
 from ..core.request_run import Leave, Run, Slot
-from ..support.header_fields import add_vary, lines_of, pairs_of
+from ..support.header_fields import Pair, add_vary, finder, pairs_of
 from ..typing import Response
 
 _SAYS_IT = frozenset({"public", "private", "no-store", "s-maxage"})
 """The directives that say whether shared caches may store a response."""
+_PRIVATE: Pair = ("Cache-Control", "private")
 
 
 def private_responses(fields: Iterable[str], caller: Slot[Any]) -> Leave:
@@ -27,12 +26,21 @@ def private_responses(fields: Iterable[str], caller: Slot[Any]) -> Leave:
     :param caller: the slot that has a value once the policy has recognised a caller.
     """
     names = tuple(dict.fromkeys(fields))
+    vary: Pair = ("Vary", ", ".join(names))
+    find = finder("vary", "cache-control")
 
     def show_out(run: Run, response: Response) -> None:
-        if names:
-            add_vary(response.headers, *names)
+        headers = response.headers
+        pairs, found = pairs_of(headers), find(headers)
+        if "vary" in found and names:
+            add_vary(headers, *names, lines=found["vary"])
+        elif names:
+            pairs.append(vary)
         if caller in run.kept:
-            _make_private(response.headers)
+            if "cache-control" in found:
+                _make_private(pairs, found["cache-control"])
+            else:
+                pairs.append(_PRIVATE)
 
     shown_out = (show_out,)
 
@@ -42,11 +50,8 @@ def private_responses(fields: Iterable[str], caller: Slot[Any]) -> Leave:
     return leave
 
 
-def _make_private(headers: Headers) -> None:
-    pairs, lines = pairs_of(headers), lines_of(headers, "cache-control")
-    if not lines:
-        pairs.append(("Cache-Control", "private"))
-        return
+def _make_private(pairs: list[Pair], lines: list[int]) -> None:
+    """Add ``private`` to the last of the `lines` of ``Cache-Control``, unless one says who may store the response."""
     *others, last = lines
     field, value = pairs[last]
     pairs[last] = (field, _with_private(value, ",".join([pairs[at][1] for at in others])))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from flask_cors.core import FLASK_CORS_EVALUATED
@@ -24,8 +24,8 @@ from ..core.marks import is_shim
 from ..core.request_run import Leave, Slot, current_run
 from ..core.views import method_functions
 from ..core.wrappers import unwrapped
-from ..support.header_fields import Pair, append, drop, field_names
-from .response_headers import ALLOW_ORIGIN, BY_POLICY, OWN_NAMES, Engine, own_pairs
+from ..support.header_fields import Pair, append, drop
+from .response_headers import ALLOW_ORIGIN, BY_POLICY, OWN_NAMES, Engine, find_fields, own_pairs
 
 if TYPE_CHECKING:
     from ..core.policy import Scope, Target
@@ -136,13 +136,13 @@ class OtherHooks:
         view_decides = place.kind in OUTER
 
         def leave(run: Run, response: Response) -> None:
-            present = field_names(response.headers)
+            found = find_fields(response.headers)
             said: Said = False
             if view_decides:
                 noted: Said | None = run.kept.get(SAID)
-                said = _said_on(response, present) if noted is None else noted
+                said = _said_on(response, found) if noted is None else noted
             pairs = engine.pairs(run) if said is False else said
-            engine.write(response, pairs, present)
+            engine.write(response, pairs, found)
             if self._some_follow:
                 run.outgoing += (functools.partial(_restore, pairs),)
 
@@ -169,7 +169,7 @@ class OtherHooks:
             hooks.append(_note_said)
 
 
-def _said_on(response: Response, present: set[str]) -> Said:
+def _said_on(response: Response, present: Collection[str]) -> Said:
     by = getattr(response, FLASK_CORS_EVALUATED, None)
     if by is not BY_POLICY and (by or _ALLOW_ORIGIN in present):
         return own_pairs(response.headers)
@@ -180,7 +180,7 @@ def _note_said(response: Response) -> Response:
     """Note the CORS headers of a response that no hook of the app has seen."""
     run = current_run()
     if run is not None:
-        SAID.put(run, _said_on(response, field_names(response.headers)))
+        SAID.put(run, _said_on(response, find_fields(response.headers)))
     return response
 
 

@@ -7,13 +7,14 @@ names are matched here. Flask-CORS is asked once, about one literal origin, when
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask_cors import core as flask_cors
 from werkzeug.datastructures import Headers
 
-from ..support.header_fields import Pair, add_vary, append, drop, field_names, pairs_of
+from ..support.header_fields import Pair, add_vary, append, drop, finder, pairs_of
 from ..support.origins import ANY, Origins
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def own_pairs(headers: Headers) -> list[Pair]:
         if pair[0].lower() in OWN_NAMES:
             found.setdefault(pair[0].lower(), pair)
     return list(found.values())
+
+
+find_fields: Callable[[Headers], Mapping[str, list[int]]] = finder("vary", *OWN_NAMES)
+"""Finds the headers that a policy writes: where each stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,30 +87,38 @@ class Engine:
             "vary_header": False,
         }
         self._beside_origin: dict[tuple[str, ...], list[Pair]] = {}
+        self._kept: dict[tuple[str, tuple[str, ...]], list[Pair]] = {}
         self._preflight = self._compute("OPTIONS")
 
     def pairs(self, run: Run) -> list[Pair]:
-        """Return the headers of an ordinary response, ``Vary`` apart."""
-        origin = self._allowed_origin(run)
-        if not origin:
-            return []
-        rest = self._beside_origin.get(run.exposed)
-        return [(ALLOW_ORIGIN, origin), *(self._exposing(run.exposed) if rest is None else rest)]
+        """Return the headers of an ordinary response, ``Vary`` apart. The list is kept: do not change it."""
+        origin: str = "*" if self._is_open else run.request.environ.get("HTTP_ORIGIN", "")
+        kept = self._kept.get((origin, run.exposed))
+        return self._pairs_for(origin, run.exposed) if kept is None else kept
 
-    def write(self, response: Response, pairs: list[Pair], present: set[str]) -> None:
+    def _pairs_for(self, origin: str, exposed: tuple[str, ...]) -> list[Pair]:
+        """Return the headers for an origin. Those for an origin that the policy names are kept."""
+        if not self._allows(origin):
+            return []
+        rest = self._beside_origin.get(exposed)
+        pairs = [(ALLOW_ORIGIN, origin), *(self._exposing(exposed) if rest is None else rest)]
+        if self._is_open or origin in self._origins.exact:
+            self._kept[origin, exposed] = pairs
+        return pairs
+
+    def write(self, response: Response, pairs: list[Pair], found: Mapping[str, list[int]]) -> None:
         """Write `pairs` in place of all such headers, so that there is never a second one.
 
-        :param present: the names of the headers of the response, in lower case.
+        :param found: the headers of the response, by `find_fields`.
         """
         headers = response.headers
-        if not present.isdisjoint(OWN_NAMES):
+        if "vary" in found and not self._is_open:
+            add_vary(headers, "Origin", lines=found["vary"])
+        elif not self._is_open:
+            append(headers, _VARY)
+        if found and not OWN_NAMES.isdisjoint(found):
             drop(headers, OWN_NAMES)
-        if not self._is_open and "vary" not in present:
-            append(headers, (*pairs, _VARY))
-        else:
-            append(headers, pairs)
-            if not self._is_open:
-                add_vary(headers, "Origin")
+        append(headers, pairs)
         setattr(response, flask_cors.FLASK_CORS_EVALUATED, BY_POLICY)
 
     def write_preflight(self, run: Run, response: Response, announced: str, methods: tuple[str, ...]) -> None:
@@ -115,9 +128,9 @@ class Engine:
         :param methods: the methods to allow.
         """
         environ = run.request.environ
-        origin = self._allowed_origin(run)
+        origin = "*" if self._is_open else environ.get("HTTP_ORIGIN", "")
         pairs: list[Pair] = []
-        if origin and announced and announced in methods:
+        if announced and announced in methods and self._allows(origin):
             values = {
                 ALLOW_ORIGIN: origin,
                 ALLOW_METHODS: ", ".join(methods),
@@ -125,14 +138,11 @@ class Engine:
             }
             filled = [(name, values.get(name, value)) for name, value in self._preflight]
             pairs = [pair for pair in filled if pair[1]]
-        self.write(response, pairs, field_names(response.headers))
+        self.write(response, pairs, find_fields(response.headers))
 
-    def _allowed_origin(self, run: Run) -> str:
-        """Return the value of Access-Control-Allow-Origin, or an empty string."""
-        if self._is_open:
-            return "*"
-        origin: str = run.request.environ.get("HTTP_ORIGIN", "")
-        return origin if origin and self._origins.allow(origin) else ""
+    def _allows(self, origin: str) -> bool:
+        """Return whether pages of `origin` may read a response; an empty string stands for a request without one."""
+        return self._is_open or (bool(origin) and self._origins.allow(origin))
 
     def _allowed_headers(self, requested: str) -> str:
         """Return the requested names that are allowed, or an empty string if they are too many."""
@@ -161,7 +171,7 @@ class Engine:
         return pairs if method == "OPTIONS" else [pair for pair in pairs if pair[0] != ALLOW_ORIGIN]
 
 
-_VARY = ("Vary", "Origin")
+_VARY = (("Vary", "Origin"),)
 
 
 def announced_method(run: Run) -> str:

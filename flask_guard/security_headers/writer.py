@@ -81,10 +81,12 @@ class Fields:
                 pairs = plain
                 if promises_https and "HTTP_X_FORWARDED_PROTO" in run.request.environ:
                     say_why_hsts_is_missing(run)
-            present = field_names(response.headers)
-            if not present.isdisjoint(touched):
-                pairs = self._missing(response, pairs)
-            append(response.headers, pairs)
+            present = pairs_of(response.headers)
+            for name, _ in present:
+                if name.lower() in touched:
+                    pairs = self._missing(response, pairs)
+                    break
+            present.extend(pairs)
 
         return write
 

@@ -6,7 +6,7 @@ policy has checked its fields when it was made, so it reads and writes the list 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from werkzeug.datastructures import Headers
@@ -26,6 +26,24 @@ def pairs_of(headers: Headers) -> list[Pair]:
 def field_names(headers: Headers) -> set[str]:
     """Return the names of the fields, in lower case."""
     return {name.lower() for name, _ in pairs_of(headers)}
+
+
+def finder(*names: str) -> Callable[[Headers], Mapping[str, list[int]]]:
+    """Return a function that finds the fields called `names` (lower case) at one go.
+
+    It returns the positions of each in the list that headers wrap. A name that is not there is left out.
+    """
+    wanted, lengths = frozenset(names), frozenset(map(len, names))
+
+    def find(headers: Headers) -> Mapping[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for at, (field, _) in enumerate(pairs_of(headers)):
+            # The length is compared first, as that is cheaper than to lower each name.
+            if len(field) in lengths and (name := field.lower()) in wanted:
+                found.setdefault(name, []).append(at)
+        return found
+
+    return find
 
 
 def append(headers: Headers, pairs: Iterable[Pair]) -> None:
@@ -55,13 +73,19 @@ def drop(headers: Headers, names: Iterable[str]) -> None:
 
 def lines_of(headers: Headers, name: str) -> list[int]:
     """Return the positions in the list that `headers` wraps of the fields called `name` (lower case)."""
-    length = len(name)  # compared first, as that is cheaper than to lower each name
-    return [at for at, (field, _) in enumerate(pairs_of(headers)) if len(field) == length and field.lower() == name]
+    length, lines = len(name), []
+    for at, (field, _) in enumerate(pairs_of(headers)):
+        if len(field) == length and field.lower() == name:
+            lines.append(at)
+    return lines
 
 
-def add_vary(headers: Headers, *names: str) -> None:
-    """Add `names` to ``Vary`` unless they are there (RFC 9110, section 12.5.5). Several lines of it stay several."""
-    pairs, lines = pairs_of(headers), lines_of(headers, "vary")
+def add_vary(headers: Headers, *names: str, lines: list[int] | None = None) -> None:
+    """Add `names` to ``Vary`` unless they are there (RFC 9110, section 12.5.5). Several lines of it stay several.
+
+    :param lines: the positions of ``Vary``, for callers that have found them.
+    """
+    pairs, lines = pairs_of(headers), lines_of(headers, "vary") if lines is None else lines
     if not lines:
         pairs.append(("Vary", ", ".join(names)))
         return
@@ -113,6 +137,7 @@ __all__ = [
     "check_value",
     "drop",
     "field_names",
+    "finder",
     "lines_of",
     "pairs_of",
     "put",

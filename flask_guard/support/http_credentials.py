@@ -35,46 +35,51 @@ def place_of(name: str) -> tuple[Literal["header", "query"], str]:
 
 def extract_from(places: tuple[str, ...]) -> Extract:
     """Return a function that finds the one credential of a request."""
-    distinct = dict.fromkeys("header:X-API-Key" if place == "x-api-key" else place for place in places)
-    first, *others = [_extractor(place) for place in distinct]
+    takes_bearer = "bearer" in places
+    named = [place_of(place) for place in places if place != "bearer"]
+    variables = tuple(dict.fromkeys(_variable(name) for where, name in named if where == "header"))
+    parameters = tuple(dict.fromkeys(name for where, name in named if where == "query"))
 
     def extract(request: Request) -> str | None:
-        found = first(request)
-        for look in others:
-            value = look(request)
+        environ = request.environ
+        found = _bearer_token(environ) if takes_bearer else None
+        for variable in variables:
+            value = environ.get(variable)
             if value is not None:
                 if found is not None:
                     return SEVERAL
                 found = value
-        return found
+        return _in_query(request, parameters, found) if parameters else found
 
     return extract
 
 
-def _extractor(place: str) -> Extract:
-    if place == "bearer":
-        return _bearer
-    where, field = place_of(place)
-    if where == "query":
-        return lambda request: _in_query(request, field)
-    variable = f"HTTP_{field.upper().replace('-', '_')}"
-    return lambda request: request.environ.get(variable)
+def _variable(name: str) -> str:
+    """Return the name that WSGI gives to a header field."""
+    return f"HTTP_{name.upper().replace('-', '_')}"
 
 
-def _bearer(request: Request) -> str | None:
+def _bearer_token(environ: WSGIEnvironment) -> str | None:
     """Return the bearer token, an empty string if there is none after the scheme, or None for another scheme."""
-    value: str | None = request.environ.get("HTTP_AUTHORIZATION")
-    if value is None or value[:6].lower() != "bearer" or value[6:7] not in ("", " "):
+    value: str | None = environ.get("HTTP_AUTHORIZATION")
+    if value is None:
+        return None
+    if value[:7] != "Bearer " and (value[:6].lower() != "bearer" or value[6:7] not in ("", " ")):
         return None
     return value[7:].strip(" ")
 
 
-def _in_query(request: Request, field: str) -> str | None:
-    try:
-        values = request.args.getlist(field)
-    except UnicodeDecodeError:  # Werkzeug does not handle a query string that is not UTF-8
-        return ""
-    return SEVERAL if len(values) > 1 else next(iter(values), None)
+def _in_query(request: Request, parameters: tuple[str, ...], found: str | None) -> str | None:
+    """Return the one credential in the query parameters, or the one that was found elsewhere."""
+    for name in parameters:
+        try:
+            values = request.args.getlist(name)
+        except UnicodeDecodeError:  # Werkzeug does not handle a query string that is not UTF-8
+            values = [""]
+        if len(values) > 1 or (values and found is not None):
+            return SEVERAL
+        found = values[0] if values else found
+    return found
 
 
 def text_of(presented: str) -> str:
