@@ -1,1 +1,1 @@
-"""Small tools that several rooms share, and that know neither policies nor requests' runs."""
+"""Small tools that several rooms share. They know neither policies nor runs of requests."""

@@ -17,7 +17,7 @@ UNKNOWN = "unknown"
 def client_network(address: str | None) -> str:
     """Return the identity of a client in limits by address: an IPv4 address, or the /64 network of an IPv6 one.
 
-    One client commonly has a whole /64 to itself. Clients without an address, as behind a Unix socket, are one.
+    A client commonly owns a whole /64. All clients without an address, as behind a Unix socket, share one identity.
     """
     if not address:
         return UNKNOWN
@@ -40,7 +40,7 @@ _known_network = lru_cache(maxsize=1024)(_network)
 def networks(value: Any, what: str) -> tuple[Network, ...]:
     """Check for addresses and networks; return networks.
 
-    :raises ConfigError: if one is neither an address nor a network.
+    :raises ConfigError: for a value that is neither an address nor a network.
     """
     try:
         return parse_networks(listed(value))

@@ -1,4 +1,4 @@
-"""A circuit breaker: leaves a store alone that has failed, and asks now and then whether the store is back."""
+"""A circuit breaker: after a failure it keeps requests from a store, and probes whether the store is back."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ LONGEST_WAIT = 2.0
 """Seconds between two probes: doubled from the first to the longest."""
 
 PROBE_LEASE = 5.0
-"""Seconds after which a probe that has not been heard of is followed by another, as after a fork."""
+"""Seconds after which a probe without a result counts as lost, as after a fork."""
 
 
 class Breaker:
-    """Says whether a store may be asked. Open means that it may not.
+    """Says whether requests may use a store. While the breaker is open, they may not.
 
-    The first failure opens it. While it is open, requests start probes, with pauses between them. A probe has a thread
-    of its own, so that no request waits for it.
+    The first failure opens the breaker. While it is open, requests start probes, with pauses between them. A probe runs
+    in a separate thread, so that no request waits.
 
-    :param probe: asks the store, by an operation that writes.
-    :param errors: the errors of a probe while the store is down.
+    :param probe: tries the store, by an operation that writes.
+    :param errors: the exceptions of a probe while the store is down.
     :param opened: called with the error when the breaker opens.
     :param closed: called when the breaker closes.
     """
@@ -49,7 +49,7 @@ class Breaker:
         self._next = 0.0
 
     def failed(self, error: Exception) -> None:
-        """Take note that the store failed."""
+        """Note a failure of the store."""
         with self._lock:
             if self.open:
                 return
@@ -59,14 +59,14 @@ class Breaker:
         self._on_open(error)
 
     def probe_if_due(self) -> None:
-        """Start a probe if it is time for one."""
+        """Start a probe if one is due."""
         if monotonic() < self._next:
             return
         with self._lock:
             if not self.open or monotonic() < self._next:
                 return
             self._next = monotonic() + PROBE_LEASE
-        with contextlib.suppress(RuntimeError):  # no thread can be started: as the interpreter ends, for one
+        with contextlib.suppress(RuntimeError):  # no thread can start, such as at the end of the interpreter
             threading.Thread(target=self._try, name="flask-guard-probe", daemon=True).start()
 
     def _try(self) -> None:
@@ -75,9 +75,9 @@ class Breaker:
         except self._errors:
             with self._lock:
                 self._wait = min(2 * self._wait, LONGEST_WAIT)
-                self._next = monotonic() + self._wait * random.uniform(0.75, 1.25)  # noqa: S311  # workers spread out
+                self._next = monotonic() + self._wait * random.uniform(0.75, 1.25)  # noqa: S311  # so that workers do not probe together
         except Exception:
-            log.exception("asking whether the limit store is back failed in an unexpected way")
+            log.exception("a probe of a store that is down failed with an unexpected error")
         else:
             with self._lock:
                 was_open, self.open = self.open, False

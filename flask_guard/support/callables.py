@@ -1,4 +1,4 @@
-"""Callbacks: their signature is looked at once, where they are given."""
+"""Callbacks, whose signature is checked once, where an app passes them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ def is_async(call: Callable[..., Any]) -> bool:
 
 
 def synchronous(app: Flask, call: Callable[..., Any], what: str) -> Callable[..., Any]:
-    """Return `call` as a plain function: an ``async`` one as `app` runs its ``async`` views.
+    """Return `call` as a plain function. An ``async`` one runs as an ``async`` view of `app` does.
 
-    :raises ConfigError: if it is ``async``, and Flask lacks the extra that runs such functions.
+    :raises ConfigError: for an ``async`` one, if Flask lacks the extra for such functions.
     """
     if not is_async(call):
         return call
-    try:  # Flask does not see that an object is async
+    try:  # Flask does not recognise an async object
         return app.ensure_sync(call) if inspect.iscoroutinefunction(call) else app.async_to_sync(call)
     except RuntimeError as error:
         raise ConfigError(f"{what} is async, and Flask needs an extra for that: pip install 'flask[async]'") from error
 
 
 def takes_request(callback: Callable[..., Any], what: str) -> Callable[[Any], Any]:
-    """Return `callback`, which may take the request or nothing, as a function of one argument, the request.
+    """Return `callback`, which takes the request or nothing, as a function of the request.
 
-    :raises ConfigError: if it is not callable, is ``async`` or needs several arguments.
+    :raises ConfigError: if `callback` is not callable, is ``async``, or takes other arguments.
     """
-    return _fitting(callback, what, "request", "must take the request, or nothing", (("request",), ()))
+    return fitting(callback, what, "request", "must take the request, or nothing", (("request",), ()))
 
 
 def of_request(value: Any, what: str) -> Callable[..., Any]:
@@ -46,17 +46,23 @@ def of_request(value: Any, what: str) -> Callable[..., Any]:
 
 def of_response(value: Any, what: str) -> Callable[..., Any]:
     """Check for a callable that takes the response."""
-    _fitting(value, what, "response", "must take the response", (("response",),))
+    fitting(value, what, "response", "must take the response", (("response",),))
     return cast("Callable[..., Any]", value)
 
 
-def _fitting(
+def fitting(
     callback: Callable[..., Any], what: str, waiting: str, wanted: str, offered: tuple[tuple[str, ...], ...]
 ) -> Callable[[Any], Any]:
+    """Return `callback` as a function of one argument.
+
+    :param waiting: the object that waits for the callback, for the message about an ``async`` one.
+    :param wanted: the requirement, for the message about other arguments.
+    :param offered: samples of the arguments with which the callback may be called.
+    :raises ConfigError: if `callback` is not callable, is ``async``, or takes other arguments.
+    """
     if not callable(callback):
         raise ConfigError(f"{what} must be a callable, not {callback!r}")
-    if inspect.iscoroutinefunction(callback):
-        raise ConfigError(f"{what}: {callback!r} is async; it is called while the {waiting} waits, so make it plain")
+    refuse_async(callback, what, waiting)
     try:
         signature = inspect.signature(callback)
     except ValueError:  # some builtins have none
@@ -68,3 +74,9 @@ def _fitting(
             continue
         return callback if arguments else lambda _request: callback()
     raise ConfigError(f"{what}: {callback!r} {wanted}")
+
+
+def refuse_async(callback: Callable[..., Any], what: str, waiting: str) -> None:
+    """Raise ConfigError for an ``async`` callback: the `waiting` object waits while the callback runs."""
+    if inspect.iscoroutinefunction(callback):
+        raise ConfigError(f"{what}: {callback!r} is async, but the {waiting} waits for it: write a plain function")

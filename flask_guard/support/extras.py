@@ -1,4 +1,4 @@
-"""Packages that are installed as an extra, and imported only where they are used."""
+"""Packages of an extra, which are imported only where they are used."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..errors import ConfigError
 
 @contextlib.contextmanager
 def extra(name: str, package: str, needed_by: str) -> Iterator[None]:
-    """Turn the failure of an import in the ``with`` block into a message that names the command to run.
+    """Turn a failed import in the ``with`` block into a message with the command that installs the package.
 
     :param name: the extra, such as ``sql``.
     :param package: the package that the extra installs.
-    :param needed_by: the object that cannot work without the package.
+    :param needed_by: the object that needs the package.
     :raises ConfigError: if the package is not installed.
     """
     try:

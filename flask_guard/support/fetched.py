@@ -1,43 +1,42 @@
-"""Values that a callable of the app fetches, such as public keys: kept for a while, and longer while fetching fails."""
+"""Values that a callable of the app fetches, such as public keys: cached, and kept longer while fetching fails."""
 
 from __future__ import annotations
 
-import inspect
 import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from ..errors import ConfigError, GuardError
+from ..errors import GuardError
+from .callables import refuse_async
 from .text import printable, without_credentials
 
 T = TypeVar("T")
 log: logging.Logger = logging.getLogger("flask_guard")
 
 PAUSE = 10.0
-"""Seconds between two fetches for a value that is missing, and after a fetch that failed."""
+"""Seconds between two fetches because of a missing value, and after a failed fetch."""
 
 LONGEST_USE = 86_400.0
-"""Seconds after which a value is no longer used, although fetching a new one fails."""
+"""Seconds for which a value is used while fetches fail."""
 
 
 class NotFetched(GuardError):
-    """There is no value to use, because fetching one fails."""
+    """Fetching fails, and no earlier value is left."""
 
 
 class Fetched(Generic[T]):
-    """The value of a callable, fetched when it is first asked for. Used by several threads at once.
+    """The value of a callable, fetched at its first use. For several threads.
 
-    :param fetch: the callable. What it raises is logged.
-    :param read: makes the value of what `fetch` returns.
-    :param what: names the value in logs and messages.
-    :raises ConfigError: if the callable is ``async``: it is called while requests wait.
+    :param fetch: the callable. Its exceptions are logged.
+    :param read: makes the value from the result of `fetch`.
+    :param what: the name of the value in logs and messages.
+    :raises ConfigError: if the callable is ``async``: requests wait for it.
     """
 
     def __init__(self, fetch: Callable[[], Any], read: Callable[[Any], T], what: str) -> None:
-        if inspect.iscoroutinefunction(fetch):
-            raise ConfigError(f"{what}: {fetch!r} is async; it is called while the request waits, so make it plain")
+        refuse_async(fetch, what, "request")
         self._fetch = fetch
         self._read = read
         self._what = what
@@ -49,15 +48,15 @@ class Fetched(Generic[T]):
     def get(self, max_age: float) -> T:
         """Return the value, fetched at most `max_age` seconds ago, or earlier while fetching fails.
 
-        :raises NotFetched: if fetching fails, and there is no value of the last day.
+        :raises NotFetched: if fetching fails, and no value of the last day is left.
         """
         kept = self._kept
         if kept is not None and monotonic() - kept[1] < max_age:
             return kept[0]
-        can_wait = kept is None or not self._failed  # else one thread in turn tries, and the others go on
+        can_wait = kept is None or not self._failed  # else one thread tries, and the others use the last value
         if self._lock.acquire(blocking=can_wait):
             try:
-                if self._kept is kept:  # else another thread has fetched it, while this one waited
+                if self._kept is kept:  # else another thread has fetched the value meanwhile
                     self._try()
             finally:
                 self._lock.release()
@@ -67,7 +66,7 @@ class Fetched(Generic[T]):
         return kept[0]
 
     def get_newer(self, max_age: float) -> T:
-        """Return the value as :meth:`get` does, where what is wanted is not in the one at hand: not again at once."""
+        """Return the value as :meth:`get` does, where the last one lacks an entry: fetched again after a pause."""
         return self.get(min(PAUSE, max_age))
 
     def _try(self) -> None:
@@ -77,7 +76,7 @@ class Fetched(Generic[T]):
         self._tried_at, self._failed = now, True
         try:
             value = self._read(self._fetch())
-        except Exception as error:  # noqa: BLE001  # a callable of the app: what is at hand is used, or the caller refuses
+        except Exception as error:  # noqa: BLE001  # of the app: the last value is used, or the caller refuses
             shown = printable(without_credentials(str(error)), 200)
             log.error("%s could not be fetched: %s: %s", self._what, type(error).__name__, shown)
         else:

@@ -1,4 +1,4 @@
-"""Credentials in a request: the places where they may be, and the texts around them."""
+"""Credentials in a request: their places, and their syntax."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from flask import Request
 
 Extract: TypeAlias = "Callable[[Request], str | None]"
-"""Returns the credential in a request: None if there is none, an empty string if it is malformed."""
+"""Returns the credential in a request: None without one, an empty string for a malformed one."""
 
 SEVERAL = "several credentials"
-"""Stands for the credential of a request that presents several. Compared by identity."""
+"""Stands in place of several credentials in one request. Compared by identity."""
 
 
 def place_of(name: str) -> tuple[Literal["header", "query"], str]:
@@ -60,7 +60,7 @@ def _variable(name: str) -> str:
 
 
 def _bearer_token(environ: WSGIEnvironment) -> str | None:
-    """Return the bearer token, an empty string if there is none after the scheme, or None for another scheme."""
+    """Return the bearer token, an empty string for a scheme without a token, or None for another scheme."""
     value: str | None = environ.get("HTTP_AUTHORIZATION")
     if value is None:
         return None
@@ -74,7 +74,7 @@ def _in_query(request: Request, parameters: tuple[str, ...], found: str | None) 
     for name in parameters:
         try:
             values = request.args.getlist(name)
-        except UnicodeDecodeError:  # Werkzeug does not handle a query string that is not UTF-8
+        except UnicodeDecodeError:  # Werkzeug fails on a query string that is not UTF-8
             values = [""]
         if len(values) > 1 or (values and found is not None):
             return SEVERAL
@@ -83,7 +83,7 @@ def _in_query(request: Request, parameters: tuple[str, ...], found: str | None) 
 
 
 def text_of(presented: str) -> str:
-    """Return the value of a header field as text: WSGI hands its bytes over as Latin-1."""
+    """Return the value of a header field as text. WSGI decodes the bytes as Latin-1."""
     if presented.isascii():
         return presented
     try:
@@ -93,15 +93,15 @@ def text_of(presented: str) -> str:
 
 
 def is_canonical_base64url(text: str) -> bool:
-    """Return whether `text` is base64url in the one form that encoders write (RFC 7515, section 2).
+    """Return whether `text` is base64url as encoders write it (RFC 7515, section 2).
 
-    The bytes have other spellings, which decoders read: with padding, or with other bits at the end.
+    Decoders also read other spellings of the same bytes: with padding, or with other unused bits at the end.
     """
     return _BASE64URL.fullmatch(text) is not None
 
 
 _BASE64URL = re.compile(r"(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?", re.ASCII)
-"""The last character has bits to spare, which are zero."""
+"""The unused bits of the last character are zero."""
 
 
 def quoted(text: str) -> str:
@@ -111,11 +111,11 @@ def quoted(text: str) -> str:
 
 
 AMBIENT_SCHEMES = frozenset({"basic", "digest", "negotiate", "ntlm"})
-"""The schemes of ``Authorization`` that browsers add by themselves, once the user has logged in."""
+"""The schemes of ``Authorization`` that browsers add automatically, once the user has logged in."""
 
 
 def has_ambient_credentials(environ: WSGIEnvironment) -> bool:
-    """Return whether a request carries credentials that a browser adds whatever page it comes from."""
+    """Return whether a request carries credentials that a browser adds to the requests of any page."""
     if environ.get("HTTP_COOKIE") or environ.get("REMOTE_USER"):
         return True
     authorization: str = environ.get("HTTP_AUTHORIZATION", "")

@@ -1,4 +1,4 @@
-"""Names that a package imports when they are first used, so that importing the package is quick."""
+"""Names that a package imports at their first use, so that the package itself imports fast."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def importing(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[s
     """Return the ``__getattr__`` of a package (PEP 562).
 
     :param package: the name of the package.
-    :param homes: the public names, by the module of the package in which they are defined. A module that is itself
-        public stands beside an empty tuple, as ``"access_log.fields:log_fields": ()``.
+    :param homes: the public names, by the module of the package that defines them. A public module has an empty tuple:
+        ``"access_log.fields:log_fields": ()``.
     """
     home_of = {name: home for home, names in homes.items() for name in names}
     modules = {public: home for home, _, public in (each.partition(":") for each in homes) if public}

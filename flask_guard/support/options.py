@@ -7,8 +7,8 @@
         kind: ClassVar[str] = "require_json"
         max_depth: int = option(20, whole_number(at_least=1))
 
-A check takes the value and the words that name the option in a message. It returns the value to keep, which may be
-another form of the one that was given, or raises :class:`~flask_guard.ConfigError`.
+A check takes the value and the name of the option in messages. It returns the value, in the form to keep, or raises
+:class:`~flask_guard.ConfigError`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _CHECK, _ORDER = "check", "order"
 def option(default: T, check: Check[Any], order: Order = unordered) -> T:
     """Declare an option of a policy: a field of its dataclass.
 
-    :param order: tells which of two values is weaker; see :mod:`flask_guard.support.orders`. By default none is, so
-        that a change counts as a different protection.
+    :param order: the order of two values by strength; see :mod:`flask_guard.support.orders`. By default no value is
+        weaker, and a change counts as a different protection.
     """
     declared: T = dataclasses.field(default=default, metadata={_CHECK: check, _ORDER: order})
     return declared
@@ -43,7 +43,7 @@ def orders_of(owner: type[Any]) -> dict[str, Order]:
 
 
 def plain_values(owner: Any) -> dict[str, Any]:
-    """Return the options of `owner`, an instance of a frozen dataclass, as JSON can hold them, without secrets."""
+    """Return the options of `owner`, an instance of a frozen dataclass, as values of JSON, without secrets."""
     orders = orders_of(type(owner))
     return {name: in_order(plain(getattr(owner, name), name), order) for name, order in orders.items()}
 
@@ -57,7 +57,7 @@ def plain_defaults(owner: type[Any]) -> dict[str, Any]:
 
 
 def check_options(owner: Any, name: str) -> None:
-    """Run the checks of the options of `owner`, an instance of a frozen dataclass, and keep what they return.
+    """Check the options of `owner`, an instance of a frozen dataclass, and keep the returned values.
 
     :param name: the name of `owner` in messages.
     :raises ConfigError: for the first invalid option.
@@ -88,7 +88,7 @@ def optional(check: Check[T]) -> Check[T | None]:
 
 
 class Inherited:
-    """The value of an option that was not given: the configuration, a preset or an outer scope has it."""
+    """The value of an option that is not given: the configuration, a preset or an outer scope decides."""
 
     def __repr__(self) -> str:
         return "INHERIT"
@@ -119,7 +119,7 @@ def one_of(*choices: str) -> Check[Any]:
 
 
 def is_number(value: object) -> bool:
-    """Return whether `value` is a number; True and False are none."""
+    """Return whether `value` is a number, and not True or False."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -157,7 +157,7 @@ def whole_seconds(value: Any, what: str) -> int:
 
 
 def realm(value: object, what: str) -> str:
-    """Check for text that a challenge can carry (RFC 9110, section 11.5)."""
+    """Check for the realm of a challenge (RFC 9110, section 11.5)."""
     if not isinstance(value, str):
         raise ConfigError(f"{what} must be a string, not {value!r}")
     if not value.isascii() or not value.isprintable():
@@ -166,5 +166,5 @@ def realm(value: object, what: str) -> str:
 
 
 def listed(value: object) -> tuple[Any, ...]:
-    """Return `value` as a tuple: the members of a collection, or the one value that it is."""
+    """Return the members of a collection as a tuple, or a tuple of the single `value`."""
     return tuple(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else (value,)

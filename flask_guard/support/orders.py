@@ -1,7 +1,7 @@
-"""Whether an option became weaker or stronger: partial orders on values as JSON holds them.
+"""Orders of the values of an option, from weaker to stronger protection.
 
-An order takes the old and the new value of an option, and returns the relation of the new one to the old. Values are
-plain: text, numbers, booleans, None, and lists or mappings of these (:func:`plain`).
+An order takes the old and the new value of an option, and returns the relation of the new value to the old one. Values
+are plain: text, numbers, booleans, None, and lists or mappings of these (:func:`plain`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from typing import Any, Literal, TypeAlias
 
 Comparison: TypeAlias = Literal["same", "weaker", "stronger", "different"]
-"""The relation of a new value to an old one. Different ones cannot be ordered."""
+"""The relation of a new value to an old one; ``different`` for values without an order."""
 
 Order: TypeAlias = Callable[[Any, Any], Comparison]
 
@@ -29,7 +29,7 @@ REVERSED: Mapping[Comparison, Comparison] = {
 
 
 def together(comparisons: Iterable[Comparison]) -> Comparison:
-    """Return the comparison of a whole by those of its parts: parts in both directions make it different."""
+    """Return the comparison of a whole from the comparisons of its parts: opposite ones make it different."""
     found = set(comparisons) - {"same"}
     return "same" if not found else found.pop() if len(found) == 1 else "different"
 
@@ -40,8 +40,8 @@ def together(comparisons: Iterable[Comparison]) -> Comparison:
 def by(at_least: Callable[[Any, Any], bool]) -> Order:
     """Return the order in which a new value is at least as strong as an old one where `at_least(old, new)` says so.
 
-    It is a partial order if `at_least` is reflexive and transitive. Values that are at least as strong as each other
-    are the same.
+    The order is partial if `at_least` is reflexive and transitive. Two values are the same if each is at least as
+    strong as the other.
     """
 
     def compare(old: Any, new: Any) -> Comparison:
@@ -53,7 +53,7 @@ def by(at_least: Callable[[Any, Any], bool]) -> Order:
 
 
 def reversed_order(order: Order) -> Order:
-    """Return the order in which stronger is weaker."""
+    """Return the opposite of `order`."""
     return lambda old, new: REVERSED[order(old, new)]
 
 
@@ -68,7 +68,7 @@ def none_strongest(order: Order) -> Order:
 
 
 def ranked(*weakest_first: Any) -> Order:
-    """Return the order of listed values, the weakest first. One that is not listed is different from all."""
+    """Return the order of listed values, the weakest first. An unlisted value is different from all others."""
 
     def compare(old: Any, new: Any) -> Comparison:
         if old == new:
@@ -84,19 +84,19 @@ def ranked(*weakest_first: Any) -> Order:
 
 
 def unordered(old: Any, new: Any) -> Comparison:
-    """Compare values of which none is weaker than another."""
+    """Compare values without an order: a change makes them different."""
     return "same" if old == new else "different"
 
 
 def irrelevant(_old: Any, _new: Any) -> Comparison:
-    """Compare values that do not matter for protection, such as the name of a logger."""
+    """Compare values without effect on protection, such as the name of a logger: all are the same."""
     return "same"
 
 
 def _is_smaller(old: Any, new: Any) -> bool:
     if _is_number(old) and _is_number(new):
         return bool(new <= old)
-    return type(old) is type(new) and bool(old == new)  # True is no number, though Python says that it equals 1
+    return type(old) is type(new) and bool(old == new)  # True is not a number, although it equals 1
 
 
 def _is_number(value: object) -> bool:
@@ -104,34 +104,34 @@ def _is_number(value: object) -> bool:
 
 
 smaller_is_stronger: Order = by(_is_smaller)
-"""Compare numbers, such as a largest size; None is no bound, and the weakest. A callable is different from all."""
+"""Compare numbers, such as a largest size; None is the weakest. A callable is different from all."""
 larger_is_stronger: Order = reversed_order(smaller_is_stronger)
-"""Compare numbers, such as a duration for which something is refused; None is the strongest."""
+"""Compare numbers, such as the duration of a ban; None is the strongest."""
 true_is_stronger: Order = ranked(False, True)
 false_is_stronger: Order = ranked(True, False)
 
 
 def members(value: Any) -> frozenset[str]:
-    """Return the members of a plain collection, as text. One value stands for a collection of it, None for none."""
+    """Return the members of a plain collection, as text. A single value is its only member; None has no members."""
     listed = () if value is None else value if isinstance(value, list) else [value]
     return frozenset(each if isinstance(each, str) else repr(each) for each in listed)
 
 
 more_is_stronger: Order = by(lambda old, new: members(new) >= members(old))
-"""Compare collections, such as required scopes: one that has all of the other's members and more is stronger."""
+"""Compare collections, such as required scopes: more members are stronger."""
 
 fewer_is_stronger: Order = by(lambda old, new: "*" in members(old) or members(new) <= members(old))
-"""Compare collections, such as accepted content types. ``*`` stands for all there are."""
+"""Compare collections, such as accepted content types: fewer members are stronger. ``*`` stands for all."""
 
 fewer_is_stronger_unless_empty: Order = by(
     lambda old, new: not members(old) or (bool(members(new)) and members(new) <= members(old))
 )
-"""Compare collections in which no member means that there is no restriction, which is the weakest."""
+"""Compare collections, of which the empty one restricts nothing, and is the weakest."""
 
 fewer_is_stronger_if_listed: Order = by(
     lambda old, new: old == new or (old is not None and new is not None and members(new) <= members(old))
 )
-"""Compare collections in which None stands for something else, which is different from every one."""
+"""Compare collections. None, which stands for something else, is different from all of them."""
 
 
 def _lies_in(network: Any, others: list[Any]) -> bool:
@@ -152,19 +152,18 @@ def _lie_in(old: Any, new: Any) -> bool:
 
 
 fewer_networks_are_stronger: Order = by(_lie_in)
-"""Compare networks that are let through, such as ``10.0.0.0/8``. A callable is different from every list but an empty
-one."""
+"""Compare accepted networks, such as ``10.0.0.0/8``. A callable is different from every list that is not empty."""
 fewer_networks_are_stronger_unless_empty: Order = by(lambda old, new: not old or (bool(new) and _lie_in(old, new)))
-"""Compare networks where none means that there is no restriction, which is the weakest."""
+"""Compare accepted networks, of which the empty list restricts nothing, and is the weakest."""
 
 
 # Plain values ---------------------------------------------------------------------------------------------------------
 
 
 def plain(value: Any, name: str = "") -> Any:
-    """Return `value` as JSON can hold it, the same in every process: a callable is its name, a set is sorted.
+    """Return `value` as JSON can hold it, the same in every process: a callable by its name, a set sorted.
 
-    :param name: the name of the option. Text in one that is named like a secret is left out.
+    :param name: the name of the option. A name like that of a secret hides its text.
     """
     if isinstance(value, (str, bytes)) and _SECRET.search(name):
         return HIDDEN
@@ -187,7 +186,7 @@ def plain(value: Any, name: str = "") -> Any:
 
 
 def in_order(value: Any, order: Order) -> Any:
-    """Return a plain value, with its members sorted if `order` does not mind: they may come from a set."""
+    """Return a plain value, with its members sorted if `order` ignores their sequence, as of a set."""
     if isinstance(value, list):
         members = sorted(value, key=repr)
         return members if order(value, members) == "same" else value

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigError
+from .callables import fitting
 from .options import listed
 from .text import printable
 
@@ -48,7 +48,7 @@ class Origins:
         return ["*"] if self is ANY else [*sorted(self.exact), *self.patterns, *self.predicates]
 
     def allow(self, origin: str) -> bool:
-        """Return whether `origin` is allowed. Text that is not an origin never is."""
+        """Return whether `origin` is allowed. Other text than an origin never is."""
         if origin.lower() in self.exact:
             return True
         if not (self.patterns or self.predicates) or not is_origin(origin):
@@ -63,13 +63,13 @@ ANY: Final = Origins()
 
 
 def _agrees(predicate: Callable[[str], bool], origin: str) -> bool:
-    """Return whether `predicate` allows `origin`. One that fails allows nothing: the response must go out."""
+    """Return whether `predicate` allows `origin`. An exception counts as no: the response must be sent."""
     try:
         answer = predicate(origin)
         if not isinstance(answer, bool):
             raise TypeError(f"{predicate!r} must return True or False, not {answer!r}")
     except Exception:
-        log.exception("a callable that tells which origins are allowed failed, so the origin is not allowed")
+        log.exception("a callable for origins failed, so the origin is not allowed")
         return False
     return answer
 
@@ -87,7 +87,7 @@ def own_origin(request: Request) -> str:
 def parse_origins(value: object, what: str) -> Origins:
     """Return the origins that `value` lists.
 
-    :raises ConfigError: if one is malformed, or ``"*"`` stands beside others.
+    :raises ConfigError: for a malformed origin, and for ``"*"`` beside others.
     """
     if isinstance(value, Origins):
         return value
@@ -110,24 +110,17 @@ def parse_origins(value: object, what: str) -> Origins:
 
 def _predicate(value: Callable[..., object], what: str) -> Callable[[str], bool]:
     """Check for a callable that takes an origin."""
-    if inspect.iscoroutinefunction(value):
-        raise ConfigError(f"{what}: {value!r} is async; it is called while the response waits, so make it plain")
-    try:
-        inspect.signature(value).bind("https://origin.example")
-    except TypeError:
-        raise ConfigError(f"{what}: {value!r} must take the origin and return True or False") from None
-    except ValueError:  # some builtins have no signature
-        pass
-    return cast("Callable[[str], bool]", value)
+    wanted = "must take the origin and return True or False"
+    return fitting(value, what, "response", wanted, (("https://origin.example",),))
 
 
 def ignoring_case(pattern: re.Pattern[str], what: str) -> re.Pattern[str]:
-    """Return `pattern` as it is written, for matches that ignore case.
+    """Return `pattern` with the flag that ignores case.
 
-    :raises ConfigError: if it is a pattern of bytes.
+    :raises ConfigError: for a pattern of bytes.
     """
     if not isinstance(pattern.pattern, str):
-        raise ConfigError(f"{what}: a pattern must be of text, not of bytes")
+        raise ConfigError(f"{what}: a pattern must match text, not bytes: write re.compile(r'…')")
     return re.compile(pattern.pattern, pattern.flags & ~re.DEBUG | re.IGNORECASE)
 
 

@@ -11,13 +11,13 @@ BESIDE = ("", "-wal", "-shm", "-journal")
 
 
 class UnsafeFile(OSError):
-    """Somebody else could read the file, or could have written it."""
+    """Another user can read the file, or may have written it."""
 
 
 def claim(path: str) -> None:
-    """Make an empty file unless there is one, and let nobody but its owner read or write it.
+    """Make an empty file if there is none, which only its owner may read and write.
 
-    :raises UnsafeFile: if there is a symbolic link at `path`, or a file of another user. Root may own the file.
+    :raises UnsafeFile: for a symbolic link at `path`, and for a file of another user than root.
     :raises OSError: if the file cannot be made.
     """
     with contextlib.suppress(FileExistsError):
@@ -26,11 +26,11 @@ def claim(path: str) -> None:
 
 
 def refuse_unsafe(path: str) -> None:
-    """Let nobody but its owner read or write a file that is there.
+    """Let only its owner read and write an existing file.
 
-    The file is not opened: closing it would end the locks that SQLite holds on it in this process.
+    The file is not opened: closing the file would end SQLite's locks on it in this process.
 
-    :raises UnsafeFile: if there is a symbolic link at `path`, or a file of another user.
+    :raises UnsafeFile: for a symbolic link at `path`, and for a file of another user than root.
     """
     for ending in BESIDE:
         with contextlib.suppress(FileNotFoundError):
@@ -46,8 +46,8 @@ def _check(path: str) -> None:
     user = os.geteuid()
     if found.st_uid not in (user, 0):
         raise UnsafeFile(
-            f"{path!r} belongs to the user with the id {found.st_uid}, and this process runs as {user}: run it as that"
-            " user, or remove the file"
+            f"{path!r} belongs to the user with the id {found.st_uid}, and this process runs as {user}: change the user"
+            " of the process, or remove the file"
         )
     if found.st_uid == user and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
         os.chmod(path, 0o600)  # noqa: PTH101

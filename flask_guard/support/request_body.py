@@ -1,4 +1,4 @@
-"""The body of a request, as far as its header fields tell of one."""
+"""The presence of a body in a request, by its header fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def has_body(environ: WSGIEnvironment) -> bool | None:
-    """Return whether a request has a body, or None where only a read tells.
+    """Return whether a request has a body, or None if only a read can show one.
 
     HTTP/2 bodies need no length. A server that passes such a body on sets ``wsgi.input_terminated``; under any other
     server Werkzeug reads nothing without a length.

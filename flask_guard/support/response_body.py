@@ -1,4 +1,4 @@
-"""The body of a Flask response: its size if it is complete, and watching a stream go out."""
+"""The body of a Flask response: its size if it is complete, and the observation of a stream."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Done: TypeAlias = "Callable[[Ending], object]"
-"""Called once, with how the body ended."""
+"""Called once, with the end of the body."""
 
 
 def size_if_complete(request: Request, response: Response) -> int | None:
-    """Return the bytes of body that go out, or None for a body that is made while it is sent.
+    """Return the number of bytes that are sent, or None for a body that is made while it is sent.
 
-    The answer to HEAD has no body, and neither has a 204 or 304 (RFC 9110, section 6.4.1). Werkzeug hands the page of
-    an exception over as an iterator, although it is complete.
+    The answer to HEAD, a 204 and a 304 have no body (RFC 9110, section 6.4.1). Werkzeug passes the page of an exception
+    as an iterator, although the page is complete.
     """
     if request.method == "HEAD" or response.status_code in (204, 304):
         return 0
@@ -42,11 +42,11 @@ def _size(chunk: str | bytes) -> int:
 
 
 def watch_body(request: Request, response: Response, done: Done, request_id: str | None = None) -> None:
-    """Call `done` when the body of `response` has been sent, or given up.
+    """Call `done` when the body of `response` has been sent or given up.
 
-    The body stays a stream, or a file that the server may send itself.
+    A stream stays a stream, and a file stays a file that the server may send itself.
 
-    :param request_id: the id that log records get which are made while the body is.
+    :param request_id: the id for log records that are made together with the body.
     """
     body = response.response
     if not isinstance(body, ResponseBody):
@@ -88,7 +88,7 @@ class ResponseBody(WatchedBody):
     def _with_id(self, call: Callable[[], T]) -> T:
         """Return the result of `call`, called while the request's id is the current one."""
         before = CURRENT.get()
-        if before == self.request_id or self.request_id is None:  # the code that kept the context resets the id
+        if before == self.request_id or self.request_id is None:  # then the owner of the context resets the id
             return call()
         CURRENT.set(self.request_id)
         try:
@@ -100,5 +100,5 @@ class ResponseBody(WatchedBody):
         return self._announced
 
     def _tell(self) -> None:
-        while self.listeners:  # emptied, because they may refer to what refers to this body
+        while self.listeners:  # emptied, because listeners may refer back to this body
             call_safely(self.listeners.pop(0), self)

@@ -1,4 +1,4 @@
-"""SIGTERM: ending the process in order, where the server would not."""
+"""SIGTERM: an orderly end of the process where the server has none."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ OWN_SIGNALS = frozenset({"uwsgi", "mod_wsgi"})
 
 
 def call_at_sigterm(owner: Any, call: Callable[[Any], object]) -> None:
-    """Call `call` with `owner`, as long as that exists, before SIGTERM ends the process.
+    """Call `call` with `owner`, if `owner` still exists, before SIGTERM ends the process.
 
-    Nothing is done where the server or the application has a handler: that ends the process as ``sys.exit()`` does.
+    A handler of the server or the application stays: it must end the process like ``sys.exit()``.
     """
     if threading.current_thread() is not threading.main_thread() or not OWN_SIGNALS.isdisjoint(sys.modules):
         return
@@ -34,7 +34,7 @@ def call_at_sigterm(owner: Any, call: Callable[[Any], object]) -> None:
 
 
 class CallAtSigterm:
-    """Handles SIGTERM where nothing else does. Then the process dies as by default.
+    """Handles SIGTERM before the process ends by the default action.
 
     Several apps of a process share one handler.
     """
@@ -47,7 +47,7 @@ class CallAtSigterm:
         self._calls[owner] = call
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        """Handle the signal. A second one is not waited for."""
+        """Handle the signal. A second signal ends the process immediately."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for owner, call in list(self._calls.items()):
             call(owner)
@@ -55,9 +55,9 @@ class CallAtSigterm:
 
 
 def _ending_in_order(handler: Handler) -> Handler:
-    """Return uvicorn's `handler`, such that the process ends as others do, and calls what is registered for that.
+    """Return uvicorn's `handler`, changed so that the process ends normally, with its exit handlers.
 
-    Once uvicorn has shut down, it sends itself the signal again, which is to kill it. That is blocked.
+    After its shutdown uvicorn kills itself by a second signal, which is blocked here.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:

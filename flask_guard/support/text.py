@@ -1,4 +1,4 @@
-"""Text for messages and logs: hints, lists of names, and what makes a client's text safe to show."""
+"""Text for messages and logs: hints, lists of names, and text of clients made safe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def names(values: Iterable[str]) -> str:
-    """Return ``'a', 'b'`` for messages."""
+    """Return names for messages, as ``'a', 'b'``."""
     return ", ".join(repr(value) for value in values)
 
 

@@ -86,7 +86,7 @@ async def _asynchronous(origin: str) -> bool:
 @pytest.mark.parametrize(
     ("predicate", "fix"),
     [
-        (_asynchronous, "is async.*make it plain"),
+        (_asynchronous, "is async.*write a plain function"),
         (lambda: True, "must take the origin and return True or False"),
         (lambda origin, request: True, "must take the origin"),
     ],

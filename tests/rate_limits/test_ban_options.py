@@ -64,7 +64,7 @@ def test_an_option_that_cannot_be_meant_is_refused_by_name(option: str, value: A
 
 
 def test_a_span_that_cannot_be_read_is_refused_with_an_example() -> None:
-    with pytest.raises(ConfigError, match=r"ban\(lasting=…\): 'soon' is not a span; write one such as 24h"):
+    with pytest.raises(ConfigError, match=r"ban\(lasting=…\): 'soon' is not a duration; write one such as 24h"):
         ban(after="5/minute", lasting="soon")
 
 

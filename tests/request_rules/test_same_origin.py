@@ -427,7 +427,7 @@ def test_a_null_origin_over_http_is_explained_once(app: Flask, caplog: pytest.Lo
         ("https://app.example/", "drop the trailing slash"),
         ("https://app.example:443", "drop :443"),
         ("https://*.example", "give a pattern"),
-        (re.compile(rb"x"), "not of bytes"),
+        (re.compile(rb"x"), "not bytes"),
         (7, "is not an origin|must be an origin"),
         (lambda: True, "must take the origin"),
     ],
