@@ -1,1 +1,1 @@
-"""How any policy works: what one is, how it is applied, and the plan that requests run. Knows no concern."""
+"""The core: the idea of a policy, its application, and the plan that requests run. It knows no concern."""

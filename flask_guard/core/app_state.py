@@ -1,4 +1,4 @@
-"""All that flask_guard keeps for one app, in ``app.extensions["guard"]``. Two apps never share anything."""
+"""The state of flask_guard for one app, in ``app.extensions["guard"]``. Two apps never share state."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class SwitchedOff:
 class AppState:
     """The state of one app.
 
-    It exists from the first policy or Guard that meets the app. ``guard`` is None until a Guard is installed.
+    It is made by the first policy or Guard on the app. ``guard`` is None until a Guard is installed.
 
-    :ivar at_start: called once before the first request is served, and before the plans are made.
-    :ivar unknown_kinds: what ``GUARD_MODES`` names that is not a built-in kind of policy.
+    :ivar at_start: called once before the first request, before the plans are made.
+    :ivar unknown_kinds: the names in ``GUARD_MODES`` other than built-in kinds of policy.
     :ivar credentials: the header fields (in lower case) and query parameters from which the policies of any plan read
         credentials. Complete once the app serves.
-    :ivar once_planned: called once before the first request is served, when the plans are made.
-    :ivar answer_options: each tells whether a decorator around a view answers OPTIONS in its place.
+    :ivar once_planned: called once before the first request, after the plans have been made.
+    :ivar answer_options: each returns whether a decorator answers OPTIONS in place of the view inside.
     :ivar has_last_word: whether no ``after_request`` hook of the app sees a response after the policies.
-    :ivar error: why the app serves nothing: a mistake that was found before the first request.
-    :ivar traces: whether plans note what each policy does to a request: :mod:`flask_guard.core.tracing`.
-    :ivar rehearses: the state that this one is a copy of, for requests that are only rehearsed; else None.
+    :ivar error: the mistake, found before the first request, because of which the app serves nothing.
+    :ivar traces: whether plans note the effect of each policy on a request: :mod:`flask_guard.core.tracing`.
+    :ivar rehearses: the original of this state, which is a copy for rehearsed requests; else None.
     """
 
     app: Flask
@@ -80,14 +80,14 @@ class AppState:
         return f"<state of {self.app.name!r}>"
 
     def service(self, make: Callable[[AppState], T]) -> T:
-        """Return this app's one `make(state)`, such as the storage that every limit counts in.
+        """Return the app's only `make(state)`, such as the storage of all limits.
 
-        Made anew when the app starts to serve: what it was made from may have changed until then.
+        It is made again when the app starts to serve, because registrations may change it until then.
         """
         return self._made(self.services, make)
 
     def resource(self, make: Callable[[AppState], T]) -> T:
-        """Return this app's one `make(state)`, kept for the life of the app: it holds connections, or listens."""
+        """Return the app's only `make(state)`, kept for the life of the app, such as connections or listeners."""
         return self._made(self.resources, make)
 
     def _made(self, kept: dict[Hashable, Any], make: Callable[[AppState], T]) -> T:
@@ -97,7 +97,7 @@ class AppState:
             return cast(T, kept[make])
 
     def once(self, what: str) -> bool:
-        """Return True at the first call with `what`, for messages that are worth one line. Rehearsals say nothing."""
+        """Return True at the first call with `what`, for messages that are logged once. Rehearsals log nothing."""
         with self.lock:
             if self.rehearses is not None:
                 return False
@@ -106,7 +106,7 @@ class AppState:
             return first
 
     def forget_compiled(self) -> None:
-        """Forget plans and services: something was registered that may change them."""
+        """Forget plans and services, because a registration may change them."""
         with self.lock:
             self.plans.clear()
             self.services.clear()
@@ -115,7 +115,7 @@ class AppState:
 
     @contextmanager
     def switched_off(self, keys: frozenset[Hashable] | None) -> Iterator[None]:
-        """Switch policies off for a ``with`` block, in this context only: other threads are not concerned.
+        """Switch policies off for a ``with`` block, only in this context, and not in other threads.
 
         :param keys: the keys of the kinds of policy; None for every policy.
         """
@@ -136,7 +136,7 @@ class AppState:
 
     @contextmanager
     def _blocking(self) -> Iterator[None]:
-        """Send requests the slow way, which looks at what holds in their context only."""
+        """Send requests the slow way, which looks at the settings of their context."""
         with self.lock:
             self.blocks += 1
         try:
@@ -149,11 +149,10 @@ class AppState:
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
-        """Rehearse the requests of a ``with`` block, in this context only: they change nothing that is kept here.
+        """Rehearse the requests of a ``with`` block, only in this context: they change no state.
 
-        They run with a copy of this state, so that policies are compiled for it, and services are made for it. It has
-        the same resources. What would count, note, send or log something asks :attr:`rehearses` when it is compiled, or
-        ``run.rehearsal``.
+        The requests run with a copy of this state, which has its own plans and services, and the same resources. Code
+        that counts, notes, sends or logs checks :attr:`rehearses` when it is compiled, or ``run.rehearsal``.
         """
         copy = dataclasses.replace(self, plans={}, services={}, traces=True, rehearses=self)
         token = _REHEARSED.set((*_REHEARSED.get(), copy))
@@ -164,7 +163,7 @@ class AppState:
             _REHEARSED.reset(token)
 
     def here(self) -> AppState:
-        """Return the state for a request in this context: the copy, where requests are rehearsed."""
+        """Return the state for a request in this context: in a rehearsal, the copy."""
         copies = [each for each in _REHEARSED.get() if each.rehearses is self] if self.blocks else []
         return copies[-1] if copies else self
 

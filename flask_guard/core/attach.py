@@ -1,7 +1,7 @@
-"""How a policy gets onto a view, a class, a blueprint or an app, and why it cannot fall off unnoticed.
+"""The application of a policy to a view, a class, a blueprint or an app, with a safety net.
 
-A decorator returns a *shim* that carries *marks*. Plans are made from marks. The shim is the safety net: when it is
-called, it refuses unless the plan that ran for this request was made from its marks.
+A decorator returns a *shim* that carries *marks*. Plans are made from marks. The shim is the safety net: its call is
+refused unless the plan that ran for this request was made from its marks.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ SERVED = "__guard_served__"
 def attach(mark: Mark, target: TargetT, under: str | None = None) -> TargetT:
     """Put `mark` on `target`; return the target, or for a function its shim.
 
-    :param under: the path of an app below which it holds; None for all of it.
+    :param under: the path of an app below which the mark holds; None for the whole app.
     """
     if isinstance(target, Scaffold):
         _mark_scaffold(mark, target, under)
@@ -95,7 +95,7 @@ def _watch_scaffold(mark: Mark, target: Scaffold, *, first: bool) -> None:
             _watch_blueprint(mark, target, first=first)
         else:
             _watch_app(mark, cast(Flask, target))
-    except AssertionError:  # Flask's own, for setting up what is in use
+    except AssertionError:  # of Flask, for a late set-up
         raise ConfigError(
             f"{mark}: {target.name!r} has been registered or has served a request already."
             " Apply policies to it before that"
@@ -103,7 +103,7 @@ def _watch_scaffold(mark: Mark, target: Scaffold, *, first: bool) -> None:
 
 
 def _watch_blueprint(mark: Mark, blueprint: Blueprint, *, first: bool) -> None:
-    """Learn where `blueprint` is registered, and have it refuse to serve on an app without a Guard."""
+    """Note where `blueprint` is registered, and make it refuse to serve on an app without a Guard."""
 
     def registered(setup: BlueprintSetupState) -> None:
         state = AppState.of(cast(Flask, setup.app))
@@ -119,7 +119,7 @@ def _watch_blueprint(mark: Mark, blueprint: Blueprint, *, first: bool) -> None:
 
 
 def _watch_app(mark: Mark, app: Flask) -> None:
-    """Have `app` refuse to serve without a Guard."""
+    """Make `app` refuse to serve without a Guard."""
     state = AppState.of(app)
     if state.serving:
         raise AssertionError
@@ -151,7 +151,9 @@ def check_mark(mark: Mark, state: AppState) -> None:
 
 def _mark_class(mark: Mark, cls: type[View]) -> None:
     if cls in (View, MethodView):
-        raise ConfigError(f"{mark}: that would reach every class-based view there is; apply it to a class of your own")
+        raise ConfigError(
+            f"{mark}: {cls.__name__} is the base of every class-based view; apply it to a class of your own"
+        )
     if SERVED in cls.__dict__:
         raise ConfigError(f"{mark}: {cls.__qualname__} has served requests already. Apply policies to it before that")
     marks = own_class_marks(cls)
@@ -190,11 +192,11 @@ def _mark_function(mark: Mark, function: ViewFunction) -> ViewFunction:
 
 
 def _leave_fallbacks(mark: Mark, function: ViewFunction) -> None:
-    """Leave `mark` on the function that was decorated, and on all that can be found inside."""
+    """Leave `mark` on the decorated function, and on every function inside."""
     for found in inside(function, is_view=lambda _: False):
         if found.through is not None and not isinstance(found.function, FunctionType):
             continue
-        owner = getattr(found.function, "__func__", found.function)  # a bound method keeps no attributes of its own
+        owner = getattr(found.function, "__func__", found.function)  # a bound method has no attributes
         others = tuple(each for each in fallbacks_on(owner) if each.mark.written != mark.written)
         fallback = Fallback(mark, stands_among_decorators(mark.site, owner), found.through)
         try:
@@ -208,7 +210,7 @@ def _leave_fallbacks(mark: Mark, function: ViewFunction) -> None:
 def _shim(
     function: ViewFunction, marks: tuple[Mark, ...], checked: frozenset[Mark], *, call: ViewFunction
 ) -> ViewFunction:
-    """Return a function that stands for `function`: it checks that `checked` are in force, then calls `call`."""
+    """Return a function in place of `function`, which checks that `checked` are in force, and then calls `call`."""
     is_async = inspect.iscoroutinefunction(call)
 
     @functools.wraps(function)
@@ -227,8 +229,8 @@ def _shim(
 
 
 def _call_async(view: ViewFunction) -> ViewFunction:
-    """Return how to call an ``async`` view: as the app does, or, where a wrapper awaits it, as it is."""
-    import asyncio  # only an app with async views pays for it
+    """Return an ``async`` view as the app calls it, or unchanged where a wrapper awaits it."""
+    import asyncio  # a slow import, needed only for async views
 
     try:
         asyncio.get_running_loop()
@@ -257,9 +259,9 @@ def _name_of(function: ViewFunction) -> str:
 
 
 def refuse_other_rules(state: AppState) -> Callable[[str], None]:
-    """Return what is called with each endpoint whose view is looked up.
+    """Return the function that is called with each endpoint whose view is looked up.
 
-    It raises NotGuarded if a hook has sent the request there after the plan was chosen for another endpoint.
+    It raises NotGuarded if a hook has sent the request there after the plan of another endpoint was chosen.
     """
 
     def look(endpoint: str) -> None:
@@ -278,7 +280,7 @@ def refuse_other_rules(state: AppState) -> Callable[[str], None]:
         raise _not_guarded(
             f"endpoint {endpoint!r}",
             "",
-            "A hook has set request.url_rule: it chose the view after the policies had been chosen for another one",
+            "A hook has set request.url_rule after the policies were chosen for another view. Remove that",
         )
 
     return look

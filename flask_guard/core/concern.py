@@ -1,4 +1,4 @@
-"""What a room of the house declares about itself: its config keys, its kinds of policy and its checks at start."""
+"""The declarations of a concern: its config keys, its kinds of policy and its checks at start."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ def _nothing(_state: AppState) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """One concern, as :mod:`flask_guard.concerns` lists it. Made in the ``concern.py`` of the room, without heavy
-    imports.
+    """One concern in the list of :mod:`flask_guard.concerns`, made in ``concern.py`` of its room without heavy imports.
 
-    :param settings: the config keys that it reads.
-    :param denying: the kinds of its policies that have a mode, for ``GUARD_MODES``.
-    :param others: the kinds of its policies that have none.
+    :param settings: the config keys of the concern.
+    :param denying: the kinds of policies with a mode, for ``GUARD_MODES``.
+    :param others: the kinds of policies without a mode.
     :param policies: its policies, each as ``module:name`` below the package, such as ``rate_limits.limit:limit``.
     :param audit: the module with its audit rules (:data:`~flask_guard.core.facts.Checks`), such as
         ``rate_limits.audit``. Imported when an app is audited.
-    :param clocks: the clocks by which what it counts or keeps ends, each as ``module:name`` below the package: tests
-        stop them.
-    :param reset: forgets what was counted or cached for the app's clients, for tests.
-    :param check: raises ConfigError if the app's configuration is invalid for it. Called when a Guard is installed.
-    :param start: prepares the app before its first request, when everything has been registered.
-    :param answers_options: returns whether a decorator around a view answers OPTIONS in place of that view.
+    :param clocks: the clocks of its counts and caches, each as ``module:name`` below the package, for tests that stop
+        them.
+    :param reset: forgets the counts and caches of the app's clients, for tests.
+    :param check: raises ConfigError for an invalid configuration of the app. Called when a Guard is installed.
+    :param start: prepares the app before its first request, after all registrations.
+    :param answers_options: returns whether a decorator answers OPTIONS in place of the view inside.
     """
 
     settings: tuple[Setting[Any], ...] = ()

@@ -1,7 +1,7 @@
 """The ``GUARD_*`` keys of an app's configuration, read once into a frozen object.
 
-A concern declares the keys that it reads as :class:`Setting` objects, and lists them in its ``concern.py``. Those of
-the core are here.
+A concern declares its keys as :class:`Setting` objects, and lists them in its ``concern.py``. The keys of the core are
+here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Setting(Generic[T]):
     """One key of the configuration.
 
     :param key: its name, such as ``GUARD_REALM``.
-    :param default: the value where the app sets none.
+    :param default: the value for an app that sets none.
     :param check: takes the app's value and the key, and returns the value to keep, or raises ConfigError.
     """
 
@@ -56,8 +56,8 @@ def read_config(
 ) -> GuardConfig:
     """Read the ``GUARD_*`` keys of `config`.
 
-    :param settings: the keys that there are.
-    :param given_in_code: values that win over those of the configuration.
+    :param settings: the known keys.
+    :param given_in_code: values that win over the configuration.
     :raises ConfigError: for an unknown key or an invalid value.
     """
     known = {setting.key: setting for setting in settings}
@@ -85,34 +85,34 @@ def _modes(modes: Any, what: str) -> Mapping[str, Mode]:
 
 
 def check_kinds(modes: Mapping[str, Mode], denying: Collection[str], others: Collection[str]) -> None:
-    """Check the kinds that ``GUARD_MODES`` names, as far as they are known when a Guard is installed.
+    """Check the kinds in ``GUARD_MODES``, when a Guard is installed.
 
     A policy of the app's own may be imported later, so an unknown name is an error only if it looks like a built-in
-    kind. :mod:`flask_guard.core.start` looks at the rest.
+    kind. :mod:`flask_guard.core.start` checks the rest.
 
-    :param denying: the built-in kinds that have a mode.
-    :param others: the built-in kinds that have none.
-    :raises ConfigError: for a kind without a mode, or one that looks misspelled.
+    :param denying: the built-in kinds with a mode.
+    :param others: the built-in kinds without a mode.
+    :raises ConfigError: for a kind without a mode, and for one that looks misspelled.
     """
     for kind in modes:
         hint = did_you_mean(str(kind), denying)
         if kind not in denying and (hint or kind in others or not isinstance(kind, str)):
             raise ConfigError(
-                f"GUARD_MODES names {kind!r}, which is no kind of policy that can deny{hint}."
-                f" Those are {names(sorted(denying))}"
+                f"GUARD_MODES names {kind!r}, which is not a kind of policy with a mode{hint}."
+                f" Write one of {names(sorted(denying))}"
             )
 
 
 ENABLED: Setting[bool] = Setting("GUARD_ENABLED", True, flag)
-"""False switches every policy off, and a warning at start-up says so."""
+"""False switches every policy off, with a warning at start."""
 
 MODES: Setting[Mapping[str, Mode]] = Setting("GUARD_MODES", MappingProxyType({}), _modes)
 """The mode by kind of policy, such as ``{"limit": "report"}``."""
 
 ERROR_FORMAT: Setting[str] = Setting("GUARD_ERROR_FORMAT", "auto", one_of("auto", "problem", "html"))
-"""How denials are rendered: ``"auto"`` (by the Accept header), ``"problem"`` or ``"html"``."""
+"""The format of denials: ``"auto"`` (by the Accept header), ``"problem"`` or ``"html"``."""
 
 PROBLEMS: Setting[str] = Setting("GUARD_PROBLEMS", "denials", one_of("denials", "all"))
-"""Which errors are problem documents: ``"denials"`` of policies, or ``"all"``, the app's own 404 and 500 included."""
+"""The errors that are problem documents: ``"denials"`` of policies, or ``"all"``, such as the app's 404 and 500."""
 
 CORE_SETTINGS: tuple[Setting[Any], ...] = (ENABLED, MODES, ERROR_FORMAT, PROBLEMS)

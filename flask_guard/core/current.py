@@ -1,4 +1,4 @@
-"""Proxies of what policies have found out about the current request, such as its API key."""
+"""Proxies of the findings of policies about the current request, such as its API key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .request_run import Run, Slot, current_run
 
 
 class Current(LocalProxy[Any]):
-    """Stands for the value of a slot in the current request: false where there is none.
+    """Stands for the value of a slot in the current request; false without one.
 
     :param name: the name of the variable that holds this, for messages.
     :param kind: the kind of policy that fills the slot.
@@ -22,7 +22,7 @@ class Current(LocalProxy[Any]):
         def current() -> Any:
             run = current_run()
             if run is None:
-                raise RuntimeError(f"{name} is only there while a guarded request is handled")
+                raise RuntimeError(f"{name} is only available while a guarded request is handled")
             return slot.get(run)
 
         super().__init__(current)

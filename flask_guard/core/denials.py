@@ -1,6 +1,6 @@
-"""Denials: what a client gets when a policy refuses its request.
+"""Denials: the answers to requests that a policy refuses.
 
-Each is a :class:`werkzeug.exceptions.HTTPException`, so ``@app.errorhandler(429)`` works as for any other. Without a
+A denial is a :class:`werkzeug.exceptions.HTTPException`, so ``@app.errorhandler(429)`` works as usual. Without a
 handler it renders as ``application/problem+json`` (RFC 9457), or as HTML for a client that prefers HTML.
 """
 
@@ -25,7 +25,7 @@ QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded
 ABNORMAL_USAGE = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected"
 REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 LONGEST_ACCEPT = 1024
-"""Characters of an Accept header that are worth parsing for an error page."""
+"""The longest Accept header that is parsed for an error page, in characters."""
 
 
 def as_html(error_format: str, environ: WSGIEnvironment | None) -> bool:
@@ -45,23 +45,23 @@ def as_html(error_format: str, environ: WSGIEnvironment | None) -> bool:
 class Denied(exceptions.HTTPException):
     """A policy refused the request: 403, unless a subclass says otherwise.
 
-    :param detail: a sentence for the person who reads the response.
+    :param detail: a sentence for the reader of the response.
     :param policy: the kind of policy that refused, such as ``"limit"``.
-    :param reason: a short code for logs and metrics, such as ``"expired"``. The client does not see it.
-    :param headers: header fields that the response must carry, whoever renders it.
+    :param reason: a short code for logs and metrics, such as ``"expired"``, not shown to the client.
+    :param headers: header fields of the response, also if an error handler renders it.
     :param members: extension members of the problem document (RFC 9457, section 3.2).
     """
 
     problem_type: ClassVar[str] = "about:blank"
     whatever_mode: ClassVar[bool] = False
-    """Whether a policy in report mode denies all the same, as its mode is about something else."""
+    """Whether a policy denies even in report mode, because its mode is about another denial."""
     error_format: str = "auto"
     remedy: str = ""
     www_authenticate: ClassVar[Any] = None
     retry_after: ClassVar[Any] = None
 
     def __new__(cls, *args: Any, **options: Any) -> Denied:  # noqa: ARG004  # __init__ takes them
-        """Make a 403 of what has no status of its own. Flask finds error handlers by the status of the class."""
+        """Make a 403 of a denial without a status. Flask finds error handlers by the status of the class."""
         return super().__new__(_Forbidden if cls.code is None else cls)
 
     def __init__(
@@ -107,7 +107,7 @@ class Denied(exceptions.HTTPException):
 
 
 class _Forbidden(Denied, exceptions.Forbidden):
-    """403: the status of a denial that has none of its own."""
+    """403: a denial without another status."""
 
     code: int = 403
 
@@ -138,7 +138,7 @@ class LimitExceeded(Denied, exceptions.TooManyRequests):
 
 
 class Banned(Denied, exceptions.TooManyRequests):
-    """429: the client is banned for a while, because it was denied too often. Carries ``Retry-After``."""
+    """429: the client is banned for a time after too many denials. Carries ``Retry-After``."""
 
     code: int = 429
     problem_type = ABNORMAL_USAGE

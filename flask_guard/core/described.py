@@ -1,4 +1,4 @@
-"""What a policy tells of its options, for reports and lock files, and which of two policies is weaker."""
+"""The options of a policy in reports and lock files, and the comparison of two policies by strength."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ class Described:
         return plain_values(self)
 
     def documented(self, state: AppState) -> Documented:
-        """Return what the policy adds to the OpenAPI document of an operation."""
+        """Return the additions of the policy to the OpenAPI document of an operation."""
         return NOTHING
 
     def plain_options_in(self, state: AppState) -> dict[str, Any]:
-        """Return the options in force on an app: as :meth:`plain_options`, with what the configuration adds."""
+        """Return the options in force on an app: :meth:`plain_options` together with the configuration."""
         return self.plain_options()
 
     @classmethod
     def default_options(cls) -> dict[str, Any]:
-        """Return the options that a policy of this kind has where none is given, as :meth:`plain_options` has them."""
+        """Return the default options of this kind of policy, in the form of :meth:`plain_options`."""
         return plain_defaults(cls)
 
     @classmethod
     def compare(cls, old: Mapping[str, Any], new: Mapping[str, Any]) -> Comparison:
         """Return whether a policy of this kind became weaker.
 
-        By default option by option, in the order that each declares. An option that is missing has its default.
+        By default the options are compared one by one, each by its order. A missing option has its default.
 
-        :param old: its options as :meth:`plain_options` has them.
-        :param new: the same after a change.
+        :param old: the options before a change, in the form of :meth:`plain_options`.
+        :param new: the options after it.
         """
         orders, defaults = orders_of(cls), cls.default_options()
         return together(

@@ -1,4 +1,4 @@
-"""What a policy adds to the OpenAPI document of an operation."""
+"""The additions of a policy to the OpenAPI document of an operation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Documented:
-    """The share of one policy.
+    """The additions of one policy.
 
-    :ivar schemes: the security schemes by name, of which each lets a client in (OpenAPI 3.1, section 4.8.27).
-    :ivar is_optional: whether a client gets in without any of them.
+    :ivar schemes: the alternative security schemes, by name (OpenAPI 3.1, section 4.8.27).
+    :ivar is_optional: whether a client passes without any scheme.
     :ivar statuses: the statuses of its denials.
-    :ivar fields: the response fields that clients may go by: a description by name.
+    :ivar fields: the descriptions of response fields for clients, by name.
     """
 
     schemes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: _NOTHING)

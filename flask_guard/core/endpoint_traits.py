@@ -1,4 +1,4 @@
-"""The sort of an endpoint, as far as its path and its code tell: for audits, which run neither."""
+"""Traits of an endpoint, read from its path and its code without running them, for audits."""
 
 from __future__ import annotations
 

@@ -35,12 +35,12 @@ class Foreign:
     """Protection by another package or by the app itself.
 
     :ivar by: its name, such as ``Flask-Limiter``, or a hook's.
-    :ivar purpose: its purpose; ``unknown`` where it may refuse or not.
-    :ivar detail: what can be known of it.
+    :ivar purpose: its purpose; ``unknown`` if it may refuse requests or not.
+    :ivar detail: the known facts about it.
     :ivar scope: the place that it covers: ``app``, ``blueprint api``, or ``view``.
     :ivar site: the ``file:line`` of a hook or decorator of the app's own.
     :ivar is_idle: whether it lets everybody in: a decorator that is optional or switched off, or a hook whose code
-        neither returns anything nor aborts. What the hook calls may abort all the same.
+        neither returns anything nor aborts. A function that the hook calls may still abort.
     """
 
     by: str
@@ -73,13 +73,13 @@ def stated_by(view: Callable[..., Any] | None) -> tuple[Foreign, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One URL rule and method, and what protects it.
+    """One URL rule and method, and its protection.
 
     :ivar path: the rule, such as ``/orders/<int:id>``.
     :ivar plan: the plan that its requests run; None if the app has no Guard.
-    :ivar below: the scopes by path that hold for some of the paths of the rule only, where this is about those.
+    :ivar below: the scopes by path that this entry lies below, where they hold for some paths of the rule only.
     :ivar site: the ``file:line`` of the view.
-    :ivar host: the subdomain or host that the rule is for, if it is for one.
+    :ivar host: the subdomain or host of the rule, if it has one.
     """
 
     path: str
@@ -115,7 +115,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One policy as it was written in one place, and the entries that it reaches."""
+    """A policy in the place where it was written, and the entries that it reaches."""
 
     placed: Placed
     entries: tuple[Entry, ...]
@@ -128,7 +128,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All entries of an app, and what is said of the app as a whole.
+    """All entries of an app, and the facts about the app as a whole.
 
     :ivar foreign: the protection by others that holds at every entry.
     :ivar hooks: the ``before_request`` hooks of the app that may answer, by name, in the order in which they run.
@@ -151,7 +151,7 @@ class Inventory:
         return AppState.of(self.app)
 
     def enforced(self, entry: Entry) -> list[Policy]:
-        """Return the policies of an entry, without those that only report."""
+        """Return the policies of an entry that are enforced, and do not only report."""
         return [each.policy for each in entry.plan or () if each.policy.mode_in(self.state) == "enforce"]
 
     def serves(self, entry: Entry, *purposes: Purpose) -> bool:
@@ -177,7 +177,7 @@ class Inventory:
 
 
 def _add(group: list[tuple[Placed, list[Entry]]], placed: Placed, entry: Entry) -> None:
-    """Add an entry to those of an equal policy: a policy that is laid over an outer one may differ by entry."""
+    """Add an entry to the entries of an equal policy: a policy that merges with an outer one may differ by entry."""
     for known, entries in group:
         if known.policy == placed.policy:
             entries.append(entry)
@@ -199,7 +199,7 @@ def written(policy: Policy) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AuditRule:
-    """One rule of the audit.
+    """A rule of the audit.
 
     :ivar id: stable, such as ``FG001``.
     :ivar title: the fault, in a few words.
@@ -230,13 +230,13 @@ class AuditRule:
         return Finding(self, message, application.where, application.placed.site, application.entries)
 
     def about(self, where: str, message: str, site: str | None = None) -> Finding:
-        """Return a finding about the app as a whole, or something in it that is no entry."""
+        """Return a finding about the app as a whole, or about a part of it other than an entry."""
         return Finding(self, message, where, site)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault that a rule found.
+    """A fault that a rule found.
 
     :ivar where: the entry, the scope or the setting that it is about. Together with the id of the rule it names the
         finding in baselines, so it is the same on every machine.

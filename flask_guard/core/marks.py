@@ -1,7 +1,7 @@
-"""Marks: the traces that policies leave on what they are applied to.
+"""Marks: the traces of policies on their targets.
 
-A decorator returns a *shim* that carries marks. It also leaves each mark on the functions that it was given, as a
-*fallback* for the case that one of those is registered and the shim is not.
+A decorator returns a *shim* that carries marks. The decorator also leaves each mark on the functions inside, as a
+*fallback* in case that one of them is registered, and the shim is not.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ MARKS = "__guard_marks__"
 
 
 class Applicable:
-    """What a mark stands for: a policy, or an exemption from some."""
+    """The content of a mark: a policy, or an exemption from policies."""
 
     __slots__ = ()
 
     is_guarding: ClassVar[bool] = True
-    """Whether a view must not be called without it. An exemption is not: without it, a view is guarded more."""
+    """Whether a view must not be called without it. An exemption is not guarding: a view without it is guarded more."""
 
     in_a_view: ClassVar[str] = ""
-    """How to use it in a view, or in a function that a view calls, for messages; empty for what goes on views only."""
+    """Its use in a view, or in a function that a view calls, for messages; empty if it only goes on views."""
     needs_guard: ClassVar[bool] = True
-    """Whether what it is applied to refuses to serve on an app without a Guard."""
+    """Whether its target refuses to serve on an app without a Guard."""
 
     @property
     def name(self) -> str:
@@ -42,11 +42,11 @@ class Applicable:
 
     @property
     def key(self) -> Hashable:
-        """Return what tells one kind from another."""
+        """Return the identity of its kind."""
         raise NotImplementedError
 
     def conflict_with(self, other: Applicable) -> str:
-        """Return why it cannot share a target with `other`, or an empty string."""
+        """Return the reason why it cannot share a target with `other`, or an empty string."""
         raise NotImplementedError
 
     def check_target(self, target: object) -> None:
@@ -73,12 +73,12 @@ class Site:
 
 @dataclass(slots=True, eq=False)
 class Mark:
-    """One application of a policy (or an exemption), and where it was written. Compared by identity.
+    """An application of a policy or an exemption, and its place in the source. Compared by identity.
 
     :ivar carried: whether a view that carries it is known to be registered.
     :ivar reached: whether it is known to hold for an endpoint of some app.
     :ivar reported: whether the log says that it holds for no endpoint.
-    :ivar shim: what the decorator returned, where it was applied to a function.
+    :ivar shim: the shim that the decorator returned for a function.
     """
 
     what: Applicable
@@ -99,11 +99,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Applied:
-    """What a shim carries. `functools.wraps` copies the reference, so other people's wrappers carry it too.
+    """The content of a shim. `functools.wraps` copies the reference, so the wrappers of other packages carry it too.
 
-    :ivar inner: what the shim calls.
+    :ivar inner: the function that the shim calls.
     :ivar marks: the marks in force where it is registered, outermost first.
-    :ivar checked: those of which the shim makes sure that they are in force.
+    :ivar checked: the marks of which the shim checks that they are in force.
     """
 
     shim: ViewFunction
@@ -114,10 +114,10 @@ class Applied:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fallback:
-    """A mark left on a function that was decorated, or that lies inside what was.
+    """A mark left on a decorated function, or on a function inside.
 
-    :ivar own: whether it stands among the function's own decorators: then it is meant for every endpoint of it.
-    :ivar through: the opaque wrapper that was decorated, where the function was found inside one.
+    :ivar own: whether it stands among the function's own decorators, and so holds for every endpoint of the function.
+    :ivar through: the decorated opaque wrapper in which the function was found; None without one.
     """
 
     mark: Mark
@@ -140,9 +140,9 @@ def calling_site() -> Site:
 
 
 def note_in_module(mark: Mark) -> None:
-    """Note `mark` in the module where it was written, so that one which reaches no endpoint can be found.
+    """Note `mark` in its module, so that a mark without an endpoint can be found.
 
-    The latest one of a line and kind is kept: each run of an app factory makes another.
+    Only the latest mark of a line and kind is kept: each run of an app factory makes another one.
     """
     mark.site.namespace.setdefault(MARKS, {})[mark.written] = mark
 
@@ -167,18 +167,18 @@ def scaffold_marks(target: Scaffold) -> tuple[Mark, ...]:
 
 
 def own_class_marks(cls: type) -> tuple[Mark, ...]:
-    """Return the marks of `cls` itself, without those of its bases, as written."""
+    """Return the marks of `cls`, without its base classes, as written."""
     return cast("tuple[Mark, ...]", cls.__dict__.get(MARKS, ()))
 
 
 def applied_to(function: object) -> Applied | None:
-    """Return what `function` carries as a shim, or as a wrapper of one that was made with `functools.wraps`."""
+    """Return the content of a shim, or of a wrapper around a shim that was made with `functools.wraps`."""
     found = getattr(function, APPLIED, None)
     return found if isinstance(found, Applied) else None
 
 
 def is_shim(function: object) -> bool:
-    """Return whether `function` is a shim itself, and not a wrapper that carries what one does."""
+    """Return whether `function` is a shim, and not a wrapper that carries the content of one."""
     applied = applied_to(function)
     return applied is not None and applied.shim is function
 

@@ -1,4 +1,4 @@
-"""Where guarded blueprints are registered, for the requests below them that no rule matches."""
+"""The paths of guarded blueprints, for requests below them that no rule matches."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Mount:
 
     @classmethod
     def of(cls, setup: BlueprintSetupState) -> Mount | None:
-        """Return where `setup` puts its blueprint; None if nothing tells its paths from the app's."""
+        """Return the place of a blueprint; None if its paths do not differ from the app's."""
         prefix, subdomain = (setup.url_prefix or "").rstrip("/"), setup.subdomain or ""
         name = f"{setup.name_prefix}.{setup.name}".lstrip(".")
         return cls(name, subdomain, prefix) if prefix or subdomain else None
 
 
 class MountedPaths:
-    """Tells which of several mounts lies most closely above a path."""
+    """Finds the nearest of several mounts above a path."""
 
     def __init__(self, mounts: list[Mount], url_map: Map) -> None:
         self._mounts = [
@@ -52,5 +52,5 @@ class MountedPaths:
 
 
 def _closeness(mount: Mount) -> tuple[int, int]:
-    """Order mounts by how closely they say where they are: by depth, then by how little of it is variable."""
+    """Order mounts by depth, and then by the number of variable parts, the fewest last."""
     return (mount.prefix.count("/"), -len(VARIABLE.findall(mount.subdomain + mount.prefix)))

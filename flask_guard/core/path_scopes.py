@@ -1,7 +1,7 @@
 """Scopes by path: ``protect(app, limit(…), under="/admin")`` reaches all below, whoever registered it.
 
-Whether an endpoint lies below is mostly plain from its rules. A rule such as ``/<section>/users`` may match paths on
-both sides: then the path of each request decides.
+Mostly the rules of an endpoint show whether it lies below. A rule such as ``/<section>/users`` may match paths inside
+and outside: then the path of each request decides.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PATHS = "__guard_paths__"
 Relation: TypeAlias = Literal["inside", "maybe", "outside"]
 _SLASHES = re.compile("/+")
 _IN_NO_PATH = re.compile(r"[?#<>]|//|/\.\.?(?:/|\Z)")
-"""A query, a fragment, part of a variable, an empty segment; and dots, which clients resolve before they send."""
+"""A query, a fragment, part of a variable, an empty segment, and the dots that clients resolve."""
 _ESCAPED = re.compile("%[0-9A-Fa-f]{2}")
 
 
@@ -38,14 +38,14 @@ class PathScope:
 def check_path(under: object) -> str:
     """Return a path below which policies hold, without a slash at its end.
 
-    :raises ConfigError: if it is not a path below the root, or is spelled as no path of a request ever is.
+    :raises ConfigError: for other text than a path below the root, and for a spelling that no request has.
     """
     if not isinstance(under, str) or not under.startswith("/") or _IN_NO_PATH.search(VARIABLE.sub("x", under)):
         raise ConfigError(f"protect(under=…) must be a path such as '/admin' or '/tenants/<tenant>', not {under!r}")
     if "*" in under:
-        raise ConfigError(f"protect(under={under!r}) covers all below a path without a *: leave the * out")
+        raise ConfigError(f"protect(under={under!r}) needs no *, because it covers all below a path: leave the * out")
     if _ESCAPED.search(under):
-        raise ConfigError(f"protect(under={under!r}) must be spelled as in a rule: write the characters, not %XX")
+        raise ConfigError(f"protect(under={under!r}) must be written as in a rule: the characters, not %XX")
     path = under.rstrip("/")
     if not path:
         raise ConfigError("protect(under='/') is the whole app: leave under=… out")
@@ -59,7 +59,7 @@ def path_scopes(app: Flask) -> tuple[PathScope, ...]:
 
 
 class PathScopes:
-    """Tells which scopes by path hold where. A service: made anew once more is registered."""
+    """Finds the scopes by path of endpoints and paths. A service: it is made again after registrations."""
 
     def __init__(self, app: Flask) -> None:
         self.all: tuple[PathScope, ...] = path_scopes(app)
@@ -99,7 +99,7 @@ class PathScopes:
 
 
 def segments(rule: str) -> list[str]:
-    """Return the segments of a rule. A slash within a variable part ends none."""
+    """Return the segments of a rule. A slash inside a variable part does not end a segment."""
     variables: list[str] = []
 
     def keep(variable: re.Match[str]) -> str:
@@ -121,7 +121,7 @@ def _relation(scope: list[str], rule: list[str], url_map: Map) -> Relation:
             return "outside"
         given = rule[position]
         if _spans_segments(given, url_map) or _spans_segments(wanted, url_map):
-            return "maybe"  # which segment of the rule meets which of the scope depends on the path
+            return "maybe"  # the path decides which segments of rule and scope meet
         if given == wanted:
             continue
         if not VARIABLE.search(given):

@@ -1,7 +1,7 @@
-"""The idea: each cross-cutting concern is a policy, and a policy goes on anything.
+"""The idea: each cross-cutting concern is a policy, and a policy goes on any part of an app.
 
-A policy is an immutable value that knows no app and no request. Calling it with options returns a refined copy.
-Calling it with a view, a class-based view, a blueprint or an app applies it there::
+A policy is an immutable value that knows no app and no request. A call with options returns a refined copy. A call with
+a view, a class-based view, a blueprint or an app applies the policy there::
 
     @app.get("/orders")
     @limit("10/minute")             # refined, then applied
@@ -9,8 +9,8 @@ Calling it with a view, a class-based view, a blueprint or an app applies it the
 
     cors(origins="https://app.example.com")(blueprint)
 
-Several at once, and exemptions, are in :mod:`flask_guard.core.protect`. What reaches an endpoint, and in which order,
-is worked out by :mod:`flask_guard.core.plan`.
+:mod:`flask_guard.core.protect` applies several policies, and exempts from policies. :mod:`flask_guard.core.plan` finds
+the policies of an endpoint, and their order.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ScopeKind: TypeAlias = Literal["app", "path", "blueprint", "class", "view", "met
 
 
 class Phase(IntEnum):
-    """When a policy acts on a request. Its ``leave`` acts in the reverse order on the response."""
+    """The phase in which a policy acts on a request. On the response, phases act in the reverse order."""
 
     OBSERVE = 10
     CORS = 20
@@ -74,17 +74,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a plan is made for: the requests that reach one endpoint with one method.
+    """The purpose of a plan: the requests that reach one endpoint with one method.
 
     :ivar endpoint: the endpoint, or None for paths that no rule matches.
     :ivar blueprint: the blueprint below whose prefix an unmatched path lies.
     :ivar paths: the scopes by path that hold because of the path of the request, and not of the endpoint's rules.
     :ivar preflight: whether this is for the CORS preflight of a `method` request.
-    :ivar automatic: whether no view is called: Flask or a policy answers itself, as to OPTIONS.
+    :ivar automatic: whether Flask or a policy answers without a view, as for OPTIONS.
     :ivar off: the keys of the kinds of policy that are switched off, for tests.
-    :ivar exposes: the response fields that the policies in force declare for pages of other origins; known when a plan
+    :ivar exposes: the response fields that the policies in force declare for pages of other origins. Known when a plan
         is compiled.
-    :ivar is_open: whether a policy in force lets pages of every origin read the response; known as above.
+    :ivar is_open: whether a policy in force lets pages of every origin read the response. Known when a plan is
+        compiled.
     """
 
     state: AppState = field(repr=False, compare=False)
@@ -116,7 +117,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One of the places around an endpoint where policies can be written. ``depth`` counts from the outermost."""
+    """A place around an endpoint where policies are written. ``depth`` counts from the outermost one."""
 
     kind: ScopeKind
     name: str
@@ -129,11 +130,11 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Placed:
-    """A policy in force for a target, and where it was written.
+    """A policy in force for a target, with its place.
 
-    :ivar place: the scope that it comes from.
-    :ivar position: its rank among the policies of that scope.
-    :ivar ordinal: how many policies of its kind stand before it in that scope.
+    :ivar place: the scope in which it was written.
+    :ivar position: its rank among the policies of the scope.
+    :ivar ordinal: the number of policies of its kind before it in the scope.
     :ivar earlier: the policies of its kind that act before it.
     """
 
@@ -146,12 +147,12 @@ class Placed:
 
     @property
     def scope(self) -> str:
-        """Return the scope that it comes from, such as ``blueprint api``."""
+        """Return the scope in which it was written, such as ``blueprint api``."""
         return str(self.place)
 
     @property
     def site(self) -> str:
-        """Return the ``file:line`` where it was written."""
+        """Return the ``file:line`` of its place."""
         return str(self.mark.site)
 
     def __repr__(self) -> str:
@@ -160,18 +161,18 @@ class Placed:
 
 @dataclass(frozen=True, repr=False)
 class Policy(Described, Applicable):
-    """One concern, configured. Subclass it as a frozen dataclass to add a concern of your own to the kit.
+    """A configured concern. Subclass it as a frozen dataclass to add a concern of your own.
 
     A subclass has a ``kind``, declares its options with :func:`~flask_guard.support.options.option`, and implements
     :meth:`compile`. For most needs :func:`flask_guard.middleware` is shorter.
 
     :cvar kind: its name in ``GUARD_MODES``, plans, logs and reports.
-    :cvar phase: when it acts.
+    :cvar phase: the phase in which it acts.
     :cvar repeatable: whether one target may have several.
-    :cvar joins: equal for neighbours that are compiled into one step by the first of them; see :meth:`compile_joined`.
-    :cvar answers_preflights: whether it answers CORS preflights itself.
-    :cvar records: whether it makes a log record of each request, which says who denied it.
-    :cvar presence: what an endpoint becomes by having it: stronger, or weaker as by ``cors``, or the same.
+    :cvar joins: equal for neighbours that the first of them compiles into one step; see :meth:`compile_joined`.
+    :cvar answers_preflights: whether it answers CORS preflights.
+    :cvar records: whether it makes a log record of each request, which names the policy that denied it.
+    :cvar presence: its effect on the protection of an endpoint: stronger, weaker (as for ``cors``), or the same.
     """
 
     __slots__ = ()
@@ -196,7 +197,7 @@ class Policy(Described, Applicable):
         check_options(self, self.name)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Apply the policy to the one target given, or return a refined copy. Each policy declares its own options."""
+        """Apply the policy to a target, or return a refined copy. Each policy declares its own options."""
         if len(args) == 1 and not options and is_target(args[0]) and not isinstance(args[0], Applicable):
             return apply((self,), args[0], calling_site())
         return self.refine(*args, **options)
@@ -211,22 +212,22 @@ class Policy(Described, Applicable):
 
     @property
     def keeps(self) -> bool:
-        """Return whether it stays in force where a nearer policy of its kind appears."""
+        """Return whether it stays in force beside a nearer policy of its kind."""
         return False
 
     @property
     def measures(self) -> bool:
-        """Return whether it wants to know the cost of every policy of its plan: :mod:`flask_guard.core.step_costs`."""
+        """Return whether it needs the cost of every policy of its plan: :mod:`flask_guard.core.step_costs`."""
         return False
 
     @property
     def credential_places(self) -> tuple[Credential, ...]:
-        """Return the places where it reads credentials. Logs mask them: see ``AppState.credentials``."""
+        """Return the places where it reads credentials, which logs mask: see ``AppState.credentials``."""
         return ()
 
     @property
     def purposes(self) -> tuple[Purpose, ...]:
-        """Return the ends that it serves. Audits ask for them to find out what an endpoint lacks."""
+        """Return its purposes. Audits look for endpoints that lack one."""
         return ()
 
     def refine(self, *args: Any, **options: Any) -> Self:
@@ -246,11 +247,11 @@ class Policy(Described, Applicable):
         return dataclasses.replace(self, **options)
 
     def hint(self, option: str) -> str:
-        """Return what to write in place of an option that other packages have, or an empty string."""
+        """Return a hint for an option of another package: the one to write in its place, or an empty string."""
         return ""
 
     def compile(self, target: Target) -> Step:
-        """Return the calls of the policy for `target`. Called once for each target, before the first request to it."""
+        """Return the calls of the policy for `target`. Called once for each target, before its first request."""
         raise NotImplementedError
 
     def compile_joined(self, target: Target, group: tuple[Placed, ...]) -> Step:
@@ -266,7 +267,7 @@ class Policy(Described, Applicable):
         return None
 
     def exposes(self, state: AppState) -> tuple[str, ...]:
-        """Return the response fields that the policy sends and that pages of other origins may read."""
+        """Return the response fields of the policy that pages of other origins may read."""
         return ()
 
     def opens(self, state: AppState) -> bool:
@@ -274,11 +275,11 @@ class Policy(Described, Applicable):
         return False
 
     def applies(self, target: Target, scope: Scope) -> bool:
-        """Return whether it concerns `target`, where `scope` is where it was written. If not, it replaces nothing."""
+        """Return whether it acts on `target`, written in `scope`. If not, it replaces no other policy."""
         return True
 
     def over(self, outer: Self) -> Self:
-        """Return the policy in force where this one is nearer than `outer`."""
+        """Return the policy in force if this one is nearer than `outer`."""
         return self
 
     def mode_in(self, state: AppState) -> Mode:
@@ -286,7 +287,7 @@ class Policy(Described, Applicable):
         return "enforce"
 
     def remedy(self, denial: Denied) -> str:
-        """Return what to send or to do so that a request which the policy denied is let through. Without secrets."""
+        """Return advice to the sender of a denied request: how it passes, without secrets."""
         return ""
 
     def conflict_with(self, other: Applicable) -> str:
@@ -294,10 +295,10 @@ class Policy(Described, Applicable):
             return other.conflict_with(self)
         if self.repeatable or self.key != other.key:
             return ""
-        return f"one target takes one {self.name}. Write only the one that you mean"
+        return f"one target takes one {self.name}: remove the other one"
 
     def __repr__(self) -> str:
-        """Return the policy as it may be written, with the options that are not the defaults."""
+        """Return the policy as code, with the options that differ from the defaults."""
         values = {each: getattr(self, each.name) for each in dataclasses.fields(self)}
         options = [f"{each.name}={value!r}" for each, value in values.items() if value != each.default]
         return f"{self.name}({', '.join(options)})" if options else self.name
@@ -309,14 +310,14 @@ def _mode_order(old: Mode | None, new: Mode | None) -> Comparison:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class DenyingPolicy(Policy, abstract=True):
-    """A policy that may refuse a request, and can be tried out with ``mode="report"``."""
+    """A policy that may refuse a request, with ``mode="report"`` for trials."""
 
     __slots__ = ()
 
     mode: Mode | None = option(None, optional(check_mode), _mode_order)
 
     def check_app(self, state: AppState) -> None:
-        """Say at each start that a policy which authenticates lets everybody through."""
+        """Warn at each start of a policy for authentication that lets everybody through."""
         is_open = self.phase is Phase.AUTHENTICATE and self.mode_in(state) == "report"
         if is_open and state.once(f"report mode of {self.name}"):
             log.warning(
@@ -340,9 +341,9 @@ class DenyingPolicy(Policy, abstract=True):
 
 @dataclass(frozen=True, slots=True)
 class Exemption(Applicable):
-    """Removes kinds of policy, inherited from outer scopes, where it is applied.
+    """Removes kinds of policy of outer scopes from its target.
 
-    :ivar phases: phases of which it removes every policy.
+    :ivar phases: the phases of which it removes every policy.
     """
 
     policies: tuple[Policy, ...] = ()
@@ -358,7 +359,7 @@ class Exemption(Applicable):
         return (self.name, *sorted(self.phases), *(policy.key for policy in self.policies))
 
     def removes(self, policy: Policy) -> bool:
-        """Return whether it removes `policy` where that is inherited."""
+        """Return whether it removes an inherited `policy`."""
         return policy.phase in self.phases or any(policy.key == each.key for each in self.policies)
 
     def __call__(self, target: TargetT) -> TargetT:
@@ -370,7 +371,7 @@ class Exemption(Applicable):
 
     def conflict_with(self, other: Applicable) -> str:
         if isinstance(other, Policy) and self.removes(other):
-            return f"one target both applies and exempts {other.name}. Nearest wins, so the exemption is not needed"
+            return f"one target both applies and exempts {other.name}. Remove the exemption: the nearest policy wins"
         return ""
 
     def __repr__(self) -> str:
@@ -379,11 +380,11 @@ class Exemption(Applicable):
 
 
 def apply(parts: Sequence[Applicable], target: TargetT, site: Site, *, under: str | None = None) -> TargetT:
-    """Apply policies or exemptions to `target` as written at `site`; return it, or for a function its shim.
+    """Apply policies or exemptions to `target` as written at `site`; return `target`, or the shim of a function.
 
-    :param under: the path of an app below which they hold; None for all of it.
-    :raises TypeError: if `target` is nothing that a policy goes on.
-    :raises ConfigError: if one cannot be applied there, or conflicts with one that is there.
+    :param under: the path of an app below which they hold; None for the whole app.
+    :raises TypeError: for a `target` that takes no policies.
+    :raises ConfigError: if a policy cannot be applied there, or conflicts with another one.
     """
     if not is_target(target):
         shown = ", ".join(map(repr, parts))

@@ -1,4 +1,4 @@
-"""Applying several policies at once, and taking kinds of policy away."""
+"""Application of several policies together, and exemption from kinds of policy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def exempt(*kinds: Policy | Composition) -> Exemption:
     The policies stand for their kind, whatever their options: ``@exempt(cors)``. An exemption that is written above
     ``@app.route`` has no effect: the view stays guarded.
 
-    :raises TypeError: if nothing is named.
+    :raises TypeError: if no policy is given.
     """
     if kinds:
         return Exemption(flatten(kinds))
@@ -38,17 +38,18 @@ def compose(*policies: Policy | Composition) -> Composition:
     """Return the policies as one, to name and reuse: ``public_api = compose(cors(...), limit("100/minute"))``."""
     if policies:
         return Composition(flatten(policies))
-    raise TypeError("compose() needs policies to make one out of")
+    raise TypeError("compose() needs policies: compose(cors(...), limit('100/minute'))")
 
 
 def protect(target: TargetT, *policies: Applicable | Composition, under: str | None = None) -> TargetT:
     """Apply several policies to a view, a View class, a blueprint or an app, and return it (for a view, its shim).
 
     :param under: a path of an app, such as ``"/admin"`` or ``"/tenants/<tenant>/admin"``. The policies hold for every
-        endpoint below it, whoever registers that, and for what is not found there. They are nearer than the app's and
-        farther than a blueprint's; of two paths the longer one is nearer. An :func:`exempt` takes kinds away there.
-    :raises ConfigError: if a policy cannot be applied to the target, or conflicts with one that it has.
-    :raises TypeError: if no policy is given, and for `under` with anything but an app.
+        endpoint below the path, also of other packages, and for unknown paths there. Policies of a path are nearer than
+        the app's, and farther than a blueprint's. Of two paths the longer one is nearer. An :func:`exempt` removes
+        kinds of policy below the path.
+    :raises ConfigError: if a policy cannot be applied to the target, or conflicts with one that the target has.
+    :raises TypeError: if no policy is given, and for `under` with another target than an app.
     """
     if not policies:
         raise TypeError("protect() needs policies: protect(blueprint, cors(...), limit('100/minute'))")
@@ -63,7 +64,7 @@ def protect(target: TargetT, *policies: Applicable | Composition, under: str | N
 
 
 def flatten(policies: Iterable[object]) -> tuple[Policy, ...]:
-    """Return the policies with compositions taken apart."""
+    """Return the policies, also the ones inside compositions."""
     flat: list[Policy] = []
     for policy in policies:
         if isinstance(policy, Composition):

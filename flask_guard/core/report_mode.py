@@ -1,4 +1,4 @@
-"""Saying that a policy has denied a request, or would have: in report mode the request is let through."""
+"""Logs and signals of denials. In report mode the request passes, and the denial is only reported."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("flask_guard")
 
 WINDOW = 60
-"""Seconds in which equal denials of one client are logged once, and then counted."""
+"""Seconds for which equal denials of one client are logged once, and then counted."""
 MOST_LINES = 100
-"""The most denials that are logged in a window, each with a line of its own. The others are counted for all clients."""
+"""The largest number of lines about denials in a window. Further denials are counted for all clients together."""
 OTHERS = "others"
 
 
@@ -72,14 +72,14 @@ def _announce(run: Run, denial: Denied, *, would: bool = False) -> None:
 
 
 def _remedy(run: Run, denial: Denied) -> str:
-    """Return what would have let a refused request through; where no policy says so, what the client is told."""
+    """Return the remedy for a refused request; if no policy has one, the detail that the client gets."""
     policies = (each.policy for each in getattr(run.plan, "policies", ()) if each.policy.name == denial.policy)
     remedies = (policy.remedy(denial) for policy in policies)
     return printable(next(filter(None, remedies), str(denial.description or "")))
 
 
 class Sort(NamedTuple):
-    """The denials that are logged once in a window."""
+    """A group of equal denials, of which the first in a window is logged."""
 
     would: bool
     policy: str
@@ -88,7 +88,7 @@ class Sort(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Return the words for it in a message."""
+        """Return the verdict in words."""
         return "would be denied" if self.would else "denied"
 
     @property
@@ -105,8 +105,8 @@ class Sort(NamedTuple):
 class DenialLog:
     """Logs the denials of an app, bounded: an attack must not fill the disk.
 
-    The first denial of a client by a policy for a reason gets a line. Those that follow are counted. The counts are
-    logged when the window has passed, with the next denial of any client, or when the process ends.
+    The first denial of a client by a policy for a reason gets a line. Later ones are counted. The counts are logged
+    with the next denial after the window, or when the process ends.
     """
 
     def __init__(self, state: AppState) -> None:
@@ -137,7 +137,7 @@ class DenialLog:
             )
 
     def _is_first(self, sort: Sort) -> bool:
-        """Return whether a denial is the first of its sort in this window, and gets a line. Count it if not."""
+        """Return whether a denial is the first of its group in this window. Count a later one."""
         with self._lock:
             more = self._more
             if sort not in more:
@@ -151,7 +151,7 @@ class DenialLog:
             return False
 
     def write_counts(self) -> None:
-        """Log how many more denials there were of each sort, and begin a new window."""
+        """Log the number of later denials in each group, and begin a new window."""
         with self._lock:
             past, self._more, self._began = self._more, {}, perf_counter()
         for sort, count in past.items():
@@ -162,7 +162,7 @@ class DenialLog:
 
 
 def _has_record(run: Run) -> bool:
-    """Return whether the request gets a log record of its own, which says who denied it."""
+    """Return whether a policy makes a log record of the request, which names the denial."""
     return any(each.policy.records for each in getattr(run.plan, "policies", ()))
 
 

@@ -1,6 +1,6 @@
-"""Before the first request: every endpoint's plan is made, and mistakes are found that only show now.
+"""The start of an app, before its first request: plans are made, and the last mistakes are found.
 
-Policies, views and blueprints may be registered until then. From then on the plans are what requests run.
+Policies, views and blueprints may be registered until then. After the start, requests run the plans.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ log: logging.Logger = logging.getLogger("flask_guard")
 
 
 def check_view(state: AppState, view: ViewFunction) -> None:
-    """Take note of a view that is registered, and let its policies say whether they can work on the app.
+    """Note the marks of a registered view, and check that its policies can work on the app.
 
-    :raises ConfigError: if one cannot.
+    :raises ConfigError: if a policy cannot work.
     """
     functions = [view, *(each for method in methods_of(view) for each in method_functions(view, method))]
     marks = [mark for _, of_class in class_marks(view) for mark in of_class]
@@ -43,9 +43,9 @@ def check_view(state: AppState, view: ViewFunction) -> None:
 
 
 def check_app(state: AppState) -> None:
-    """Let every policy that the app has so far say whether it can work on the app.
+    """Check that every policy so far can work on the app.
 
-    :raises ConfigError: if one cannot.
+    :raises ConfigError: if a policy cannot work.
     """
     for view in list(state.app.view_functions.values()):
         check_view(state, view)
@@ -57,7 +57,7 @@ def check_app(state: AppState) -> None:
 def start_serving(state: AppState) -> None:
     """Make the plans of every endpoint.
 
-    :raises ConfigError: if a policy cannot work; the same one for every request from now on.
+    :raises ConfigError: if a policy cannot work. Every later request raises the same error.
     """
     with state.lock:
         if state.serving:
@@ -74,13 +74,13 @@ def start_serving(state: AppState) -> None:
             _look_for_unreached_marks(state)
         except ConfigError as error:
             state.error = error
-            log.error("%r serves nothing until this is mended: %s", state.app.name, error)
+            log.error("%r serves nothing until this mistake is fixed: %s", state.app.name, error)
         _report_unknown_modes(state)
         state.serving = True
 
 
 def _make_plans(state: AppState) -> None:
-    """Make the plan of each endpoint and method. Those of HEAD and OPTIONS are made when they are asked for."""
+    """Make the plan of each endpoint and method. Plans of HEAD and OPTIONS are made at their first request."""
     scopes = state.service(paths_of)
     everywhere = tuple(scope.path for scope in scopes.all)
     for rule in state.app.url_map.iter_rules():
@@ -105,7 +105,7 @@ def _make_plans(state: AppState) -> None:
 
 
 def _report_rules_on_both_sides(state: AppState) -> None:
-    """Report the endpoints of which some rules lie below a scope by path, and some do not."""
+    """Report the endpoints with rules inside and outside of a scope by path."""
     scopes = state.service(paths_of)
     for scope in scopes.all:
         for endpoint in sorted(state.app.view_functions):
@@ -132,7 +132,7 @@ def _report_unknown_modes(state: AppState) -> None:
 def _look_for_unreached_marks(state: AppState) -> None:
     """Refuse or report the policies that were written on functions and hold for no endpoint.
 
-    :raises ConfigError: for one among the decorators of a function that is registered: a decorator hides it.
+    :raises ConfigError: for a policy that a decorator of a registered function hides.
     """
     functions = {id(each): each for view in state.app.view_functions.values() for each in functions_in(view)}
     for function in functions.values():
@@ -161,6 +161,6 @@ def _report_unreached(namespace: dict[str, Any]) -> None:
 
 
 def has_other_apps(namespace: dict[str, Any], app: Flask) -> bool:
-    """Return whether a module has apps or blueprints whose views are not among those of `app`."""
+    """Return whether a module has other apps, or blueprints that are not registered on `app`."""
     known = {id(app), *map(id, app.blueprints.values())}
     return any(type(each) in (Flask, Blueprint) and id(each) not in known for each in namespace.values())

@@ -1,4 +1,4 @@
-"""The cost of each policy of a plan, measured while requests run it, where a policy asks for that."""
+"""The cost of each policy of a plan, measured during requests if a policy asks for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COSTS: Slot[Costs] = Slot("costs")
 
 
 def timed(name: str, step: Step) -> Step:
-    """Return `step` such that it adds its cost to its run, under `name`."""
+    """Return a step that does the same as `step`, and adds its cost to the run, under `name`."""
     enter = _timed_enter(name, step.enter) if step.enter is not None else None
     leave = _TimedLeave(name, step.leave) if step.leave is not None else None
     return Step(enter, leave, step.teardown)
@@ -38,7 +38,7 @@ def _timed_enter(name: str, enter: Enter) -> Enter:
 
 
 class _TimedLeave:
-    """A ``leave`` that is timed. Two of the same one are equal, as plans run each only once."""
+    """A timed ``leave``. Two of the same ``leave`` are equal, so that a plan runs only one."""
 
     __slots__ = ("_leave", "_name")
 

@@ -1,6 +1,6 @@
-"""What each policy of a plan does to a request, noted while requests run it: for explanations and the inspector.
+"""The effects of each policy of a plan on a request, noted for explanations and the inspector.
 
-Plans are compiled so only where ``AppState.traces`` asks for that. Requests of other plans pay nothing.
+Only plans with ``AppState.traces`` are compiled with notes. Other plans cost nothing more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..typing import Response
 
 Verdict: TypeAlias = Literal["allowed", "denied", "would deny", "answered", "failed", "not reached", "response only"]
-"""The decision of a policy. One that is ``response only`` does nothing before the view."""
+"""The decision of a policy; ``response only`` if it does nothing before the view."""
 
 Pairs: TypeAlias = "list[tuple[str, str]]"
 Traces: TypeAlias = "Callable[[Run], tuple[StepTrace, ...]]"
@@ -31,16 +31,16 @@ Traces: TypeAlias = "Callable[[Run], tuple[StepTrace, ...]]"
 
 @dataclass(slots=True, eq=False)
 class StepTrace:
-    """What one step of a plan did to one request.
+    """The effects of a step on a request.
 
     :ivar placed: the policies that are compiled into the step: one, or neighbours such as several limits.
-    :ivar denial: the denial, also one that was only reported.
+    :ivar denial: the denial, enforced or only reported.
     :ivar failure: the exception other than a denial that ended the step.
     :ivar answered: the status with which the step answered in place of the view.
-    :ivar enter_us: the microseconds that it took before the view; None if it was not reached.
-    :ivar leave_us: the microseconds that it took on the response.
+    :ivar enter_us: the microseconds before the view; None if the step was not reached.
+    :ivar leave_us: the microseconds on the response.
     :ivar added: the response fields that it added.
-    :ivar removed: the response fields that it removed; one with another value in `added` was changed.
+    :ivar removed: the response fields that it removed. A changed field is also in `added`.
     """
 
     placed: tuple[Placed, ...]
@@ -59,7 +59,7 @@ TRACE: Slot[tuple[StepTrace, ...]] = Slot("trace")
 
 
 def traced(groups: Sequence[tuple[Placed, ...]], steps: Sequence[Step]) -> list[Step]:
-    """Return `steps`, one for each of `groups`, such that they note in :data:`TRACE` what they do."""
+    """Return steps that do the same as `steps`, one for each of `groups`, and note it in :data:`TRACE`."""
     groups = tuple(groups)
     passive = tuple(step.enter is None for step in steps)
 
@@ -80,7 +80,7 @@ def _fresh(groups: Sequence[tuple[Placed, ...]], passive: Sequence[bool]) -> Ite
 
 
 class _TracedEnter:
-    """An ``enter`` whose verdict and cost are noted."""
+    """An ``enter`` with notes of its verdict and cost."""
 
     __slots__ = ("_enter", "_index", "_traces")
 
@@ -117,7 +117,7 @@ class _TracedEnter:
 
 
 class _TracedLeave:
-    """A ``leave`` whose cost and effect on the header fields are noted. Equal ones run once in a plan."""
+    """A ``leave`` with notes of its cost and its changes of header fields. Of equal ones a plan runs only one."""
 
     __slots__ = ("_index", "_leave", "_traces")
 
@@ -145,7 +145,7 @@ class _TracedLeave:
 
 
 def _more(pairs: Pairs, than: Pairs) -> Pairs:
-    """Return those of `pairs` that are not among the others, in order."""
+    """Return the members of `pairs` that the others lack, in order."""
     left = Counter(pairs) - Counter(than)
     return [pair for pair in dict.fromkeys(pairs) for _ in range(left[pair])]
 

@@ -1,4 +1,4 @@
-"""Parts of URL rules as regular expressions, in which each converter matches what it does in a rule."""
+"""Parts of URL rules as regular expressions, with the patterns of their converters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pattern_of(rule: str, url_map: Map) -> str:
 def converter_of(variable: re.Match[str], url_map: Map) -> BaseConverter:
     """Return the converter of a variable part.
 
-    :raises LookupError: if `url_map` has none of that name.
+    :raises LookupError: if `url_map` has no such converter.
     """
     arguments, options = parse_converter_args(variable["arguments"] or "")
     made: BaseConverter = url_map.converters[variable["converter"] or "default"](url_map, *arguments, **options)

@@ -1,4 +1,4 @@
-"""Reading the code of views and hooks, without running it: what they mention, and whether they may answer."""
+"""Facts from the code of views and hooks, without running it: the names in it, and whether a hook may answer."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .wrappers import inside
 _REFUSING = frozenset(
     {"abort", "redirect", *(name for name in vars(exceptions) if name[:1].isupper() and not name.startswith("HTTP"))}
 )
-"""Names by which a function answers in place of what it stands before."""
+"""The names in a function that answers a request by an exception or a redirect."""
 
 
 def methods_of(view: ViewFunction) -> tuple[str, ...]:
-    """Return the methods that a class-based view says that it has."""
+    """Return the declared methods of a class-based view."""
     methods = getattr(view, "methods", None)
     return tuple(methods) if methods else ()
 
 
 def functions_in(view: ViewFunction, method: str | None = None) -> Iterator[Any]:
-    """Yield the functions that serve a view, those within decorators included.
+    """Yield the functions of a view, also inside decorators.
 
     :param method: one method of a class-based view; by default all of them.
     """

@@ -1,7 +1,7 @@
-"""The registered views of an app, and the marks that hold for each.
+"""The registered views of an app, and the marks in force for each.
 
-An app with a Guard has a :class:`Views` in place of its dict of view functions, so that a mistake is found at the line
-that registers the view.
+A guarded app has a :class:`Views` in place of its dict of view functions, so that the line that registers a view raises
+the error about it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .wrappers import inside, unwrapped
 class Views(dict[str, ViewFunction]):
     """The view functions of a guarded app, by endpoint.
 
-    :param registered: called with each view that is registered from now on.
-    :param looked_up: called with each endpoint whose view is about to be called.
+    :param registered: called with each new view.
+    :param looked_up: called with the endpoint before each call of a view.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class Views(dict[str, ViewFunction]):
 
 
 class ViewMarks:
-    """Finds the marks that hold for the views of one app. A service: made anew once more is registered."""
+    """Finds the marks in force for the views of one app. A service: it is made again after registrations."""
 
     def __init__(self, state: AppState) -> None:
         views = state.app.view_functions.values()
         self._views = {id(function) for view in views for function in unwrapped(view)}
 
     def is_view(self, function: object) -> bool:
-        """Return whether `function`, or what it wraps, is registered as a view."""
+        """Return whether `function`, or a function inside, is registered as a view."""
         if id(function) in self._views:
             return True
         return any(id(each) in self._views for each in unwrapped(function))
@@ -59,8 +59,8 @@ class ViewMarks:
     def of(self, view: ViewFunction) -> tuple[Mark, ...]:
         """Return the marks in force where `view` is registered, outermost first.
 
-        First come the fallbacks: they were written above the route. Then follows what the view carries, and what opaque
-        wrappers hide; an exemption that is hidden does not count.
+        The fallbacks come first: they were written above the route. The marks of the view follow, then the marks that
+        opaque wrappers hide. A hidden exemption does not count.
         """
         carried = dict.fromkeys(carried_marks(view))
         fallbacks: list[Fallback] = []
@@ -74,10 +74,10 @@ class ViewMarks:
         return (*left, *carried)
 
     def _holds(self, fallback: Fallback) -> bool:
-        """Return whether a fallback holds where the function that it was left on is registered.
+        """Return whether a fallback holds where its function is registered.
 
-        One that stands among the function's own decorators holds for every endpoint of it. Any other is meant for its
-        shim, if that is registered, and for the wrapper that was decorated, if that is.
+        A fallback among the function's own decorators holds for every endpoint of the function. Another one yields to
+        its shim, or to the decorated wrapper, if one of these is registered.
         """
         if fallback.own:
             return True

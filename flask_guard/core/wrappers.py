@@ -1,7 +1,7 @@
-"""Looking through other people's wrappers: from what is registered, or decorated, to the functions inside.
+"""The functions inside wrappers, from the outermost one inwards.
 
-`functools.wraps` says what a wrapper wraps, and so do partials and methods. Others are opaque: what they wrap is found
-in their closure or among their attributes.
+A wrapper made with `functools.wraps`, a partial and a method name the function inside. Other wrappers are opaque: their
+closure or their attributes are searched.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ..typing import Scaffold
 from .marks import Site
 
 DEEPEST = 6
-"""Wrappers around a function that are looked through."""
+"""The largest number of wrappers around a function."""
 MOST = 200
-"""Objects that are looked at, from one view."""
+"""The largest number of objects in the search from one view."""
 
 
 class Found(NamedTuple):
     """A callable, and how it was found.
 
-    :ivar through: the opaque wrapper that it was found in; None if every wrapper around it says what it wraps.
+    :ivar through: the opaque wrapper that it was found in; None without one.
     """
 
     function: Any
@@ -36,26 +36,27 @@ class Found(NamedTuple):
 
 
 def unwrapped(function: Any) -> Iterator[Any]:
-    """Yield `function` and what it says that it wraps, outside in."""
+    """Yield `function` and the functions that its wrappers name, outside in."""
     seen: set[int] = set()
     while function is not None and id(function) not in seen:
         seen.add(id(function))
         yield function
-        function = _said(function)
+        function = _named(function)
 
 
 def inside(function: Any, is_view: Callable[[Any], bool]) -> Iterator[Found]:
     """Yield `function` and every callable that can be found in it, the nearest first.
 
-    :param is_view: whether a callable is registered as a view of its own: that is not what an opaque wrapper hides.
+    :param is_view: returns whether a callable is registered as another view. Such a callable is left out of an opaque
+        wrapper.
     """
     queue = deque([(Found(function, None), 0)])
     seen = {id(function)}
     while queue and len(seen) < MOST:
         found, depth = queue.popleft()
         yield found
-        said = _said(found.function)
-        inner = [Found(said, found.through)] if said is not None else []
+        named = _named(found.function)
+        inner = [Found(named, found.through)] if named is not None else []
         if not inner:
             inner = [Found(each, found.function) for each in _hidden(found.function) if not is_view(each)]
         if depth < DEEPEST:
@@ -65,16 +66,16 @@ def inside(function: Any, is_view: Callable[[Any], bool]) -> Iterator[Found]:
 
 
 def layers(function: Any) -> Iterator[Any]:
-    """Yield `function` and what it wraps, outside in, as far as one leads to the next.
+    """Yield `function` and the functions that it wraps, outside in.
 
-    What an opaque wrapper wraps is the first function that is found in it. A function that takes no arbitrary keyword
-    arguments wraps nothing: what it has in its closure it merely uses.
+    An opaque wrapper wraps the first function that is found in it. A function without arbitrary keyword arguments wraps
+    nothing: it only uses the functions of its closure.
     """
     seen: set[int] = set()
     while function is not None and id(function) not in seen:
         seen.add(id(function))
         yield function
-        function = _said(function) or (next(_hidden(function), None) if _may_wrap(function) else None)
+        function = _named(function) or (next(_hidden(function), None) if _may_wrap(function) else None)
 
 
 def _may_wrap(function: Any) -> bool:
@@ -82,14 +83,14 @@ def _may_wrap(function: Any) -> bool:
     return code is None or bool(code.co_flags & inspect.CO_VARKEYWORDS)
 
 
-def _said(function: Any) -> Any | None:
-    """Return what `function` says that it wraps."""
+def _named(function: Any) -> Any | None:
+    """Return the function that a wrapper names."""
     if isinstance(function, functools.partial):
         return function.func
     if isinstance(function, MethodType):
         return function.__func__
-    said = getattr(function, "__wrapped__", None)
-    return said if said is not None and callable(said) else None
+    named = getattr(function, "__wrapped__", None)
+    return named if named is not None and callable(named) else None
 
 
 def _hidden(function: Any) -> Iterator[Any]:

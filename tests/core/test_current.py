@@ -67,7 +67,7 @@ def test_empty_proxy_is_false_equals_none_and_has_no_attributes(
 def test_proxy_outside_a_guarded_request_is_an_error_that_says_so(
     app: Flask, proxy: Any, name: str, kind: str, policy: Any
 ) -> None:
-    with pytest.raises(RuntimeError, match=f"{name} is only there while a guarded request is handled"):
+    with pytest.raises(RuntimeError, match=f"{name} is only available while a guarded request is handled"):
         proxy.id  # noqa: B018
     with app.test_request_context(), pytest.raises(RuntimeError, match=name):
         proxy.id  # noqa: B018
