@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..typing import Flask
 
 MOST_REASONS = 200
-"""Pairs of policy and reason that denials are counted by. Denials with any further pair count as ``other``."""
+"""The largest number of pairs of policy and reason. Denials with further pairs count as ``other``."""
 OTHER = "other"
 MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -63,13 +63,13 @@ class Families:
         self._seen: set[tuple[str, str]] = set()
 
     def count_denials(self, run: Run) -> None:
-        """Count the denials of the request of `run`, those in report mode included."""
+        """Count the denials of a request, also in report mode."""
         for denial, mode in [(run.denial, "enforce"), *((each, "report") for each in run.would_deny)]:
             if denial is not None:
                 self.denials.labels(*self._bounded(denial.policy, denial.reason), mode).inc()
 
     def _bounded(self, policy: str, reason: str) -> tuple[str, str]:
-        """Return the labels of a denial. The reasons that an app makes up must not make series without end."""
+        """Return the labels of a denial. The reasons of an app's own policies must not make endless series."""
         pair = (policy, reason)
         if pair not in self._seen:
             if len(self._seen) >= MOST_REASONS:
@@ -91,7 +91,7 @@ class Families:
 
 
 class AppMetrics:
-    """The metrics of one app, by prefix. It can be registered as a collector.
+    """The metrics of one app, by prefix; a collector for a registry.
 
     :raises ConfigError: if prometheus_client is missing, or its settings for several processes are wrong.
     """
@@ -107,15 +107,15 @@ class AppMetrics:
     def families(self, prefix: str, buckets: tuple[float, ...], registry: CollectorRegistry | None) -> Families:
         """Return the metrics of `prefix`, made at the first call.
 
-        :raises ConfigError: if they were made with other buckets or another registry, or their names are taken.
+        :raises ConfigError: for other buckets or another registry than before, and for names that are taken.
         """
         with self._state.lock:
             self._settle(registry)
             found = self._families.get(prefix) or Families(self._client, prefix, buckets)
             if found.buckets != buckets:
                 raise ConfigError(
-                    f"metrics(buckets=…) of one prefix must be the same everywhere in an app, and {prefix!r} is counted"
-                    f" by {found.buckets} already. Give these a prefix of their own: metrics(prefix=…)"
+                    f"metrics(buckets=…) of one prefix must be the same everywhere in an app, and {prefix!r} has the"
+                    f" buckets {found.buckets} already. Write another prefix for these: metrics(prefix=…)"
                 )
             self._families[prefix] = found
             for each in self._families.values():
@@ -128,7 +128,7 @@ class AppMetrics:
         self._registry = registry if registry is not None else self._registry
 
     def _claim_names(self, families: Families) -> None:
-        """Keep other apps from counting under the same names in the same place."""
+        """Reserve the names in the registry, so that no other app counts under them."""
         registry = self._client.REGISTRY if is_multiprocess(self._client) else self._registry
         what = f"metrics {families.prefix} in {id(registry)}"
         if registry is not None and what not in self._claimed:
@@ -159,7 +159,7 @@ class AppMetrics:
 
 
 class _Workers:
-    """The counts of all workers of a server, of an app's metrics and any others."""
+    """The counts of all workers of a server, for all metrics."""
 
     def __init__(self, metrics: AppMetrics) -> None:
         from prometheus_client.multiprocess import MultiProcessCollector
@@ -173,7 +173,7 @@ class _Workers:
 
 
 class _Link:
-    """An app's metrics in a registry that others share. It does not keep the app alive."""
+    """An app's metrics in a shared registry, which does not keep the app alive."""
 
     def __init__(self, app: Flask, families: Families) -> None:
         self._app = weakref.ref(app)
@@ -193,13 +193,13 @@ def _link(app: Flask, families: Families, registry: CollectorRegistry) -> None:
     try:
         registry.register(link)
     except ValueError:
-        gc.collect()  # the name may be that of an app that has gone, as in tests
+        gc.collect()  # the name may belong to a deleted app, as in tests
         try:
             registry.register(link)
         except ValueError:
             raise ConfigError(
-                f"metrics(prefix={families.prefix!r}): something else in this process counts under these names already."
-                " Give this app a prefix of its own, such as metrics(prefix='shop')"
+                f"metrics(prefix={families.prefix!r}): another collector in this process has these names already. Write"
+                " another prefix for this app, such as metrics(prefix='shop')"
             ) from None
     weakref.finalize(app, registry.unregister, link).atexit = False
 

@@ -1,4 +1,4 @@
-"""The metrics, as the guard lists them."""
+"""Declarations of the metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`metrics`: requests, durations and denials, counted for Prometheus; and the view that shows them."""
+"""`metrics`: requests, durations and denials, counted for Prometheus, and the view that shows the counts."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ class Metrics(Policy):
     ``reason`` and ``mode`` (``enforce``; or ``report`` for denials in report mode). ``flask_guard_store_errors_total``
     counts how often the limit storage stopped answering.
 
-    Clients cannot make series: a path is never a label, a request that no rule matches counts for the endpoint
-    ``(unmatched)``, and a method that no endpoint serves is ``other``. A 405 counts for an endpoint that the path has.
+    Clients cannot make new series. A path is never a label. A request without a rule counts for the endpoint
+    ``(unmatched)``, and an unknown method counts as ``other``. A 405 counts for an endpoint of the path.
 
-    :func:`metrics_view` shows the metrics. They are those of one app, unless `registry` is shared. With several
-    workers, set ``PROMETHEUS_MULTIPROC_DIR`` to an empty directory before the server starts: the view then shows sums
-    over the workers, and `registry` has no effect.
+    :func:`metrics_view` shows the metrics of one app, or of a shared `registry`. With several workers, set
+    ``PROMETHEUS_MULTIPROC_DIR`` to an empty directory before the server starts: the view then shows sums over the
+    workers, and `registry` has no effect.
     """
 
     kind: ClassVar[str] = "metrics"
@@ -103,10 +103,10 @@ class Metrics(Policy):
 
         :param prefix: the beginning of the names of the metrics.
         :param buckets: the upper bounds of the histogram's buckets, in seconds, ascending.
-        :param registry: a ``prometheus_client.CollectorRegistry``, such as ``prometheus_client.REGISTRY``, that holds
-            other metrics of the app; by default one that holds only these.
-        :raises ConfigError: for an invalid option, and if another app counts under the same names in the same registry
-            or, with several workers, in the same process.
+        :param registry: a ``prometheus_client.CollectorRegistry`` with other metrics of the app, such as
+            ``prometheus_client.REGISTRY``; by default a new one.
+        :raises ConfigError: for an invalid option, and for names that another app has taken in the same registry (with
+            several workers: in the same process).
         """
         return Policy.__call__(self, *args, **options)
 
@@ -123,7 +123,7 @@ class Metrics(Policy):
 
 
 STATUS: Slot[int | object | None] = Slot("metrics.status")
-"""The status that went out; while a body is being sent, a token; None once the request is counted."""
+"""The status of the response; a token while its body is sent; None after the count."""
 
 Series: TypeAlias = tuple[Callable[[], None], Callable[[float], None]]
 """Counts a request, and takes its seconds."""
@@ -148,7 +148,7 @@ class _Recorder:
         run.outgoing += self._sees_out
 
     def _see_out(self, run: Run, response: Response) -> None:
-        """Note the response that goes out after every hook. It may yet fail, and be followed by a 500."""
+        """Note the outgoing response. It may still fail, with a 500 after it."""
         status = response.status_code
         if size_if_complete(run.request, response) is not None:
             STATUS.put(run, status)
@@ -200,8 +200,8 @@ def metrics_view() -> Response:
 
         app.add_url_rule("/metrics", view_func=require_api_key(scopes="metrics:read")(metrics_view))
 
-    Several apps of one process share this function. An app that registers it unguarded, after another app has guarded
-    it, gets that guard, too.
+    Several apps of one process share this function. A policy that one app puts on it also holds for an app that
+    registers it later.
 
     ``Accept`` and ``Accept-Encoding`` choose Prometheus' text format or OpenMetrics, compressed or not. ``?name[]=…``
     selects metrics.
@@ -229,7 +229,7 @@ def metrics_view() -> Response:
 
 
 def _harmless(accept: str) -> str:
-    """Return an Accept header, or an empty string in place of one that prometheus_client might fail on."""
+    """Return an Accept header, or an empty string if prometheus_client might fail on it."""
     versions = _VERSION.findall(accept)
     fine = len(accept) <= LONGEST_ACCEPT and all(_NUMBER.fullmatch(version) for version in versions)
     return accept if fine else ""

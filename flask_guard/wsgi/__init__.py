@@ -1,4 +1,4 @@
-"""Layers below Flask, for any WSGI application. These modules import neither Flask nor the rest of the package."""
+"""Layers below Flask, for any WSGI application. The modules import neither Flask nor the rest of the package."""
 
 from .headers import Headers
 from .middleware import Layer, Middleware, stack

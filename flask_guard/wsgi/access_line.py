@@ -1,4 +1,4 @@
-"""`DevFormatter`, and the line that each request gets on stderr where nobody has configured logging."""
+"""`DevFormatter`, and the lines of requests on stderr without a configuration of logging."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ _RESET, _DIM, _BOLD, _CYAN, _YELLOW, _RED = "\x1b[0m", "\x1b[2m", "\x1b[1m", "\x
 _LEVEL_COLORS = {"DEBUG": _DIM, "INFO": _CYAN, "WARNING": _YELLOW, "ERROR": _RED}
 _STATUS_COLORS = {2: "\x1b[32m", 3: _CYAN, 4: _YELLOW, 5: _RED}
 WIDEST_PATH, NARROWEST_PATH = 32, 16
-"""The columns of a path on a terminal, which has less where a remark needs the rest. A shorter path is not cut."""
+"""The columns of a path on a terminal. A remark may take columns of a long path."""
 SHORTEST_REMEDY = 40
-"""The columns to which a remedy is cut at most, so that the line fits a terminal."""
+"""The fewest columns of a remedy that is cut, so that the line fits a terminal."""
 BESIDE_PATH = len("12:30:01 201 POST    ") + len("  1234.5 ms")
 
 
 def one_line(text: object) -> str:
-    """Return `text` with every character escaped that could begin a line, or hide in one."""
+    """Return `text` on one line, with line breaks and invisible characters escaped."""
     shown = str(text)
     return printable(shown, len(shown))
 
 
 def is_access(record: logging.LogRecord) -> bool:
-    """Return whether `record` is that of a request."""
+    """Return whether `record` is the record of a request."""
     return hasattr(record, "duration_ms") and hasattr(record, "verdicts")
 
 
 class DevFormatter(logging.Formatter):
-    """One line for a person who is developing: the request, its answer, and whatever was special about it.
+    """One line for a developer: the request, its answer, and remarks.
 
-    On a terminal the line is coloured and aligned: time, status, method, path, milliseconds, then the key or principal,
-    the policy that denied the request and the reason, and whether it was slow. Elsewhere it is plain::
+    On a terminal the line is coloured and aligned: time, status, method, path and milliseconds. Remarks follow: the key
+    or principal, the policy that denied the request with the reason, and whether the request was slow. Elsewhere the
+    line is plain::
 
         12:30:01.250 INFO  POST /api/orders 201 12.5 ms 48 B [3f2a9c10] api_key=ci
         12:30:02.017 INFO  GET /api/orders 401 0.4 ms 96 B [b81d004e] denied by require_api_key (missing)
@@ -55,7 +56,7 @@ class DevFormatter(logging.Formatter):
         self._color = _takes_color(self._stream) if color is None else color
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of `record`, and those of its traceback."""
+        """Return the line of `record`, and the lines of its traceback."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         if is_access(record) and self._color:
             line = f"{self._paint(clock, _DIM)} {self._columns(record)}"
@@ -121,9 +122,9 @@ def _size(size: int | None) -> str:
 
 
 def _remarks(record: Any, *, cut: int = 0) -> Iterator[tuple[str, str]]:
-    """Yield what was special about a request, each with its colour.
+    """Yield the remarks about a request, each with its colour.
 
-    :param cut: how many characters too long that is. A remedy is cut for it.
+    :param cut: the surplus of characters, by which a remedy is cut.
     """
     for name in ("api_key", "principal"):
         if getattr(record, name, None) is not None:
@@ -147,14 +148,14 @@ def _why(record: Any, cut: int) -> str:
     return (f" ({one_line(reason)})" if reason else "") + (f": {remedy}" if remedy else "")
 
 
-# Where nobody has configured logging ----------------------------------------------------------------------------------
+# Without a configuration of logging ----------------------------------------------------------------------------------
 
 _OWN_LINE: ContextVar[bool] = ContextVar("flask_guard.own_line", default=False)
-"""Whether this request gets a line here, and so needs none of Werkzeug's server."""
+"""Whether this request gets a line here, in place of the line of Werkzeug's server."""
 
 
 def is_shown(logger: logging.Logger, level: int) -> bool:
-    """Return whether a record would be shown if the root logger were set to INFO, unless somebody has set a level."""
+    """Return whether a record is shown if the root logger has the level INFO, where no level is set."""
     if logger.disabled or logger.manager.disable >= level:
         return False
     found: logging.Logger | None = logger
@@ -163,11 +164,11 @@ def is_shown(logger: logging.Logger, level: int) -> bool:
             return level >= found.level
         found = found.parent
     root = logging.getLogger().level
-    return level >= (logging.INFO if root == logging.WARNING else root)  # WARNING is how Python leaves it
+    return level >= (logging.INFO if root == logging.WARNING else root)  # WARNING is the default of Python
 
 
 class StderrHandler(logging.Handler):
-    """Writes lines to stderr as it is at the time."""
+    """Writes lines to the current stderr."""
 
     _stream: TextIO | None = None
 
@@ -185,7 +186,7 @@ class StderrHandler(logging.Handler):
 
 
 class WithoutRequestLines(logging.Filter):
-    """Leaves out the request lines of Werkzeug's server for requests that get a line here. Its other lines stay."""
+    """Removes the request lines of Werkzeug's server for requests with a line here. Its other lines stay."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether `record` is written."""
@@ -197,7 +198,7 @@ class WithoutRequestLines(logging.Filter):
 
 
 def replace_line_of_werkzeug(environ: dict[str, Any]) -> None:
-    """Have Werkzeug's server leave out its line for this request."""
+    """Remove the line of Werkzeug's server for this request."""
     if environ.get("SERVER_SOFTWARE", "").startswith("Werkzeug/"):
         logger = logging.getLogger("werkzeug")
         if not any(isinstance(each, WithoutRequestLines) for each in logger.filters):

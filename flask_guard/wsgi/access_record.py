@@ -1,4 +1,4 @@
-"""The log record of one request, as `log_timing` and :class:`flask_guard.wsgi.Timing` write it."""
+"""The log record of a request, for `log_timing` and :class:`flask_guard.wsgi.Timing`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 LONGEST_PATH = 2048
 """Characters of a path that a record keeps."""
 LOGGED_KEY = "flask_guard.logged"
-"""The key of a request's environ that is set once a layer or policy is in charge of the access record."""
+"""The key of a request's environ that is set by the layer or policy that makes the access record."""
 MESSAGE = "%(method)s %(path)s %(status)s %(duration_ms).1f ms"
 
 
 def access_fields(
     ending: Ending, started: float, ended: float, *, request_id: str | None, method: str, path: str, address: str | None
 ) -> dict[str, Any]:
-    """Return the attributes of a request's record. Those that only Flask knows are empty.
+    """Return the attributes of a request's record. Attributes that only Flask knows are empty.
 
-    :param started: when the request came in, in seconds of :func:`time.perf_counter`.
-    :param ended: when its response ended.
+    :param started: the start of the request, in seconds of :func:`time.perf_counter`.
+    :param ended: the end of its response.
     """
     duration_ms = _milliseconds(ended - started)
     first_byte = ending.first_byte
@@ -60,12 +60,12 @@ def _milliseconds(seconds: float) -> float:
 
 
 class AccessLog:
-    """Writes the records of one logger. Where nobody has configured logging, each is a line on stderr.
+    """Writes the records of one logger. Without a configuration of logging, each record is a line on stderr.
 
     :param level: the level of a record.
     :param error_level: the level of 5xx answers and exceptions, if it is higher.
     :param slow_ms: milliseconds from which a request is logged at WARNING at least; None for never.
-    :param source: the name of the function that the records name as their origin.
+    :param source: the name of the function in the records.
     """
 
     def __init__(self, logger: str, level: int, error_level: int, slow_ms: float | None, source: str) -> None:
@@ -79,7 +79,7 @@ class AccessLog:
         self.is_configured: bool = False
 
     def begin(self, environ: dict[str, Any]) -> None:
-        """Have Werkzeug's server leave out its line for a request that gets one here. Called before its headers go out.
+        """Remove the line of Werkzeug's server for a request with a line here. Called before its headers are sent.
 
         Unnecessary once `is_configured` is true.
         """
@@ -115,11 +115,11 @@ class AccessLog:
 class Records:
     """Makes the records of one logger with one message, fast.
 
-    A :class:`logging.LogRecord` works out its caller's file and module, its process and more, each time. All of that is
-    the same for every record here, so it is taken from a record that the standard library made once.
+    A :class:`logging.LogRecord` computes the file and module of its caller, its process and more. These are the same
+    for every record here, so they are copied from one record of the standard library.
 
-    :param message: formatted with the fields, ``%(name)s``, by a handler that formats at all.
-    :param source: the name of the function that the records name as their origin.
+    :param message: the message, which handlers format with the fields, ``%(name)s``.
+    :param source: the name of the function in the records.
     """
 
     def __init__(self, logger: str, message: str, source: str) -> None:
@@ -129,7 +129,7 @@ class Records:
         self._templates: dict[int, dict[str, Any]] = {}
 
     def make(self, level: int, fields: dict[str, Any]) -> logging.LogRecord:
-        """Return a record with `fields` as attributes. A factory that the application has set is used."""
+        """Return a record with `fields` as attributes, made by the application's record factory, if it has set one."""
         if logging.getLogRecordFactory() is not logging.LogRecord:
             record = self._standard(level, fields)
             record.__dict__.update(fields)

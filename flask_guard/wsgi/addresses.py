@@ -1,4 +1,4 @@
-"""The address of a client, as servers and proxies write it, and the networks that it lies in."""
+"""The address of a client, as servers and proxies write it, and its networks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NAT64 = IPv6Network("64:ff9b::/96")
 """The addresses under which a translator shows IPv4 clients (RFC 6052, section 2.1)."""
 
 LONGEST = 64
-"""Characters of an address that are kept, where a server has something else in its place."""
+"""The characters that are kept of a server's text other than an address."""
 
 
 def without_port(address: str) -> str:
-    """Return `address` without the port that some servers and proxies write behind it."""
+    """Return `address` without the port that some servers and proxies add."""
     if ":" not in address:
         return address
     if address.startswith("["):
@@ -34,7 +34,7 @@ def shown_address(address: str | None) -> str:
 
 
 def parse_address(address: str | None) -> Address | None:
-    """Return a client's address, or None if there is none. An IPv4 address inside an IPv6 one is taken out."""
+    """Return a client's address, or None without one. An IPv4 address inside an IPv6 address is extracted."""
     try:
         ip = ip_address(without_port(address or ""))
     except ValueError:
@@ -49,17 +49,17 @@ def parse_address(address: str | None) -> Address | None:
 def parse_networks(values: Iterable[object]) -> tuple[Network, ...]:
     """Return addresses and networks, such as ``192.0.2.0/24``, as networks.
 
-    :raises ValueError: for one that is neither, and for a network with host bits set.
+    :raises ValueError: for any other value, and for a network with host bits set.
     """
     networks = []
     for value in values:
         if not isinstance(value, (str, IPv4Network, IPv6Network, IPv4Address, IPv6Address)):
-            raise ValueError(f"{value!r} is not an address or a network")  # as for any other
+            raise ValueError(f"{value!r} is not an address or a network")  # as ip_network raises it for text
         networks.append(ip_network(value))
     return tuple(networks)
 
 
 def lies_in(address: str | None, networks: Iterable[Network]) -> bool:
-    """Return whether a client's address lies in one of `networks`. One that cannot be parsed lies in none."""
+    """Return whether a client's address lies in one of `networks`. A malformed address lies in none of them."""
     ip = parse_address(address)
     return ip is not None and any(ip in network for network in networks)

@@ -1,4 +1,4 @@
-"""Header fields: their syntax (RFC 9110, section 5), and the list of pairs that WSGI has for them (PEP 3333)."""
+"""Header fields: their syntax (RFC 9110, section 5), and their list of pairs in WSGI (PEP 3333)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def is_token(text: str) -> bool:
 
 
 def is_field_text(text: str) -> bool:
-    """Return whether a field can carry `text`: no control character, and nothing that Latin-1 lacks."""
+    """Return whether a field can carry `text`: Latin-1 without control characters."""
     return all(" " <= c < "\x7f" or "\xa0" <= c <= "\xff" for c in text)
 
 
 def check_name(name: object, what: str) -> str:
-    """Return `name` if it names a header field.
+    """Return `name` if a header field can have it.
 
-    :raises TypeError: if it is not a string.
-    :raises ValueError: if a header field cannot have that name.
+    :raises TypeError: for a name that is not a string.
+    :raises ValueError: for an invalid name.
     """
     if not isinstance(name, str):
         raise TypeError(f"{what}: the name of a header must be a string, not {name!r}")

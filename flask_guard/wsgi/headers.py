@@ -1,4 +1,4 @@
-"""`Headers`: header fields that every response gets, whichever application it comes from."""
+"""`Headers`: header fields for the responses of any application."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _OF_CONTENT = frozenset({"content-type", "content-encoding", "content-language",
 class Headers(Middleware):
     """Adds header fields to every response, and removes others.
 
-    :param add: fields that are added to those that are there.
-    :param set: fields that replace those of their name.
-    :param default: fields that are added where there is none of their name.
-    :param remove: names of fields that are removed.
+    :param add: fields to add, beside existing ones of the same name.
+    :param set: fields to replace the existing ones of the same name.
+    :param default: fields to add if the response has none of the same name.
+    :param remove: names of fields to remove.
     :raises TypeError: for a name or value that is not a string.
-    :raises ValueError: for a name or value that a header cannot have, a field that only the server sets (RFC 9110,
-        section 7.6.1), and a name that is in several of the options.
+    :raises ValueError: for an invalid name or value, for a field that only the server sets (RFC 9110, section 7.6.1),
+        and for a name in several options.
     """
 
     def __init__(

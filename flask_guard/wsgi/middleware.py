@@ -1,4 +1,4 @@
-"""The base class of layers, and `stack`. Write the hooks, and the rules of WSGI (PEP 3333) are kept for you.
+"""The base class of layers, and `stack`. Write the hooks; the class keeps the rules of WSGI (PEP 3333).
 
 ::
 
@@ -38,15 +38,15 @@ Layer: TypeAlias = "Middleware | Callable[[WSGIApplication], WSGIApplication]"
 class Middleware:
     """A layer around a WSGI application. Override the hooks that you need.
 
-    One layer serves many requests at once: keep the values of a request in its ``environ``, not on ``self``. A body
-    that no hook looks at passes as it is, so the server may still send a file itself.
+    One layer serves many requests at the same time: keep the values of a request in its ``environ``, not on ``self``. A
+    body that no hook needs passes unchanged, so the server may send a file directly.
 
     :param app: the WSGI application; None for a layer that :func:`flask_guard.wsgi.stack` puts around one.
     :raises TypeError: if `app` is not a WSGI application.
     """
 
     settled_by: str = ""
-    """A key of ``environ``: once an application has put it there, :meth:`on_end` need not be called."""
+    """A key of ``environ``. If the application sets it, :meth:`on_end` need not be called."""
     _asks: ClassVar[bool] = False
     _rewrites: ClassVar[bool] = False
     _watches: bool = False
@@ -70,38 +70,38 @@ class Middleware:
         return self._app
 
     def on_request(self, environ: WSGIEnvironment) -> Answer | None:
-        """See the request, and change its ``environ`` if need be.
+        """Read the request, or change its ``environ``.
 
-        :return: None to call the application, or a status line, header fields and a body in place of its answer.
+        :return: None to call the application; or a status line, header fields and a body, to answer in its place.
         """
         return None
 
     def on_response(self, environ: WSGIEnvironment, status: str, headers: HeaderList) -> tuple[str, HeaderList] | None:
-        """See the status line and the header fields, and change the list of fields if need be.
+        """Read the status line and the header fields, or change the list of fields.
 
-        Called again if the application starts its response anew because of an error (``exc_info``).
+        Called again if the application restarts its response because of an error (``exc_info``).
 
         :return: None, or another status line and other header fields.
         """
         return None
 
     def on_body(self, chunk: bytes) -> bytes:
-        """Return the bytes to send in place of `chunk`. Overriding this takes ``Content-Length`` off the response.
+        """Return the bytes to send in place of `chunk`. Such a response has no ``Content-Length``.
 
-        The chunk holds bytes as they are sent: compressed if the application compresses, and cut anywhere. To change
-        text that may stretch over chunks, override :meth:`rewriter`.
+        The chunk holds the bytes that would be sent: compressed if the application compresses, and cut anywhere. To
+        change text across chunks, override :meth:`rewriter`.
         """
         return chunk
 
     def rewriter(self, environ: WSGIEnvironment, status: str, headers: HeaderList) -> Incremental | None:
-        """Return a new object that rewrites the body of this response, or None to leave the body alone.
+        """Return a new object that rewrites the body of this response, or None for an unchanged body.
 
-        Called after :meth:`on_response`, for ``HEAD`` too, so that the header fields are those of ``GET``.
+        Called after :meth:`on_response`, also for ``HEAD``, which gets the header fields of ``GET``.
         """
         return _Each(self.on_body) if type(self).on_body is not Middleware.on_body else None
 
     def on_end(self, environ: WSGIEnvironment, ending: Ending) -> None:
-        """See how the response ended. Called once for each request that :meth:`on_request` has seen."""
+        """Read the end of the response. Called once for each request after :meth:`on_request`."""
 
     def around(self, app: WSGIApplication) -> Self:
         """Return this layer around `app`.
@@ -109,7 +109,7 @@ class Middleware:
         :raises ValueError: if the layer is around an application already.
         """
         if self._app is not _no_app:
-            raise ValueError(f"this {type(self).__name__} has an application already: {self._app!r}")
+            raise ValueError(f"this {type(self).__name__} has an application already: {self._app!r}. Make another")
         bound = copy.copy(self)
         bound._serve = None
         Middleware.__init__(bound, app)
@@ -120,7 +120,7 @@ class Middleware:
         return (self._serve or self._compile())(environ, start_response)
 
     def _compile(self) -> WSGIApplication:
-        """Decide, on the first request, how all requests are served."""
+        """Choose, at the first request, the way in which all requests are served."""
         self._serve = self._serve_body if self._watches or self._rewrites else _passing(self)
         return self._serve
 
@@ -135,7 +135,7 @@ class Middleware:
         return Rewritten(self, environ, start_response).run(app)
 
     def _passes(self) -> bool:
-        """Return whether this layer leaves bodies alone, and its ``__call__`` is not overridden."""
+        """Return whether this layer changes no bodies, and does not override ``__call__``."""
         return not self._watches and not self._rewrites and type(self).__call__ is Middleware.__call__
 
 
@@ -149,8 +149,8 @@ def stack(app: WSGIApplication, *layers: Layer) -> WSGIApplication:
 
         app.wsgi_app = stack(app.wsgi_app, RequestID, Timing, Headers(set={"X-Frame-Options": "DENY"}))
 
-    A layer is a :class:`Middleware` without an application, a class of them, or any callable that takes an
-    application and returns one, such as ``functools.partial(ProxyFix, x_for=1)``.
+    A layer is a :class:`Middleware` without an application, a subclass of it, or a callable from an application to an
+    application, such as ``functools.partial(ProxyFix, x_for=1)``.
 
     :raises TypeError: if `app` is not an application, or one of `layers` is not a layer.
     :raises ValueError: if a layer is around an application already.
@@ -171,12 +171,12 @@ def _around(layer: Layer, app: WSGIApplication) -> WSGIApplication:
     return made
 
 
-# Neighbours that leave bodies alone are served together, and decisions are made beforehand. `Timing` and `Headers`
-# together cost a quarter less so.
+# Neighbours that change no bodies are served together, with decisions made in advance. This saves a quarter of the cost
+# of `Timing` and `Headers`.
 
 
 def _passing(outermost: Middleware) -> WSGIApplication:
-    """Return an application that does the work of `outermost`, and of the layers inside it that leave bodies alone."""
+    """Return an application for `outermost` together with the layers inside it that change no bodies."""
     layers, app = [outermost], outermost.app
     while isinstance(app, Middleware) and app._passes():
         layers.append(app)
@@ -194,7 +194,7 @@ def _passing(outermost: Middleware) -> WSGIApplication:
 
         def start(status: str, headers: HeaderList, exc_info: OptExcInfo | None = None, /) -> Callable[[bytes], object]:
             for change in changes:
-                headers = list(headers)  # each layer's own: an application may hand out the same list each time
+                headers = list(headers)  # a copy: an application may pass the same list each time
                 status, headers = change(environ, status, headers) or (status, headers)
             if exc_info is None:
                 return start_response(status, headers)
@@ -219,7 +219,7 @@ def is_layer_class(value: object) -> bool:
 
 
 class _Each:
-    """Rewrites each chunk by itself."""
+    """Rewrites each chunk separately."""
 
     def __init__(self, rewrite: Callable[[bytes], bytes]) -> None:
         self.feed = rewrite

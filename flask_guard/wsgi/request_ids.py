@@ -1,7 +1,7 @@
-"""`RequestID` and its ids: taken from a trusted client if they are well-formed, made otherwise.
+"""`RequestID` and its ids: a well-formed id of a trusted client, or a new one.
 
-The id of a request is ``environ["flask_guard.request_id"]``. The first layer that needs it puts it there, so that every
-layer agrees on one. While the request is handled the id is also the value of :data:`CURRENT`, for log records.
+The id of a request is ``environ["flask_guard.request_id"]``. The first layer that needs the id sets it, so that all
+layers have the same id. While the request is handled, :data:`CURRENT` has the id for log records.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from .typing import HeaderList, WSGIApplication, WSGIEnvironment
 
 ENVIRON_KEY = "flask_guard.request_id"
-"""Where a request's environ carries its id."""
+"""The key of a request's environ that holds its id."""
 TAKEN_KEY = "flask_guard.request_id_taken_by"
-"""The key of a request's environ that holds the :class:`RequestIds` that took the id from the client, if one did."""
+"""The key of a request's environ that holds the :class:`RequestIds` that took the id from the client."""
 CURRENT: ContextVar[str | None] = ContextVar("flask_guard.request_id", default=None)
-"""The id of the request that this context serves; `contextvars.copy_context` takes it along."""
+"""The id of the request of this context, also in copies by `contextvars.copy_context`."""
 
 LONGEST_ID = 128
 ALPHABET = ascii_letters + digits + "-_."
@@ -35,10 +35,10 @@ _HEX = "0123456789abcdef"
 class RequestIds:
     """Gives each request its id.
 
-    :param trust: the clients whose ids are taken: True for all, False for none, or the networks of the proxies that
-        connect, such as ``["10.0.0.0/8"]``, also behind Werkzeug's ``ProxyFix``.
-    :param longest: the most characters of an id from outside.
-    :param alphabet: the characters that such an id may have.
+    :param trust: the clients whose ids are used: True for all, False for no client, or the networks of your proxies,
+        such as ``["10.0.0.0/8"]``, also behind Werkzeug's ``ProxyFix``.
+    :param longest: the largest number of characters of a client's id.
+    :param alphabet: the characters that a client's id may have.
     :param trace: returns the trace id of the current span, or None if there is no span.
     :raises ValueError: for an invalid option.
     """
@@ -58,12 +58,16 @@ class RequestIds:
         self._trace = trace
 
     def of(self, environ: dict[str, Any]) -> str:
-        """Return the id of the request with `environ`, which carries the id from the first call on.
+        """Return the id of the request with `environ`, which keeps the id after the first call.
 
-        The id is ``X-Request-ID`` if that is well-formed and the client trusted; else the trace id of the current span;
-        else the trace id in a well-formed ``traceparent`` (W3C Trace Context) from a trusted client; else 32 random
-        hexadecimal digits. An id that a layer outside took from the client is looked for anew, because that layer may
-        trust more clients.
+        The id is the first of these:
+
+        - a well-formed ``X-Request-ID`` of a trusted client,
+        - the trace id of the current span,
+        - the trace id of a well-formed ``traceparent`` (W3C Trace Context) of a trusted client,
+        - 32 random hexadecimal digits.
+
+        An id that an outer layer took from the client is checked again, because that layer may trust more clients.
         """
         found: str | None = environ.get(ENVIRON_KEY)
         if found is not None:
@@ -88,8 +92,8 @@ class RequestIds:
     def new(self) -> str:
         """Return a new id.
 
-        Two sources are mixed, because neither is enough. This object's is copied when a worker forks. The module's is
-        seeded afresh then, but an application may seed it alike in every worker.
+        Two random sources are combined, because each has a flaw. The source of this object is copied when a worker
+        forks. The source of the module gets a new seed then, but an application may set the same seed in every worker.
         """
         return f"{self._random.getrandbits(128) ^ random.getrandbits(128):032x}"
 
@@ -117,7 +121,7 @@ def _networks(trust: object) -> tuple[Network, ...]:
 
 
 def _lies_in(networks: tuple[Network, ...]) -> Callable[[dict[str, Any]], bool]:
-    """Return a function that returns whether the connected peer lies in one of `networks`."""
+    """Return a function that checks whether the connected peer lies in one of `networks`."""
 
     @lru_cache(maxsize=1024)
     def is_trusted(address: str) -> bool:
@@ -143,12 +147,12 @@ def _characters(alphabet: object) -> str:
 
 
 class RequestID(Middleware):
-    """Puts the id of the request into ``environ["flask_guard.request_id"]`` and on the response.
+    """Sets the id of the request in ``environ["flask_guard.request_id"]`` and on the response.
 
-    ``@log_timing`` and other layers of this kind take the id that is there, so all of them agree on one.
+    ``@log_timing`` and inner layers use this id.
 
-    :param header: the response header that carries the id; None for none. A header that the application set stays.
-    :param ids: the source of ids: by default ``X-Request-ID`` or ``traceparent`` if well-formed, else a new one.
+    :param header: the response header with the id, or None. A header of the application stays.
+    :param ids: the source of ids: by default a well-formed ``X-Request-ID`` or ``traceparent``, else a new id.
     :raises TypeError: if `ids` is something else.
     :raises ValueError: for a name that a header cannot have.
     """

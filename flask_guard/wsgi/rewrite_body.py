@@ -1,4 +1,4 @@
-"""`RewriteBody`: changes bodies of some content types, whichever application they come from.
+"""`RewriteBody`: changes the bodies of some content types, for any application.
 
 ::
 
@@ -7,9 +7,8 @@
 
     app.wsgi_app = RewriteBody(app.wsgi_app, rewrite=add_banner)
 
-The function gets whole bodies: those whose length the application knows, up to ``max_buffer`` bytes. A streamed body is
-not held up for the function: give an :class:`~flask_guard.wsgi.Incremental` to rewrite it as it passes, or say
-``buffer_streams=True``.
+The function gets whole bodies of up to ``max_buffer`` bytes, if the application declares their length. A streamed body
+is not collected: pass an :class:`~flask_guard.wsgi.Incremental` to rewrite a stream, or ``buffer_streams=True``.
 """
 
 from __future__ import annotations
@@ -36,26 +35,26 @@ _PIECE = 65536
 
 
 class NotRewritten(RuntimeError):
-    """``RewriteBody(strict=True)`` has stopped a body that should have been rewritten and cannot be."""
+    """``RewriteBody(strict=True)`` has stopped a body that it cannot rewrite."""
 
 
 class RewriteBody(Middleware):
     """Rewrites the bodies of some content types.
 
-    A rewritten response gets its new length (none if it is streamed), a weak ``ETag`` (RFC 9110, section 8.8.1), and no
-    ``Accept-Ranges``. A ``Range`` is taken off a request, because a part of a body cannot be rewritten; it stays if the
-    extension of the path shows a type that is not rewritten. Compressed bodies are rewritten inside their coding, and
-    applications are only offered ``gzip`` and ``deflate``.
+    A rewritten response gets its new length (a stream has none) and a weak ``ETag`` (RFC 9110, section 8.8.1), and
+    loses ``Accept-Ranges``. Requests lose ``Range``, because a part of a body cannot be rewritten, unless the extension
+    of the path shows another content type. Compressed bodies are decompressed and compressed again. Applications are
+    only offered ``gzip`` and ``deflate``.
 
     :param rewrite: a function from a whole body to another.
     :param incremental: in place of `rewrite`, a class or function that returns a new object with
-        ``feed(bytes) -> bytes`` and ``flush() -> bytes`` for each body. The layer itself then keeps no part of a body.
-    :param content_types: the types of the bodies to rewrite; ``text/*`` names all of a kind.
-    :param max_buffer: the most bytes of a body to collect for `rewrite`. Longer bodies go out as they are.
-    :param buffer_streams: whether to collect bodies without a ``Content-Length`` for `rewrite`, too. A body that turns
-        out to be longer than `max_buffer` goes out as it is.
-    :param strict: whether to answer 500 in place of a body that should be rewritten and cannot be: for a function that
-        takes out secrets. No ``Range`` reaches the application then.
+        ``feed(bytes) -> bytes`` and ``flush() -> bytes`` for each body. The layer then collects no bodies.
+    :param content_types: the types of the bodies to rewrite; ``text/*`` stands for all of its subtypes.
+    :param max_buffer: the largest body to collect for `rewrite`, in bytes. A longer body stays unchanged.
+    :param buffer_streams: whether to collect bodies without a ``Content-Length`` for `rewrite`, too. A body longer than
+        `max_buffer` stays unchanged.
+    :param strict: whether to answer 500 in place of a body that cannot be rewritten, for a function that removes
+        secrets. No ``Range`` reaches the application then.
     :raises TypeError: for an option of the wrong type, and unless one of `rewrite` and `incremental` is given.
     :raises ValueError: for an invalid content type or number.
     """
@@ -90,7 +89,7 @@ class RewriteBody(Middleware):
             environ.pop("HTTP_IF_RANGE", None)
 
     def rewriter(self, environ: WSGIEnvironment, status: str, headers: HeaderList) -> Incremental | None:
-        """Return an object that rewrites the body; None if the body has another type, or cannot be rewritten."""
+        """Return an object that rewrites the body; None for a body that stays unchanged."""
         if not self._concerns(value_of(headers, "content-type") or ""):
             return None
         coding = (value_of(headers, "content-encoding") or "identity").strip().lower()
@@ -98,7 +97,7 @@ class RewriteBody(Middleware):
         if obstacle is None:
             return _recoded(self._new_rewriter(), coding)
         if self._strict:
-            raise NotRewritten(f"a body that should be rewritten {obstacle}")
+            raise NotRewritten(f"a body that must be rewritten {obstacle}")
         log.debug("a body is not rewritten: it %s", obstacle)
         return None
 
@@ -118,7 +117,7 @@ class RewriteBody(Middleware):
             return None
         length = value_of(headers, "content-length")
         if length is None:
-            return None if self._buffers_streams else "is streamed; give an incremental=…, or say buffer_streams=True"
+            return None if self._buffers_streams else "is streamed; pass incremental=…, or buffer_streams=True"
         if not length.isdecimal() or int(length) > self._max_buffer:
             return f"is longer than max_buffer, {self._max_buffer} bytes"
         return None
@@ -149,7 +148,7 @@ class _Whole:
             self._chunks.append(chunk)
             return b""
         if self._strict:
-            raise NotRewritten(f"a body that should be rewritten is longer than max_buffer, {self._most} bytes")
+            raise NotRewritten(f"a body that must be rewritten is longer than max_buffer, {self._most} bytes")
         return self._collected() + chunk if fitted else chunk
 
     def flush(self) -> bytes:
@@ -176,14 +175,14 @@ def _narrowed(accept_encoding: str) -> str:
 
 
 def _recoded(rewriter: Incremental, coding: str) -> Incremental:
-    """Return a rewriter that does to bodies in `coding` the work of `rewriter` on plain ones."""
+    """Return a rewriter of bodies in `coding` that applies `rewriter` inside the coding."""
     if coding == "identity":
         return rewriter
     return _Recoded(rewriter, _ZLIB if coding == "deflate" else _GZIP)
 
 
 class _Recoded:
-    """Rewrites compressed bodies. Each output is flushed to its last byte, so that clients can read it at once."""
+    """Rewrites compressed bodies. Each output is flushed, so that clients can read it without delay."""
 
     def __init__(self, rewriter: Incremental, format: int) -> None:
         self._rewriter = rewriter
@@ -236,7 +235,7 @@ def _check_types(given: object) -> frozenset[str]:
         if not isinstance(each, str) or each.count("/") != 1 or ";" in each or not all(each.split("/")):
             raise ValueError(f"RewriteBody(content_types=…): {each!r} is not a type such as 'text/html' or 'text/*'")
     if not types:
-        raise ValueError("RewriteBody(content_types=…) names no type, so nothing would be rewritten")
+        raise ValueError("RewriteBody(content_types=…) is empty: name a type such as 'text/html'")
     return frozenset(each.strip().lower() for each in types)
 
 

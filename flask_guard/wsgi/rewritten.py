@@ -1,4 +1,4 @@
-"""Rewriting a response while it goes out, and making its header fields true again."""
+"""A response that is rewritten while it is sent, with corrected header fields."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _OUTDATED = frozenset({"content-length", "accept-ranges", "content-md5", "digest
 class Rewritten:
     """One response whose body a layer may rewrite.
 
-    The server is told of a rewritten response when the first bytes are there. If those are the whole body, its length
-    is known by then. If not, the response goes out without a length.
+    A rewritten response starts with its first bytes. If they are the whole body, the length is known; otherwise the
+    response has no length.
     """
 
     __slots__ = (
@@ -65,7 +65,7 @@ class Rewritten:
         status, headers = self._layer.on_response(self._environ, status, headers) or (status, headers)
         self._rewriter = self._find_rewriter(status, headers)
         if self._untouched and self._rewriter is not None and exc_info is not None and exc_info[1] is not None:
-            # The server has the body by now, and an error page must not pass unchanged.
+            # The server has the body already, and an error page must not pass unchanged.
             raise exc_info[1].with_traceback(exc_info[2])
         begun = self._started and self._pending is None
         self._started = True
@@ -114,7 +114,7 @@ class Rewritten:
         return output
 
     def _begin(self, length: int | None = None) -> None:
-        """Tell the server the status and the header fields, once."""
+        """Pass the status and the header fields to the server, once."""
         if self._pending is None:
             return
         status, headers, exc_info = self._pending
@@ -141,14 +141,14 @@ class Rewritten:
         return None if self._environ["REQUEST_METHOD"] == "HEAD" else rewriter
 
     def _describe_known(self, status: str, headers: HeaderList) -> None:
-        """Weaken the entity tag of a 304 if the client has the response with that tag weakened."""
+        """Weaken the entity tag of a 304 if the client has the weak tag."""
         etag = value_of(headers, "etag")
         if status.startswith("304") and etag and f"W/{etag}" in self._environ.get("HTTP_IF_NONE_MATCH", ""):
             _weaken_etag(headers)
 
 
 def _weaken_etag(headers: HeaderList) -> None:
-    """Make the entity tag one of responses that mean the same, not of the same bytes (RFC 9110, section 8.8.1)."""
+    """Make the entity tag a weak one: same meaning, other bytes (RFC 9110, section 8.8.1)."""
     for index, (name, value) in enumerate(headers):
         if name.lower() == "etag" and value.startswith('"'):
             headers[index] = (name, f"W/{value}")

@@ -1,4 +1,4 @@
-"""`Timing`: how long the application takes, for the client in a header and, given a logger, in a log record."""
+"""`Timing`: the response time of the application, in a header for the client and, with a logger, in a log record."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from .typing import Ending, HeaderList, WSGIApplication, WSGIEnvironment
 
 STARTED = "flask_guard.started"
-"""The key of ``environ`` under which stands when the request came in, in the seconds of :func:`time.perf_counter`."""
+"""The key of ``environ`` with the start of the request, in seconds of :func:`time.perf_counter`."""
 
 
 class Timing(Middleware):
-    """Sends the time to the first byte as ``Server-Timing`` (W3C) and, given a logger, logs requests.
+    """Sends the time to the first byte as ``Server-Timing`` (W3C) and, with a logger, logs requests.
 
-    The time runs from when the outermost ``Timing`` sees the request. The header says when the application began its
-    response. The record is made at the last byte, or when the body was given up. It has the attributes of the records
-    of ``@log_timing``. For a request that ``@log_timing`` logs, no second record is made::
+    The time starts when the outermost ``Timing`` gets the request. The header has the time until the application starts
+    its response. The record is made at the last byte, or when the body is given up, with the attributes of the records
+    of ``@log_timing``. A request that ``@log_timing`` logs gets no second record::
 
         app.wsgi_app = Timing(app.wsgi_app, logger="flask_guard.access", slow_ms=500)
 
-    :param server_timing: whether to send the header, or a function of ``environ`` that returns whether this client may
-        see it. The header tells clients how busy the application is.
+    :param server_timing: whether to send the header, or a function of ``environ`` that decides for each client. The
+        header shows clients how busy the application is.
     :param metric: the name of the time in the header.
     :param logger: the name of a logger, such as ``"flask_guard.access"``; None to log nothing. A record costs several
         times as much as the header.
@@ -37,8 +37,8 @@ class Timing(Middleware):
     :param error_level: the level of 5xx answers and exceptions, if it is higher; WARNING by default.
     :param slow_ms: milliseconds from which a request is logged at WARNING at least; None for never.
     :raises TypeError: for an option of the wrong type.
-    :raises ValueError: for a metric that is not a token (RFC 9110, section 5.6.2), a negative time, and an option for
-        records without a `logger`.
+    :raises ValueError: for a metric that is not a token (RFC 9110, section 5.6.2), for a negative time, and for an
+        option of records without a `logger`.
     """
 
     settled_by: str = LOGGED_KEY
@@ -98,7 +98,7 @@ class Timing(Middleware):
 
 
 def _path(environ: WSGIEnvironment) -> str:
-    """Return the whole path: applications that are mounted move parts of it from one variable to the other."""
+    """Return the whole path, of which a mounted application has a part in another variable."""
     path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
     if path.isascii():
         return path
@@ -108,7 +108,7 @@ def _path(environ: WSGIEnvironment) -> str:
 def _access_log(
     logger: str | None, level: int | None, error_level: int | None, slow_ms: float | None
 ) -> AccessLog | None:
-    """Return the writer of the records, or None if there is no logger."""
+    """Return the writer of the records, or None without a logger."""
     if not isinstance(logger, (str, type(None))):
         raise TypeError(f"Timing(logger=…) must be the name of a logger or None, not {logger!r}")
     for name, number in (("level", level), ("error_level", error_level)):

@@ -1,4 +1,4 @@
-"""The types of WSGI (PEP 3333), and those that layers hand to each other."""
+"""The types of WSGI (PEP 3333), and the types of layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ elif TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 HeaderList: TypeAlias = list[tuple[str, str]]
-"""Header fields as (name, value), in a list that its holder may change."""
+"""Header fields as (name, value), in a list that may be changed."""
 
 Answer: TypeAlias = tuple[str, HeaderList, Iterable[bytes]]
 """A response: its status line such as ``"404 Not Found"``, its header fields and its body."""
@@ -22,7 +22,7 @@ class Incremental(Protocol):
     """Rewrites one body, piece by piece."""
 
     def feed(self, chunk: bytes, /) -> bytes:
-        """Take the next piece. Return the bytes that can be sent by now, which may be none."""
+        """Take the next piece. Return the bytes that can be sent, or no bytes yet."""
         ...
 
     def flush(self) -> bytes:
@@ -31,7 +31,7 @@ class Incremental(Protocol):
 
 
 class Hooks(Protocol):
-    """The calls that a layer gets while a response passes."""
+    """The calls of a layer while a response passes."""
 
     settled_by: str
 
@@ -42,22 +42,22 @@ class Hooks(Protocol):
         ...
 
     def rewriter(self, environ: WSGIEnvironment, status: str, headers: HeaderList, /) -> Incremental | None:
-        """Return an object that rewrites the body, or None to leave the body alone."""
+        """Return an object that rewrites the body, or None for an unchanged body."""
         ...
 
     def on_end(self, environ: WSGIEnvironment, ending: Ending, /) -> None:
-        """See how the response ended."""
+        """Read the end of the response."""
         ...
 
 
 class Ending:
-    """How a response ended.
+    """The end of a response.
 
     :ivar status: the status line; None if the application failed before anything was sent.
-    :ivar first_byte: when the server got the first byte, in seconds of :func:`time.perf_counter`; None if it got none.
-    :ivar size: the bytes of body that the server got. A file that the server sends itself counts as a whole, or, if
-        sending failed, not at all.
-    :ivar error: the exception that ended the response, if there was one.
+    :ivar first_byte: the time of the first byte, in seconds of :func:`time.perf_counter`; None without a byte.
+    :ivar size: the bytes of the body that the server got. A file that the server sends itself counts as a whole, or, if
+        sending failed, as 0.
+    :ivar error: the exception that ended the response, or None.
     :ivar aborted: whether the body stopped before its end: the application failed, or the client left.
     """
 
@@ -69,7 +69,7 @@ class Ending:
 
     @property
     def code(self) -> int:
-        """The status code: 500, which servers then send, if the application failed before anything was sent."""
+        """The status code; 500, as servers send, if the application failed before anything was sent."""
         code = self.status[:3] if self.status is not None else ""
         return int(code) if code.isascii() and code.isdigit() else 500
 

@@ -1,4 +1,4 @@
-"""Watching a response go out: how much of it, until when, and whether to its end."""
+"""The observation of a response while it is sent: its size, its duration, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from .typing import HeaderList, Hooks, StartResponse, WSGIApplication, WSGIEnvironment
 
 DEBUGGER_KEY = "werkzeug.debug.preserve_context"
-"""The key of ``environ`` that says that Werkzeug's debugger answers an exception with a page of its own."""
+"""The key of ``environ`` with which Werkzeug's debugger answers an exception by its own page."""
 
 log: logging.Logger = logging.getLogger("flask_guard.wsgi")
 
 
 class WatchedBody(Ending):
-    """A body that passes another's chunks on, counts them, and says once how it ended.
+    """A body that passes the chunks of another body on, counts them, and reports its end once.
 
-    The body stays the stream it is. Not every server closes bodies, so one that is dropped has ended, too.
+    A stream stays a stream. Some servers do not close bodies, so a deleted body has ended, too.
     """
 
     first_byte: float | None = None
@@ -62,9 +62,9 @@ class WatchedBody(Ending):
             self._stop()
 
     def take_file(self, environ: WSGIEnvironment, body: object) -> bool:
-        """Make the closing of `body` the end, if it is a file that the server may send itself. Return whether it is.
+        """Return whether `body` is a file that the server may send itself. Its closing is the end then.
 
-        The file counts as sent, unless the server closes it while it handles an error.
+        The file counts as sent, unless the server closes it during the handling of an error.
         """
         wrapper = environ.get("wsgi.file_wrapper")
         if not isinstance(wrapper, type) or not isinstance(body, wrapper):
@@ -104,12 +104,12 @@ class WatchedBody(Ending):
         raise NotImplementedError
 
     def _is_whole(self) -> bool:
-        """Return whether the server has everything. Some servers stop before they have seen the end."""
+        """Return whether the server has all bytes. Some servers stop before the end of the iterator."""
         length = self._length()
         return length is not None and self.size >= length
 
     def _tell(self) -> None:
-        """Tell how the body ended."""
+        """Report the end of the body."""
         raise NotImplementedError
 
     def _stop(self) -> None:
@@ -125,7 +125,7 @@ class WatchedBody(Ending):
 
 
 def call_safely(call: Callable[..., object], *args: object) -> None:
-    """Call `call`. An exception, such as that of a log handler, is logged: it must not break the response off."""
+    """Call `call`, and log an exception, such as that of a log handler: it must not interrupt the response."""
     try:
         call(*args)
     except Exception:
@@ -133,9 +133,9 @@ def call_safely(call: Callable[..., object], *args: object) -> None:
 
 
 class Watched(WatchedBody):
-    """One response that passes a layer. The layer's ``on_end`` is called with it once, when it has ended."""
+    """A response that passes a layer, whose ``on_end`` is called once, with this object, at the end."""
 
-    # Most responses leave these as they are, so they stand here and not in __init__, which every request goes through.
+    # Class attributes, because most responses keep the defaults, and every request runs __init__.
     _headers: HeaderList
     status: str | None = None
     _write: Callable[[bytes], object]
@@ -173,7 +173,7 @@ class Watched(WatchedBody):
     ) -> Callable[[bytes], object]:
         """Stand in for the server's ``start_response``."""
         if not self._rewritten:
-            headers = list(headers)  # the layer's own: an application may hand out the same list each time
+            headers = list(headers)  # a copy: an application may pass the same list each time
             status, headers = self._layer.on_response(self._environ, status, headers) or (status, headers)
         self.status, self._headers = status, headers
         if exc_info is None:

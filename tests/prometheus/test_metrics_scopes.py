@@ -120,7 +120,7 @@ def test_two_apps_of_one_registry_need_two_prefixes(make_app: MakeApp) -> None:
     first, second = make_app(), make_app()
     Guard(first, policies=[metrics(registry=registry)])
 
-    with pytest.raises(ConfigError, match=r"counts under these names already\. Give this app a prefix of its own"):
+    with pytest.raises(ConfigError, match=r"has these names already\. Write another prefix for this app"):
         Guard(make_app(), policies=[metrics(registry=registry)])
     Guard(second, policies=[metrics(registry=registry, prefix="second")])
     send(first)

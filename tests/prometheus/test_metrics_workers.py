@@ -127,7 +127,7 @@ def test_two_apps_of_one_process_are_not_mixed_up(tmp_path: Path) -> None:
     apart = run(TWO_APPS.replace("{second}", "prefix='second'"), tmp_path)
 
     assert "ConfigError: metrics at" in alike.stderr
-    assert "Give this app a prefix of its own" in alike.stderr
+    assert "Write another prefix for this app" in alike.stderr
     for prefix in ("flask_guard", "second"):
         assert samples_in(apart.stdout, f"{prefix}_requests_total", "endpoint") == {("index",): 1}
 

@@ -232,7 +232,7 @@ def test_strict_rewrites_what_it_can_and_leaves_alone_what_it_should() -> None:
         ({"rewrite": b"x"}, TypeError, "must be a function from bytes to bytes"),
         ({"incremental": Banner()}, TypeError, "must make an object for each body, not be one"),
         ({"rewrite": add_banner, "content_types": "text/html"}, TypeError, "must be a list of types"),
-        ({"rewrite": add_banner, "content_types": []}, ValueError, "names no type"),
+        ({"rewrite": add_banner, "content_types": []}, ValueError, "is empty: name a type"),
         ({"rewrite": add_banner, "content_types": ["html"]}, ValueError, "'html' is not a type"),
         ({"rewrite": add_banner, "content_types": ["text/"]}, ValueError, "'text/' is not a type"),
         ({"rewrite": add_banner, "content_types": ["text/html; charset=x"]}, ValueError, "is not a type"),
