@@ -1,14 +1,14 @@
-"""Middleware of your own, in Flask and below it. A request passes, in this order,
+"""Custom middleware in Flask and below it. A request passes these steps, and the response passes them in reverse:
 
-1. `Timing`, below Flask: everything else is inside, so that is what it times, and it logs every request;
-2. `Headers`, below Flask: it sets header fields on every response, whoever made it;
-3. `RewriteBody`, below Flask: it puts a notice before the ``</body>`` of every page;
-4. `maintenance`, a policy of the app: while the file ``instance/maintenance`` exists, the answer is a 503. In Flask,
-   since there an endpoint can be exempted: the health check is;
-5. `tenant`, a policy of the shop's blueprint: a request that names no tenant, or one that we do not know, gets a 400;
-6. the view;
+1. `Timing`, below Flask, times everything inside, and logs every request.
+2. `Headers`, below Flask, sets header fields on every response.
+3. `RewriteBody`, below Flask, adds a notice before the ``</body>`` of every page.
+4. `maintenance`, a policy of the app, answers 503 while the file ``instance/maintenance`` exists. In Flask, an endpoint
+   such as the health check can be exempted.
+5. `tenant`, a policy of the shop's blueprint, answers 400 to a request without a known tenant.
+6. The view.
 
-and the response goes out the same way, from the last to the first. Start it, and send requests::
+Start the app, and send requests::
 
     flask --app examples.custom_middleware run
 
@@ -22,9 +22,9 @@ and the response goes out the same way, from the last to the first. Start it, an
 
     <html><body><h1>The shop of acme</h1><p>We are moving on Sunday.</p></body></html>
 
-(The server adds some fields.) The tenant's field comes from the policy, and the length from `RewriteBody`, which has
-changed it; then come those of `Headers` and `Timing`. The body of a response that is no page stays as it is; and a
-request that a policy answers gets no further in, but its response goes out the same way::
+The policy adds ``X-Tenant``, and `RewriteBody` changes the length. `Headers` and `Timing` add the last two fields, and
+the server some others. JSON bodies stay unchanged. A denied request does not reach the view, but its response passes
+the outer steps::
 
     $ curl -i http://127.0.0.1:5000/prices -H 'X-Tenant: acme'
     HTTP/1.1 200 OK
@@ -45,7 +45,7 @@ request that a policy answers gets no further in, but its response goes out the 
 
     {"error":"X-Tenant must be one of: acme, globex"}
 
-During maintenance nobody is asked for a tenant, as that policy comes first. The health check goes on::
+The maintenance policy comes first, so a request without a tenant gets the 503, too. The health check still works::
 
     $ mkdir -p instance && touch instance/maintenance
     $ curl -i http://127.0.0.1:5000/
@@ -85,12 +85,12 @@ TENANTS = ("acme", "globex")
 NOTICE = b"<p>We are moving on Sunday.</p>"
 
 
-# In Flask: a phase says when a policy acts, and a scope on what ------------------------------------------------------
+# In Flask: the phase of a policy decides when it acts, and the scope where --------------------------------------------
 
 
 @middleware(phase=Phase.PRECONDITION)
 def maintenance(_request: Request, *, retry_after: int = 120) -> tuple[str, int, dict[str, str]] | None:
-    """Answer in place of the view while there is a file that says so. `retry_after` is in seconds."""
+    """Answer 503 in place of the view while the file exists. `retry_after` is in seconds."""
     if (Path(current_app.instance_path) / "maintenance").exists():
         return "<html><body><h1>Back soon</h1></body></html>", 503, {"Retry-After": str(retry_after)}
     return None
@@ -98,7 +98,7 @@ def maintenance(_request: Request, *, retry_after: int = 120) -> tuple[str, int,
 
 @middleware
 def tenant(request: Request, *, header: str = "X-Tenant") -> Generator[None, Response, Any]:
-    """Let only requests of known tenants through, and say on the response whose it is."""
+    """Let only requests of known tenants through, and name the tenant on the response."""
     name = request.headers.get(header)
     if name not in TENANTS:
         return {"error": f"{header} must be one of: {', '.join(TENANTS)}"}, 400

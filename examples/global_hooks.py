@@ -1,9 +1,8 @@
-"""Policies beside Flask's own hooks and WSGI layers: each prints a line when it runs. Start it, and send requests::
+"""Policies beside Flask's own hooks and WSGI layers. Each prints a line when it runs. Start the app, send requests::
 
     flask --app examples.global_hooks run
 
-The layers come first, then hooks and policies in the order in which they are registered; on the way out it is the
-other way round::
+The layers run first, then hooks and policies in the order of their registration. The response passes them in reverse::
 
     $ curl http://127.0.0.1:5000/api/orders -H 'X-API-Key: demo-key'
     outer layer: GET /api/orders
@@ -28,8 +27,8 @@ other way round::
     outer layer: the body has been sent
     deferred: a mail to the shop
 
-Who is refused gets no further, but out by the same way: so what acts on responses acts on that one, too. A policy's
-phase says when it acts, so `require_api_key` comes before the blueprint's own policy, which is written first::
+A denied request does not reach the view, but everything that acts on responses acts on its response, too. The phase of
+a policy decides when it acts, so `require_api_key` runs before the blueprint's own policy, which is written first::
 
     $ curl http://127.0.0.1:5000/api/orders
     outer layer: GET /api/orders
@@ -71,7 +70,7 @@ from flask_guard.wsgi import Middleware as Layer
 
 
 def ran(what: str) -> None:
-    """Say that `what` has run."""
+    """Print `what`, which has run."""
     print(what, flush=True)
 
 
@@ -93,7 +92,7 @@ def after_early(response: Response) -> Response:
 
 
 def telling(scope: str, phase: Phase = Phase.CUSTOM) -> Middleware:
-    """Return a policy that says when it runs."""
+    """Return a policy that prints when it runs."""
 
     @middleware(phase=phase)
     def tell(_request: Request) -> Generator[None, Response, None]:
@@ -128,7 +127,7 @@ def denied(_sender: Flask, denial: Denied, **_: object) -> None:
     ran(f"      {denial.policy} refuses: {denial.reason}")
 
 
-# A guarded blueprint, with hooks of its own --------------------------------------------------------------------------
+# A guarded blueprint with hooks --------------------------------------------------------------------------------------
 
 api = protect(Blueprint("api", __name__, url_prefix="/api"), telling("blueprint"), require_api_key)
 
@@ -164,7 +163,7 @@ app.register_blueprint(api)
 
 
 class Telling(Layer):
-    """Says when it sees a request, a response, and the end of its body."""
+    """Prints when it sees a request, a response, and the end of its body."""
 
     def __init__(self, name: str) -> None:
         super().__init__()

@@ -1,18 +1,18 @@
-"""The life of an API key: made, scoped, limited, rotated and revoked.
+"""The life of an API key: created, scoped, limited, rotated and revoked.
 
-Make a key. Its secret is shown once, and only its hash is stored, in a SQLite file in the app's instance folder::
+Create a key. Its secret is shown once, and only its hash is stored, in a SQLite file in the app's instance folder::
 
     flask --app examples.keys guard keys create --name shop --scope orders:read
-    export ID=…  KEY=…                              # what the command has printed as id and secret
+    export ID=…  KEY=…                              # the id and the secret that the command has printed
     flask --app examples.keys run
 
 Use it, from another terminal::
 
     curl -i http://127.0.0.1:5000/orders                                     # 401: no key
     curl -i http://127.0.0.1:5000/orders -H "Authorization: Bearer $KEY"     # 200
-    curl -i http://127.0.0.1:5000/orders -H "Authorization: Bearer $KEY" --json '{"item": "tea"}'    # 403: its scope
+    curl -i http://127.0.0.1:5000/orders -H "Authorization: Bearer $KEY" --json '{"item": "tea"}'    # 403: its scopes
 
-Give it a new secret, and a day in which both work. Then end its life: a running server knows within five seconds::
+Rotate the key, with a day in which both secrets are valid. Then revoke it: a running server knows in five seconds::
 
     flask --app examples.keys guard keys rotate $ID --overlap 24h
     printf %s "$KEY" | flask --app examples.keys guard keys verify           # valid, until tomorrow
@@ -20,8 +20,8 @@ Give it a new secret, and a day in which both work. Then end its life: a running
     printf %s "$KEY" | flask --app examples.keys guard keys verify           # not valid
     flask --app examples.keys guard keys list
 
-``export FLASK_SCANNER_KEYS='{"ID": "-----BEGIN PUBLIC KEY-----…"}'`` lets a secret scanner that signs as GitHub does
-post the keys that it finds to ``/leaked-keys``.
+``export FLASK_SCANNER_KEYS='{"ID": "-----BEGIN PUBLIC KEY-----…"}'`` lets a secret scanner post leaked keys to
+``/leaked-keys``, signed as GitHub signs them.
 """
 
 from typing import Any

@@ -25,7 +25,7 @@ logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(messag
 
 
 def sha256(secret: str) -> str:
-    """Return what the configuration holds in place of a secret. A real app writes only the hash down."""
+    """Return the hash of a secret for the configuration. A real app stores only the hash."""
     return "sha256:" + hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -36,7 +36,7 @@ app.config["GUARD_API_KEYS"] = {
 }
 
 
-@app.before_request  # a global hook, registered before the Guard: it runs before every policy
+@app.before_request  # a global hook, registered before the Guard, so before every policy
 def note_the_time() -> None:
     g.now = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
@@ -50,11 +50,11 @@ def index() -> dict[str, str]:
     return {"hello": "world", "now": g.now}
 
 
-@middleware  # a policy of our own: before its yield it acts before the view, after it on the response
+@middleware  # a policy of our own: before its yield for requests, after its yield for responses
 def tenant(request: Request, *, header: str = "X-Tenant") -> Generator[None, Response, Any]:
     g.tenant = request.headers.get(header, "acme")
     if g.tenant not in ("acme", "globex"):
-        return {"error": f"no such tenant; send {header}: acme or globex"}, 400
+        return {"error": f"unknown tenant: send {header}: acme or globex"}, 400
     response = yield
     response.headers[header] = g.tenant
     return None
@@ -71,7 +71,7 @@ def list_orders() -> dict[str, Any]:
 
 
 @api.post("/orders")
-@require_api_key(scopes="orders:write")  # nearer than the blueprint's, so it replaces that
+@require_api_key(scopes="orders:write")  # nearer than the blueprint's policy, which it replaces
 @limit("10/minute", by="api_key")
 def create_order() -> tuple[dict[str, Any], int]:
     return {"created": request.get_json()["item"], "by": current_api_key.id}, 201

@@ -1,1 +1,1 @@
-"""An app with seven deliberate faults, and what the audit finds."""
+"""An app with seven deliberate faults, which the audit finds."""

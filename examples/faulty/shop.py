@@ -1,4 +1,4 @@
-"""A shop with seven deliberate faults. Each looks harmless, and none of them shows in a test of what the views do.
+"""A shop with seven deliberate faults. Each looks harmless, and no test of the views shows it.
 
 Find them: ``flask --app examples.faulty.shop guard audit --fail-level info``
 """
@@ -51,7 +51,7 @@ def delete_order(number: int) -> dict[str, int]:
     return {"deleted": number}
 
 
-@exempt(limit)  # fault 7: above the route, where it does nothing
+@exempt(limit)  # fault 7: above the route, without effect
 @app.get("/health")
 def health() -> dict[str, bool]:
     return {"ok": True}

@@ -1,4 +1,4 @@
-"""A fleet of servers that keep one limit together. Run it with: python -m examples.fleet"""
+"""A fleet of servers that share one limit. Run it with: python -m examples.fleet"""
 
 LIMIT = 50
-"""Requests a minute that one client may make, of the whole fleet."""
+"""The requests that the fleet lets through for one client in a minute."""

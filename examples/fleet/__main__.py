@@ -1,7 +1,7 @@
 """Two gunicorns of two workers and one limit, before, while and after their Redis is killed.
 
-It needs redis-server, and the extra `redis` and gunicorn beside flask_guard. All that it starts listens on loopback,
-on free ports, and is stopped at the end, also after Ctrl-C or a failure.
+The demonstration needs redis-server, gunicorn and the extra `redis`. All processes listen on free loopback ports, and
+are stopped at the end, also after Ctrl-C or a failure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BACK_WITHIN = 5
 
 
 def main() -> None:
-    """Run the whole story. The exit status is 1 if it went otherwise than told."""
+    """Run the demonstration. The exit status is 1 if a check fails."""
     check_installed()
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     try:
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def check_installed() -> None:
-    """Exit with a message that says what to install if something is missing."""
+    """Exit with the command that installs a missing program."""
     if which("redis-server") is None:
         sys.exit("redis-server is not installed: apt-get install redis-server, or brew install redis")
     missing = [name for name in ("gunicorn", "redis") if find_spec(name) is None]
@@ -49,7 +49,7 @@ def check_installed() -> None:
 
 
 def run(fleet: Fleet) -> None:
-    """Tell the story."""
+    """Run the demonstration step by step."""
     redis_port, *ports = free_ports(1 + GUNICORNS)
     redis = fleet.start_redis(redis_port)
     for port in ports:
@@ -71,7 +71,7 @@ def run(fleet: Fleet) -> None:
 
 
 def count_together(ports: list[int]) -> None:
-    """Drive the fleet while Redis is up: the gunicorns let through what the limit says, together."""
+    """Drive the fleet while Redis is up: the gunicorns share the limit."""
     answers = drive(ports, REQUESTS)
     say(f"  {summary(answers)}")
     by_port = [sum(each.port == port for each in passed(answers)) for port in ports]
@@ -81,7 +81,7 @@ def count_together(ports: list[int]) -> None:
 
 
 def count_alone(ports: list[int]) -> None:
-    """Drive the fleet while Redis is down: the site is up, and each worker keeps the limit alone."""
+    """Drive the fleet while Redis is down: the site stays up, and each worker counts alone."""
     answers = drive(ports, REQUESTS)
     say(f"  the site stays up. {summary(answers)}")
     by_worker = Counter(each.worker for each in passed(answers))
@@ -92,9 +92,9 @@ def count_alone(ports: list[int]) -> None:
 
 
 def is_back(fleet: Fleet, ports: list[int]) -> bool:
-    """Send a request to each gunicorn, and return whether all workers have found out that Redis is back.
+    """Send a request to each gunicorn, and return whether all workers have noticed that Redis is back.
 
-    A worker asks after a request that would have been counted there, and holds none up for it.
+    A worker probes Redis in the background, after a request that Redis would have counted.
     """
     for port in ports:
         get(port, "/health")
@@ -102,25 +102,25 @@ def is_back(fleet: Fleet, ports: list[int]) -> bool:
 
 
 def one_line_for_each_worker(fleet: Fleet, text: str) -> str:
-    """Return the line with `text` of a log, and how many times it was logged."""
+    """Return the log line with `text`, and its count."""
     lines = fleet.logged(text)
     check(len(lines) == WORKERS, f"{len(lines)} lines in the logs say {text!r}, of {WORKERS} workers")
     return f"{lines[0]} ({len(lines)} times, once for each worker)"
 
 
 def check_no_error(answers: list[Answer]) -> None:
-    """Raise unless every request was let through or refused for the limit."""
+    """Raise unless every request was let through or denied by the limit."""
     check({each.status for each in answers} <= {200, 429}, "a request was answered with an error")
 
 
 def check(holds: bool, otherwise: str) -> None:
-    """Raise RuntimeError unless what the story tells holds."""
+    """Raise RuntimeError with `otherwise` unless a check `holds`."""
     if not holds:
-        raise RuntimeError(f"It went wrong: {otherwise}.")
+        raise RuntimeError(f"The demonstration failed: {otherwise}.")
 
 
 def say(text: str) -> None:
-    """Print at once, also into a pipe."""
+    """Print without a buffer, also into a pipe."""
     print(text, flush=True)
 
 

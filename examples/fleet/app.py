@@ -1,4 +1,4 @@
-"""What every worker of the fleet serves."""
+"""The app of every worker of the fleet."""
 
 import os
 
@@ -9,7 +9,7 @@ from flask_guard import Guard, limit
 from . import LIMIT
 
 app = Flask(__name__)
-app.config.from_prefixed_env()  # FLASK_RATELIMIT_STORAGE_URI is RATELIMIT_STORAGE_URI: where the limits are counted
+app.config.from_prefixed_env()  # FLASK_RATELIMIT_STORAGE_URI sets the storage of the limits
 Guard(app)
 
 
@@ -20,6 +20,6 @@ def index() -> dict[str, int]:
 
 
 @app.get("/health")
-@limit("100/second")  # counted in the same place, with a budget of its own
+@limit("100/second")  # counted in the same storage, with a separate budget
 def health() -> dict[str, str]:
     return {"status": "ok"}

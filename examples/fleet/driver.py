@@ -1,4 +1,4 @@
-"""Many requests at once, and what became of them."""
+"""Many parallel requests, and their answers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CONNECTIONS = 32
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one request.
+    """The answer to one request.
 
-    :ivar worker: the process that let it through; 0 if none did, or it does not say.
+    :ivar worker: the id of the process that let the request through; 0 if the request was denied.
     """
 
     port: int
@@ -27,7 +27,7 @@ class Answer:
 
 
 def drive(ports: Sequence[int], requests: int) -> list[Answer]:
-    """Send requests to `ports` in turn, many at a time, each on a connection of its own."""
+    """Send requests to `ports` in turn, many in parallel, each on a new connection."""
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         return list(pool.map(get, [ports[number % len(ports)] for number in range(requests)]))
 
@@ -52,7 +52,7 @@ def passed(answers: Sequence[Answer]) -> list[Answer]:
 
 
 def summary(answers: Sequence[Answer]) -> str:
-    """Return how many of which status there were, and how long the slowest took."""
+    """Return the number of requests by status, and the duration of the slowest."""
     statuses = Counter(each.status for each in answers)
     counted = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
     return f"{len(answers)} requests: {counted}; the slowest took {max(each.seconds for each in answers):.2f} s"

@@ -21,15 +21,15 @@ STOPS_WITHIN = 10
 """Seconds."""
 
 PATIENCE = 2
-"""Seconds after which Redis counts as down, if it accepts connections and does not answer. By default 0.25, which a
-laptop that runs the clients, the servers and Redis all at once may take.
+"""Seconds after which a Redis that does not answer counts as down. The default of 0.25 is too short for a laptop that
+runs the clients, the servers and Redis together.
 """
 
 
 class Fleet:
-    """All that runs. What still does when the ``with`` block ends is stopped.
+    """All running processes, stopped when the ``with`` block ends.
 
-    :param folder: where the logs go.
+    :param folder: the folder of the logs.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,13 +63,13 @@ class Fleet:
         return self._start(f"gunicorn-{port}", command, lambda: is_serving(port), **where)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill one process, so that it has no time for goodbyes."""
+        """Kill one process without a clean shutdown."""
         with uninterrupted():
             self._kill_all_of(process)
             self._running.remove(process)
 
     def logged(self, text: str) -> list[str]:
-        """Return the lines with `text` in them of all gunicorns' logs."""
+        """Return the lines that contain `text` in the logs of all gunicorns."""
         logs = [each.read_text(errors="replace") for each in sorted(self._folder.glob("gunicorn-*.log"))]
         return [line for log in logs for line in log.splitlines() if text in line]
 
@@ -78,8 +78,8 @@ class Fleet:
     ) -> subprocess.Popen[bytes]:
         log = self._folder / f"{name}.log"
         with log.open("ab") as output, uninterrupted():
-            # a session of its own: Ctrl-C reaches this program only, which then stops the others in good order
-            process = subprocess.Popen(  # noqa: S603  # nothing of it comes from outside
+            # in a new session, so that Ctrl-C reaches this program only, which stops the others in order
+            process = subprocess.Popen(  # noqa: S603  # no part of the command comes from outside
                 command, stdout=output, stderr=output, env={**os.environ, **environ}, start_new_session=True
             )
             self._running.append(process)
@@ -89,13 +89,13 @@ class Fleet:
         return process
 
     def _kill_all_of(self, process: subprocess.Popen[bytes]) -> None:
-        os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own, with its workers in it
+        os.killpg(process.pid, signal.SIGKILL)  # the process leads a group that contains its workers
         process.wait()
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the block ends, so that no process is started and then not known."""
+    """Hold Ctrl-C and SIGTERM back until the block ends, so that every started process is registered."""
     came: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -114,17 +114,17 @@ def uninterrupted() -> Iterator[None]:
 def wait_until(ready: Callable[[], bool], what: str, seconds: float = STARTS_WITHIN) -> None:
     """Wait until `ready` returns true.
 
-    :raises RuntimeError: if it does not within `seconds`.
+    :raises RuntimeError: if `ready` stays false for `seconds`.
     """
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{what}: not within {seconds:g} s")
+            raise RuntimeError(f"{what}: not ready after {seconds:g} s")
         time.sleep(0.05)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return TCP ports of the loopback interface on which nobody listens."""
+    """Return free TCP ports of the loopback interface."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
@@ -133,14 +133,14 @@ def free_ports(count: int) -> list[int]:
 
 
 def is_listening(port: int) -> bool:
-    """Return whether something accepts connections on a port of the loopback interface."""
+    """Return whether a process accepts connections on a port of the loopback interface."""
     with socket.socket() as client:
         client.settimeout(0.2)
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def is_serving(port: int) -> bool:
-    """Return whether a server answers: gunicorn listens well before its workers have imported the app."""
+    """Return whether a server answers. gunicorn listens before its workers have imported the app."""
     try:
         return get(port, "/health").status == 200
     except (OSError, http.client.HTTPException):

@@ -13,7 +13,7 @@ from .pages import create_pages
 
 
 def main() -> None:
-    """Serve both."""
+    """Serve the page and the API."""
     parser = argparse.ArgumentParser(prog="python -m examples.spa", description=__doc__)
     parser.add_argument("--page-port", type=int, default=5000)
     parser.add_argument("--api-port", type=int, default=5001)

@@ -43,8 +43,8 @@ def create_api(page: str) -> Flask:
         policies=[
             log_timing,
             secure_headers("api"),
-            cors(origins=page, credentials=True),  # this page may read the answers, and send the cookie
-            same_origin(allow=page),  # and it alone may send what changes something
+            cors(origins=page, credentials=True),  # the page may read the answers, and send the cookie
+            same_origin(allow=page),  # only the page may send writes
             require_request(json=True, max_body=10_000),
             limit("100/minute"),
             require_auth(session=logged_in),
@@ -63,7 +63,7 @@ def create_api(page: str) -> Flask:
     @exempt(require_auth)
     @limit("5/minute")
     def log_in() -> ResponseReturnValue:
-        session["user"] = str(request.get_json()["user"])  # a real one asks for a password, too
+        session["user"] = str(request.get_json()["user"])  # a real log-in asks for a password, too
         return {"user": session["user"]}, 201
 
     @app.get("/orders")
@@ -74,7 +74,7 @@ def create_api(page: str) -> Flask:
     def place_order() -> ResponseReturnValue:
         item = request.get_json()["item"]
         if item not in PRODUCTS:
-            return {"error": f"there is no {item}"}, 404
+            return {"error": f"unknown item: {item}"}, 404
         orders.append({"item": item, "by": current_principal.id})
         return orders[-1], 201
 

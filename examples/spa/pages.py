@@ -1,4 +1,4 @@
-"""The page: it may run its own scripts and those with a nonce, and call one API."""
+"""The page, which may run its own scripts and scripts with a nonce, and call one API."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def create_pages(api: str) -> Flask:
 
     @app.get("/search")
     def search() -> str:
-        """Repeat the query as it is: a hole, made on purpose. The policy keeps what comes through it from running."""
+        """Repeat the query unescaped, as a deliberate hole. The policy keeps injected scripts from running."""
         return _page(f"<p>Nothing found for {Markup(request.args.get('q', ''))}</p>")  # noqa: S704
 
     @app.post("/feedback")
@@ -51,7 +51,7 @@ def create_pages(api: str) -> Flask:
 
 
 BUTTONS = {"products": "Products", "login": "Log in", "order": "Order tea", "unknown": "Order water"}
-"""What the page can ask of the API; see ``static/spa.js``."""
+"""The calls of the page to the API; see ``static/spa.js``."""
 
 
 def _page(body: str) -> str:

@@ -118,7 +118,7 @@ def test_page_is_used_by_keyboard_alone(tab: Tab, report: str) -> None:
     assert tab.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
     way = tab.evaluate("[...document.querySelectorAll('.flow li')].map(each => each.innerText.split('\\n'))")
     assert way[-1][0] == "view open"
-    assert any("only reports what it would refuse" in box for box in way)
+    assert any("only reports denials" in box for box in way)
     press(tab, "Enter")
     assert tab.evaluate("document.querySelectorAll('.flow').length") == 0
     tab.browser.run(tab.page.focus("#filter"))

@@ -113,7 +113,7 @@ def test_a_write_with_the_session_is_served_and_its_errors_can_be_read(at: Tab, 
     status, body = press(at, "order")
 
     assert (status, json.loads(body)) == (201, {"by": "ada", "item": "tea"})
-    assert press(at, "unknown") == (404, '{"error":"there is no water"}\n')
+    assert press(at, "unknown") == (404, '{"error":"unknown item: water"}\n')
     assert spa.sent == [
         "OPTIONS /session 204",
         "POST /session 201",

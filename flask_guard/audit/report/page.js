@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const $ = (id) => document.getElementById(id);
 
-  /** Return a new element with attributes, a text or children. Nothing is ever parsed as HTML. */
+  /** Return a new element with attributes, a text or children. No text is parsed as HTML. */
   function el(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -19,7 +19,7 @@
   }
 
   function policyBox(policy) {
-    const may = policy.mode === "report" ? "only reports what it would refuse" : policy.refuses ? "may refuse" : "";
+    const may = policy.mode === "report" ? "only reports denials" : policy.refuses ? "may refuse" : "";
     return box("policy", policy.text, policy.phase, `${policy.scope}, ${policy.site}`, may);
   }
 
@@ -42,7 +42,7 @@
     const listed = found.length ? el("ul", {}, ...found.map((each) =>
       el("li", {}, el("b", {}, `${each.rule} ${each.severity}: `), `${each.title}. ${each.fix}`))) : null;
     return el("div", { class: "panel" },
-      el("h3", {}, "The way of a request: down on the left, the response up on the right"), wayOf(route), listed);
+      el("h3", {}, "The way of a request: down on the left; the response: up on the right"), wayOf(route), listed);
   }
 
   // Rows open and close.
@@ -64,7 +64,7 @@
     row.after(el("tr", { class: "way" }, cell));
   });
 
-  // The requests that the app serves, where the page is an inspector's.
+  // The requests of the app, on the page of an inspector.
 
   function stepBox(step) {
     const costs = [step.enter_us, step.leave_us].filter((cost) => cost !== null).map((cost) => `${cost} µs`).join(" + ");
@@ -119,7 +119,7 @@
 
   if (data.live) watch(data.live, 200);
 
-  // Filtering by typing.
+  // The filter.
 
   function wordsOf(route) {
     return [
@@ -134,7 +134,7 @@
   const texts = data.routes.map(wordsOf);
   const filter = $("filter");
   const all = $("all");
-  const AT_ONCE = Number(all.dataset.atOnce); // rows that are laid out at once, so that typing stays quick
+  const AT_ONCE = Number(all.dataset.atOnce); // rows that are laid out at first, so that typing stays fast
   let most = AT_ONCE;
   let waiting = 0;
 
