@@ -158,5 +158,5 @@ def _shown(name: str, options: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    text = str(Line("", {"": value}))[2:-1]
+    text = "none" if value is None else str(Line("", {"": value}))[2:-1]
     return text if len(text) <= 200 else f"{text[:199]}…"

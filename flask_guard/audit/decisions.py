@@ -67,8 +67,10 @@ def _ended(status: int | None, error: BaseException | None, asked: Asked) -> str
 
 
 def _named(error: BaseException, asked: Asked) -> str:
-    """Return the type of an exception, and its text unless the text may repeat the body of the request."""
-    text = "" if asked.data else without(query_values(asked.path), printable(str(error), 200).strip())
+    """Return the type of an exception and its text. The text may repeat the body of the request, which is not shown."""
+    text = without(query_values(asked.path), printable(str(error), 200).strip())
+    if text and asked.data:
+        text = "with a text that may repeat the body"
     return f"{type(error).__name__}{f' ({text})' if text else ''}"
 
 

@@ -109,13 +109,13 @@ Recognise: TypeAlias = "Callable[[Flask, Any], Foreign | None]"
 
 
 def _recognised(app: Flask, wrapper: Any) -> Foreign | None:
-    """Return the facts about a wrapper; unknown ones may refuse."""
+    """Return the facts about a wrapper. An unknown decorator may refuse requests."""
     module = module_of(wrapper)
     known = KNOWN.get(module.partition(".")[0])
     if known is not None:
         return known(app, wrapper)
     site = site_of_code(code_of(wrapper))
-    return Foreign(f"{module}.{_decorator_name(wrapper)}", "unknown", "a decorator: may refuse", site=site)
+    return Foreign(f"{module}.{_decorator_name(wrapper)}", "unknown", "a decorator that may refuse", site=site)
 
 
 def _decorator_name(wrapper: Any) -> str:

@@ -52,7 +52,7 @@ class Hook:
     def fact(self) -> Foreign:
         """Return the hook as a fact."""
         is_idle = not may_answer(self.function)
-        return Foreign(self.name, "unknown", "a before_request hook: may refuse", self.scope, self.site, is_idle)
+        return Foreign(self.name, "unknown", "a before_request hook that may refuse", self.scope, self.site, is_idle)
 
 
 class ForeignFacts:

@@ -23,7 +23,7 @@ NO_REPORTS = 3
 
 csp_group: AppGroup = AppGroup(
     "csp",
-    help="""Find the resources that a content security policy blocks.
+    help="""Find resources that a content security policy blocks.
 
     \b
     Exit codes:

@@ -52,10 +52,11 @@ def explain_command(
     full: bool,
     as_json: bool,
 ) -> None:
-    """Explain the answer to a request: each policy in order, with its verdict, its cost and its header fields.
+    """Explain why a request gets its answer.
 
-    The request runs in this process. Nothing that flask_guard keeps changes: limits are read and not charged. Views of
-    GET, HEAD and OPTIONS run. Views of other methods run with --run-view only. Hooks of the app always run.
+    Each policy is listed in order, with its verdict, its cost and its header fields. The request runs in this process.
+    Nothing that flask_guard keeps changes: limits are read and not charged. Views of GET, HEAD and OPTIONS run. Views
+    of other methods run with --run-view only. Hooks of the app always run.
 
     \b
     flask guard explain /orders
@@ -234,7 +235,7 @@ def _other_lines(document: dict[str, Any]) -> Iterator[Line]:
         yield [Chunk("By others", bold=True)]
     for each in document["others"]:
         passed = ran.get(each["by"])
-        verdict = f"  {_passed(passed)}" if passed else ""
+        verdict = f"; {_passed(passed)}" if passed else ""
         site = f", {short_site(each['site'])}" if each["site"] else ""
         what = each["detail"] if each["purpose"] == "unknown" and each["site"] else each["purpose"]
         yield [Chunk(f"  + {shown_foreign(Foreign(**each))}  {each['scope']}{site}: {what}"), Chunk(verdict, "cyan")]
@@ -243,7 +244,7 @@ def _other_lines(document: dict[str, Any]) -> Iterator[Line]:
 def _passed(hook: dict[str, Any]) -> str:
     if hook["error"]:
         return f"raised {hook['error']}"
-    return f"answered {hook['status']}" if hook["status"] else f"let the request through, {hook['us']:g} µs"
+    return f"answered {hook['status']}" if hook["status"] else f"let the request through in {hook['us']:g} µs"
 
 
 def _view_lines(document: dict[str, Any]) -> Iterator[Line]:

@@ -42,7 +42,7 @@ COLUMNS = ("id", "name", "scopes", "status", "expires", "last_used", "retiring")
 
 keys_group: AppGroup = AppGroup(
     "keys",
-    help="""Create, list, rotate, revoke and verify the API keys of this app.
+    help="""Create, list, rotate, revoke and verify API keys.
 
     The keys are those of Guard(app, keys=SQLKeys()), RedisKeys(…) or the first such store in chain(…). A secret is
     shown once, when it is created. A timestamp is ISO 8601 with a time zone (2031-01-31T12:00:00Z), or a date in UTC.

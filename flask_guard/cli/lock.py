@@ -41,9 +41,10 @@ _file_argument = click.argument("file", type=click.Path(dir_okay=False, path_typ
 @json_option
 @with_appcontext
 def lock_command(output: str, as_json: bool) -> None:
-    """Write the protection of every endpoint to a file, for reviews and for 'flask guard check'.
+    """Write the protection of every endpoint to a file.
 
-    The file has no secrets and is the same on every machine. Keep it in version control.
+    Review the file, and compare it with 'flask guard check'. The file has no secrets and is the same on every machine.
+    Keep it in version control.
     """
     lock = make_lock(inventory_of_app())
     if as_json:
@@ -63,9 +64,10 @@ def lock_command(output: str, as_json: bool) -> None:
 @click.pass_context
 @with_appcontext
 def check_command(context: click.Context, file: Path, allow_stronger: bool, update: bool, as_json: bool) -> None:
-    """Compare the protection of every endpoint with a lock file, and print what became weaker.
+    """Fail if the protection of an endpoint became weaker.
 
-    Each option of a policy declares which changes are weaker. A change without an order is different, and fails, too.
+    The command compares the app with a lock file. Each option of a policy declares which changes are weaker. A change
+    without an order is different, and fails, too.
 
     \b
     Exit codes:

@@ -30,9 +30,10 @@ UNWRITTEN = 1
 @json_option
 @with_appcontext
 def report_command(output: Path, as_json: bool) -> None:
-    """Write one HTML page with every route, its policies, and the findings of the audit.
+    """Write an HTML page with all routes and findings.
 
-    The page loads nothing, and works from a file. --json prints the same facts instead.
+    The page shows every route, its policies, and the findings of the audit. The page loads nothing, and works from a
+    file. --json prints the same facts instead.
 
     \b
     Exit codes:

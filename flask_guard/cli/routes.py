@@ -36,7 +36,9 @@ COLORS = {"AUTHENTICATE": "green", "LIMIT": "blue", "QUOTA": "blue"}
 @click.option("--unguarded-writes", is_flag=True, help="Only routes that change state for anyone.")
 @with_appcontext
 def routes_command(as_json: bool, markdown: bool, methods: tuple[str, ...], **chosen: Any) -> None:
-    """Show every route and method, with the policies that protect it in the order in which they act.
+    """Show every route and the policies that protect it.
+
+    The policies are listed in the order in which they act.
 
     A plus stands for protection by another package. A question mark stands for a hook or decorator that may or may not
     refuse requests, which never counts as protection. NAME is the name of a policy, or of a package (Flask-Login).
