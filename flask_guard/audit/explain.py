@@ -36,7 +36,7 @@ from ..core.app_state import AppState
 from ..core.config import ENABLED
 from ..core.facts import Purpose
 from ..core.plan import LeftOut, Plan, collect, merge
-from ..core.policy import Policy
+from ..core.policy import SAFE_METHODS, Policy
 from ..core.tracing import StepTrace, Verdict
 from ..typing import Mode
 from .decisions import By, decide, detail_of
@@ -49,8 +49,6 @@ from .rehearsal import Asked, Rehearsed, rehearse
 from .wording import describe_placed, shown
 
 SCHEMA = "flask_guard.explain/1"
-SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
-"""Methods that change no state (RFC 9110, section 9.2.1)."""
 
 RunView: TypeAlias = Literal["if safe", "always", "never"]
 Why: TypeAlias = Literal["replaced", "exempt", "repeated", "not concerned", "switched off", "merged"]
@@ -77,7 +75,7 @@ def _explained(app: Flask, asked: Asked, run_view: RunView) -> dict[str, Any]:
     document = _head(app, asked, match)
     if match.outcome == "mount":
         return document
-    runs = run_view == "always" or (run_view == "if safe" and asked.method in SAFE)
+    runs = run_view == "always" or (run_view == "if safe" and asked.method in SAFE_METHODS)
     seen = rehearse(app, asked, run_view=runs)
     plan = seen.run.plan if seen.run is not None and isinstance(seen.run.plan, Plan) else None
     return document | {
@@ -143,18 +141,14 @@ def left_out_of(plan: Plan) -> list[LeftOut]:
 def _describe_step(step: StepTrace, app: Flask) -> Iterator[dict[str, Any]]:
     """Yield the policies of one step. The first has the costs and fields of the step."""
     state = AppState.of(app)
+    effect = {"added": _shown_fields(step.added), "removed": _shown_fields(step.removed)}
+    no_effect: dict[str, Any] = {"enter_us": None, "leave_us": None, "added": [], "removed": []}
     for position, placed in enumerate(step.placed):
-        denial = step.denial
-        first = position == 0
-        yield describe_placed(placed, state) | {
-            "verdict": step.verdict,
-            "reason": denial.reason if denial is not None else None,
-            "status": denial.code if denial is not None else step.answered,
-            "enter_us": step.enter_us if first else None,
-            "leave_us": step.leave_us if first else None,
-            "added": _shown_fields(step.added) if first else [],
-            "removed": _shown_fields(step.removed) if first else [],
-            "with_previous": not first,
+        yield {
+            **describe_placed(placed, state),
+            **step.describe(),
+            **(effect if position == 0 else no_effect),
+            "with_previous": position > 0,
             "merged": placed.policy != placed.mark.what,
         }
 

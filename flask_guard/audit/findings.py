@@ -40,11 +40,6 @@ def all_rules() -> tuple[AuditRule, ...]:
     return tuple(sorted([*(rule for rule, _ in all_checks()), *silences.RULES], key=lambda rule: rule.id))
 
 
-def find_faults(inventory: Inventory) -> list[Finding]:
-    """Return the findings of the audit that no silence accepts, the gravest first."""
-    return list(examine(inventory).findings)
-
-
 def open_entries(inventory: Inventory) -> list[Entry]:
     """Return the entries that should not be open: writes for anyone, and entries without any policy."""
     kept = Silences(inventory, _today())

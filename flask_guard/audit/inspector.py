@@ -210,11 +210,7 @@ def _describe(step: StepTrace) -> dict[str, Any]:
         deciding = next((each.policy for each in step.placed if each.policy.name == denial.policy), deciding)
     return {
         "text": ", ".join(shown(placed.policy) for placed in step.placed),
-        "verdict": step.verdict,
-        "reason": denial.reason if denial is not None else None,
-        "status": denial.code if denial is not None else step.answered,
-        "enter_us": step.enter_us,
-        "leave_us": step.leave_us,
+        **step.describe(),
         "fields": sorted({name for name, _ in step.added}),
         "needed": deciding.remedy(denial) if denial is not None else "",
     }

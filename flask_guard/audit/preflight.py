@@ -26,7 +26,6 @@ from .wording import short_site
 
 SAFELISTED_METHODS = frozenset(("GET", "HEAD", "POST"))
 SAFELISTED_HEADERS = frozenset(("accept", "accept-language", "content-language", "range"))
-SIMPLE_TYPES = frozenset(("application/x-www-form-urlencoded", "multipart/form-data", "text/plain"))
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/\s?#@]+")
 
 

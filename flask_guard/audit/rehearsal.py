@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from types import CodeType, FrameType
 from typing import Any
@@ -51,10 +51,6 @@ class Asked:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     data: bytes = field(default=b"", repr=False)
     address: str = "127.0.0.1"
-
-    def with_headers(self, *headers: tuple[str, str]) -> Asked:
-        """Return the request with further header fields."""
-        return replace(self, headers=(*self.headers, *headers))
 
     def environ(self, app: Flask) -> dict[str, Any]:
         """Return the request as WSGI has it."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from flask import Flask
 
-from ..core.facts import EVERY_METHOD, Entry, Inventory
+from ..core.facts import Entry, Inventory
 from ..core.marks import Mark, marks_in_module
 from ..core.plan import LeftOut, collect, merge
 from ..core.policy import Scope, Target
@@ -16,8 +16,7 @@ from ..core.view_code import functions_in
 
 def target_of(inventory: Inventory, entry: Entry) -> Target:
     """Return the target whose plan an entry has."""
-    method = "GET" if entry.method == EVERY_METHOD else entry.method
-    return Target(inventory.state, entry.endpoint, method, paths=entry.below)
+    return Target(inventory.state, entry.endpoint, entry.sent_method, paths=entry.below)
 
 
 def scopes_of(inventory: Inventory) -> Iterator[tuple[Entry, list[Scope]]]:

@@ -87,7 +87,7 @@ def shows_html(entry: Entry) -> bool:
     """Return whether its code renders a template, or has HTML in it."""
     if entry.view is None or entry.method not in ("GET", "POST", EVERY_METHOD):
         return False
-    for function in functions_in(entry.view, "GET" if entry.method == EVERY_METHOD else entry.method):
+    for function in functions_in(entry.view, entry.sent_method):
         words = set(mentions(function))
         if any(map(_TAG.search, words)):
             return True

@@ -103,6 +103,11 @@ class Entry:
         """Return whether its requests may change state."""
         return self.method not in READING
 
+    @property
+    def sent_method(self) -> str:
+        """Return the method of a request to the entry: GET if the rule takes every method."""
+        return "GET" if self.method == EVERY_METHOD else self.method
+
     def policy(self, name: str) -> Placed | None:
         """Return the policy called `name` in force, the nearest of several, or None."""
         found = [each for each in self.plan or () if each.policy.name == name]

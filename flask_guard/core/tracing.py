@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from werkzeug.exceptions import HTTPException
 
@@ -52,6 +52,17 @@ class StepTrace:
     leave_us: float | None = None
     added: Pairs = field(default_factory=list)
     removed: Pairs = field(default_factory=list)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the verdict and the costs of the step as values that JSON can hold."""
+        denial = self.denial
+        return {
+            "verdict": self.verdict,
+            "reason": denial.reason if denial is not None else None,
+            "status": denial.code if denial is not None else self.answered,
+            "enter_us": self.enter_us,
+            "leave_us": self.leave_us,
+        }
 
 
 TRACE: Slot[tuple[StepTrace, ...]] = Slot("trace")

@@ -79,7 +79,7 @@ def _explained(inventory: Inventory, entry: Entry) -> str:
     path = next((path for rule in rules if rule.rule == entry.path and (path := example_url(rule))), None)
     if path is None or entry.host:
         return ""
-    return explained(inventory.app, Asked("GET" if entry.method == EVERY_METHOD else entry.method, path))
+    return explained(inventory.app, Asked(entry.sent_method, path))
 
 
 def _circumstances(inventory: Inventory, entry: Entry, is_on: bool) -> Iterator[str]:

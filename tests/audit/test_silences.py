@@ -10,7 +10,7 @@ from flask import Blueprint, Flask
 from flask.views import MethodView
 
 from flask_guard import ConfigError, Guard, allow, protect, require_api_key
-from flask_guard.audit.findings import Audit, examine, find_faults
+from flask_guard.audit.findings import Audit, examine
 from flask_guard.audit.inventory import take_inventory
 from tests.audit.faults import GUARD, audited, view
 from tests.conftest import MakeApp
@@ -164,7 +164,7 @@ def test_silences_work_on_an_app_without_a_guard(make_app: MakeApp) -> None:
     app.register_blueprint(blueprint)
     allow("FG012", because="a test")(app)
 
-    found = find_faults(take_inventory(app))
+    found = examine(take_inventory(app)).findings
 
     assert [each.where for each in found if each.rule.id == "FG001"] == ["POST /c"]
     assert [app.test_client().post(path).status_code for path in ("/b", "/c")] == [200, 200]
