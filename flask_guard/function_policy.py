@@ -33,7 +33,7 @@ from .core.report_mode import note_denial, note_report
 from .core.request_run import Enter, Slot
 from .errors import ConfigError
 from .support.callables import synchronous
-from .support.orders import plain
+from .support.orders import plain, represented
 from .support.text import did_you_mean
 from .typing import Flask, Mode, Response
 
@@ -117,7 +117,9 @@ class Middleware(DenyingPolicy):
 
     def __repr__(self) -> str:
         mode = {"mode": self.mode} if self.mode is not None else {}
-        options = ", ".join(f"{name}={value!r}" for name, value in {**dict(self.options), **mode}.items())
+        options = ", ".join(
+            f"{name}={represented(name, value)}" for name, value in {**dict(self.options), **mode}.items()
+        )
         return f"{self.name}({options})" if options else self.name
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,6 @@ UNNAMED = frozenset(("rates", "preset", "amount"))
 """Options that are shown first, without their name."""
 LONGEST_OPTION = 60
 """The length of a shown option, at most."""
-MASK = "…"
-_SECRET = re.compile(r"secret|token|passw|credential|signature|(^|_)key$", re.IGNORECASE)
 
 
 def shown(policy: Policy) -> str:
@@ -43,21 +40,11 @@ def _shown(policy: Policy, set_options: dict[str, Any]) -> str:
 
 def options_of(policy: Policy) -> dict[str, Any]:
     """Return the options that are not the defaults, as values that JSON can hold. Secrets are masked."""
-    return {name: MASK if _is_secret(name, value) else value for name, value in _options(policy)}
-
-
-def _options(policy: Policy) -> Iterator[tuple[str, Any]]:
     if isinstance(policy, Middleware):
-        yield from ((name, plain(value)) for name, value in policy.options)
-        return
-    options = policy.plain_options()
-    for field in dataclasses.fields(policy):
-        if field.name in options and field.name != "mode" and options[field.name] != plain(field.default):
-            yield field.name, options[field.name]
-
-
-def _is_secret(name: str, value: object) -> bool:
-    return isinstance(value, str) and not value.startswith("callable ") and _SECRET.search(name) is not None
+        return {name: plain(value, name) for name, value in policy.options}
+    options, fields = policy.plain_options(), dataclasses.fields(policy)
+    changed = {each.name for each in fields if plain(getattr(policy, each.name)) != plain(each.default)} - {"mode"}
+    return {name: value for name, value in options.items() if name in changed}
 
 
 def _brief(value: Any) -> str:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from ..errors import ConfigError
 from ..support.options import check_options, option, optional
-from ..support.orders import Comparison, ranked
+from ..support.orders import Comparison, ranked, represented
 from ..support.text import did_you_mean
 from ..typing import Flask, Mode, Purpose, Scaffold, TargetT
 from .app_state import AppState
@@ -298,9 +298,10 @@ class Policy(Described, Applicable):
         return f"one target takes one {self.name}: remove the other one"
 
     def __repr__(self) -> str:
-        """Return the policy as code, with the options that differ from the defaults."""
-        values = {each: getattr(self, each.name) for each in dataclasses.fields(self)}
-        options = [f"{each.name}={value!r}" for each, value in values.items() if value != each.default]
+        """Return the policy as code, with the options that are not the defaults and masked secrets."""
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        changed = [each.name for each in dataclasses.fields(self) if values[each.name] != each.default]
+        options = [f"{name}={represented(name, values[name])}" for name in changed]
         return f"{self.name}({', '.join(options)})" if options else self.name
 
 

@@ -17,8 +17,11 @@ Comparison: TypeAlias = Literal["same", "weaker", "stronger", "different"]
 Order: TypeAlias = Callable[[Any, Any], Comparison]
 
 HIDDEN = "…"
-"""Stands for a secret."""
-_SECRET = re.compile(r"secret|token|passw|credential|private|signing|(^|_)api_?key$", re.IGNORECASE)
+"""The mask of a secret."""
+_SECRET = re.compile(
+    r"secret|token|passw|credential|private|signing|signature|(^|_)(?<!partition_)key$|apikey$", re.IGNORECASE
+)
+"""Names of options that may hold a secret."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 REVERSED: Mapping[Comparison, Comparison] = {
     "same": "same",
@@ -183,6 +186,11 @@ def plain(value: Any, name: str = "") -> Any:
         named = value if hasattr(value, "__qualname__") else type(value)
         return f"callable {named.__module__}.{named.__qualname__}"
     return _ADDRESS.sub("", str(value))
+
+
+def represented(name: str, value: object) -> str:
+    """Return the repr of an option, or the mask if the option may hold a secret."""
+    return HIDDEN if _SECRET.search(name) and value is not None and not callable(value) else repr(value)
 
 
 def in_order(value: Any, order: Order) -> Any:

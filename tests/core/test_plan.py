@@ -219,6 +219,38 @@ def test_policies_of_ones_own_run_like_the_built_in_ones(app: Flask) -> None:
     assert (response.status_code, response.get_data(as_text=True)) == (418, "tall at a")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Signed(Policy):
+    """Has options that may hold a secret, and one whose name only looks so."""
+
+    kind: ClassVar[str] = "signed"
+    phase: ClassVar[Phase] = Phase.OBSERVE
+    secret: str = ""
+    hmac_key: bytes = b""
+    passwords: tuple[str, ...] = ()
+    partition_key: str = ""
+
+    def compile(self, target: Target) -> Step:
+        return Step()
+
+
+@middleware
+def signed_too(_request: Request, *, token: str = "", header: str = "X-Signature") -> None:
+    """Have an option that may hold a secret."""
+
+
+def test_no_secret_option_is_in_a_repr_or_a_plan(app: Flask) -> None:
+    options = {"secret": "hunter2", "hmac_key": b"hunter2", "passwords": ("hunter2",), "partition_key": "shop"}
+    app.add_url_rule("/", "view", Signed()(**options)(signed_too(token="hunter2", header="X-Sign")(lambda: "")))
+    plan = Guard(app).plan_for("view")
+
+    assert "hunter2" not in f"{plan!r} {plan} {plan.policies} {plan.policies[-1]} {plan.policies[-1].mark}"
+    assert [repr(placed.policy) for placed in plan.policies] == [
+        "signed(secret=…, hmac_key=…, passwords=…, partition_key='shop')",
+        "signed_too(token=…, header='X-Sign')",
+    ]
+
+
 def test_policy_as_written_is_its_repr(app: Flask) -> None:
     @middleware
     def tenant(request: Request, *, header: str = "X-Tenant") -> None: ...
