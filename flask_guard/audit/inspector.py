@@ -46,7 +46,8 @@ NAME = "guard_inspector"
 SCHEMA = "flask_guard.requests/1"
 KEPT = 200
 """The number of requests that are kept."""
-FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
+_FORWARDED = re.compile(r"forwarded|via|x-forwarded-.+|.*-(real|client|connecting)-ip", re.IGNORECASE)
+"""Names of fields that a proxy adds."""
 _PORT = re.compile(r":\d+$")
 STATUS: Slot[int] = Slot("inspector.status")
 
@@ -64,7 +65,7 @@ class LoopbackOnly(DenyingPolicy):
         def enter(run: Run) -> None:
             sent = run.request
             is_near = _is_loopback(sent.remote_addr) and _is_loopback(_PORT.sub("", sent.host))
-            if not (app.debug and is_near) or any(name in sent.headers for name in FORWARDED):
+            if not (app.debug and is_near) or any(_FORWARDED.fullmatch(name) for name, _ in sent.headers):
                 raise Denied(
                     "The inspector opens in debug mode only, to a browser on the same machine.",
                     policy=self.kind,

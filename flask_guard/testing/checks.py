@@ -85,7 +85,9 @@ class LockCheck(GuardCheck):
         found = changes_since(parse(self.file.read_text(encoding="utf-8")), self.subject.inventory)
         if found:
             lines = [f"  {each.kind}: {each.message}" for each in found]
-            raise GuardFailure("\n".join((f"differs from {self.file}:", *lines, "Write it again: flask guard lock")))
+            raise GuardFailure(
+                "\n".join((f"differs from {self.file}:", *lines, "If the changes are intended: flask guard lock"))
+            )
 
 
 def guard_items(session: pytest.Session) -> Iterator[pytest.Item]:

@@ -80,9 +80,20 @@ def test_page_opens_on_the_same_machine(app: Flask) -> None:
         ("127.0.0.1", "localhost.evil.example:5000", {}),
         ("127.0.0.1", "localhost", {"X-Forwarded-For": "192.0.2.1"}),
         ("127.0.0.1", "localhost", {"Forwarded": "for=192.0.2.1"}),
+        ("127.0.0.1", "localhost", {"X-Forwarded-Proto": "https"}),
+        ("127.0.0.1", "localhost", {"CF-Connecting-IP": "192.0.2.1"}),
         ("::ffff:192.0.2.1", "localhost", {}),
     ],
-    ids=["address", "host", "look-alike host", "proxy", "standard proxy", "mapped address"],
+    ids=[
+        "address",
+        "host",
+        "look-alike host",
+        "proxy",
+        "standard proxy",
+        "https proxy",
+        "content network",
+        "mapped address",
+    ],
 )
 def test_page_is_closed_to_everybody_else(
     app: Flask, path: str, address: str, host: str, headers: dict[str, str]
