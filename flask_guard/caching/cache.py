@@ -128,13 +128,15 @@ def _writer(control: str, *, for_everyone: bool) -> Callable[[Run, Response], No
 
     Later policies and hooks may still make the response personal, so the check runs on the outgoing response.
     """
-    public, private = ("Cache-Control", control), ("Cache-Control", for_one_caller(control))
+    public, written = ("Cache-Control", control), directives(control).items()
 
     def keep_private(run: Run, response: Response) -> None:
-        if response.headers.get("Cache-Control") == control and is_personal(run, response):
-            put(response.headers, private)
+        value = response.headers.get("Cache-Control", "")
+        is_ours = value == control or written <= directives(value).items()  # a hook may have added directives
+        if is_ours and is_personal(run, response):
+            put(response.headers, ("Cache-Control", for_one_caller(value)))
 
-    shown_out = () if for_everyone or private == public else (keep_private,)
+    shown_out = () if for_everyone or for_one_caller(control) == control else (keep_private,)
 
     def write(run: Run, response: Response) -> None:
         if not lines_of(response.headers, "cache-control"):

@@ -15,6 +15,7 @@ from ..support.header_fields import add_vary, append, drop, field_names
 from ..support.options import option
 from ..support.orders import Comparison, false_is_stronger, irrelevant
 from ..support.text import did_you_mean, names
+from ..wsgi.fields import OF_BODY
 from .codings import chooser
 from .reflection import may_reveal
 from .streams import CODINGS as STREAM_CODINGS
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 CODINGS = ("zstd", "br", "gzip", "deflate")
 NOT_WHOLE = frozenset({"content-encoding", "content-range", "x-sendfile", "x-accel-redirect"})
 """Fields (lower case) of responses whose body is encoded, partial, or sent by the server."""
-
-OUTDATED = frozenset({"content-length", "accept-ranges", "content-md5", "digest", "content-digest", "repr-digest"})
-"""Fields (lower case) that are wrong for a compressed body."""
 
 
 def _codings(value: Any, what: str) -> tuple[str, ...]:
@@ -206,7 +204,7 @@ class _Compressor:
         return size is None or size >= self._min_size
 
     def _compress(self, run: Run, response: Response, coding: str) -> None:
-        drop(response.headers, OUTDATED)
+        drop(response.headers, OF_BODY)
         if response.is_streamed:
             self._compress_stream(response, coding)
         else:

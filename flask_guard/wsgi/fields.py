@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .typing import HeaderList
 
+OF_BODY = frozenset({"content-length", "accept-ranges", "content-md5", "digest", "content-digest", "repr-digest"})
+"""The fields (lower case) that are wrong after a change of the body."""
 _NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]*[A-Za-z0-9])?")
 _TOKEN = ascii_letters + digits + "!#$%&'*+.^_`|~-"
 

@@ -54,8 +54,7 @@ class Headers(Middleware):
         """Change the fields."""
         defaults = self._missing(headers) if self._defaults else ()
         if self._dropped:
-            dropped = self._dropped
-            headers[:] = [pair for pair in headers if pair[0].lower() not in dropped]
+            drop(headers, self._dropped)
         headers += self._fields
         if defaults:
             headers += defaults

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from .fields import drop, has_content, value_of
+from .fields import OF_BODY, drop, has_content, value_of
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
 
     from .typing import HeaderList, Hooks, Incremental, StartResponse, WSGIApplication, WSGIEnvironment
-
-_OUTDATED = frozenset({"content-length", "accept-ranges", "content-md5", "digest", "content-digest", "repr-digest"})
 
 
 class Rewritten:
@@ -136,7 +134,7 @@ class Rewritten:
         rewriter = self._layer.rewriter(self._environ, status, headers)
         if rewriter is None:
             return None
-        drop(headers, _OUTDATED)
+        drop(headers, OF_BODY)
         _weaken_etag(headers)
         return None if self._environ["REQUEST_METHOD"] == "HEAD" else rewriter
 

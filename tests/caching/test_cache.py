@@ -247,6 +247,27 @@ def test_a_hook_that_runs_after_every_policy_makes_a_response_private_too(app: F
     assert control(serve(app, cache(PUBLIC))) == [PRIVATE]
 
 
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ("public, max-age=300, must-revalidate", "private, max-age=300, must-revalidate"),
+        ("max-age=300, no-transform, public", "private, max-age=300, no-transform"),
+        ("public, max-age=5", "public, max-age=5"),  # written by the hook, as a view may
+    ],
+)
+def test_a_hook_that_adds_directives_does_not_make_a_response_for_one_caller_public(
+    app: Flask, changed: str, expected: str
+) -> None:
+    def change(response: Response) -> Response:
+        response.headers["Cache-Control"] = changed
+        return response
+
+    app.after_request(change)
+    serve(app, cache("public, max-age=300"), accessing)
+
+    assert control(app) == [expected]
+
+
 def test_a_cookie_that_the_app_does_not_look_at_leaves_a_response_public(app: Flask) -> None:
     serve(app, cache(PUBLIC))
 
