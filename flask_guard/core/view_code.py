@@ -46,13 +46,9 @@ def mentions(function: Callable[..., Any]) -> Iterator[str]:
 
 def may_answer(function: Callable[..., Any]) -> bool:
     """Return whether a ``before_request`` hook may answer the request: it returns something, or aborts."""
-    for found in inside(function, is_view=lambda _: False):
-        code = getattr(found.function, "__code__", None)
-        if code is None:
-            continue
-        if not _REFUSING.isdisjoint(code.co_names) or _returns_something(code):
-            return True
-    return not any(hasattr(found.function, "__code__") for found in inside(function, is_view=lambda _: False))
+    found = (each.function for each in inside(function, is_view=lambda _: False))
+    codes = [each.__code__ for each in found if hasattr(each, "__code__")]
+    return not codes or any(not _REFUSING.isdisjoint(each.co_names) or _returns_something(each) for each in codes)
 
 
 def _returns_something(code: CodeType) -> bool:

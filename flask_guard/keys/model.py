@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 from ..errors import ConfigError, GuardError
 from ..rate_limits.rates import parse_rates
 from ..support.addresses import Network, lies_in, networks
+from ..support.options import is_number
 
 Timestamp: TypeAlias = "datetime | date | str | float | None"
 Status: TypeAlias = Literal["active", "expired", "revoked", "not yet valid"]
@@ -158,7 +159,7 @@ def timestamp(value: object, what: str, *, of_day: time = time.max) -> datetime 
             raise ConfigError(f"{what}: {value.isoformat()} has no time zone; write {value.isoformat()}+00:00 for UTC")
         if isinstance(value, date):
             return datetime.combine(value, of_day, timezone.utc)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        if is_number(value) and math.isfinite(value):
             return datetime.fromtimestamp(value, timezone.utc)
     except (OverflowError, OSError):
         pass

@@ -25,6 +25,7 @@ from ..support.orders import (
     true_is_stronger,
 )
 from ..support.request_body import has_body
+from ..wsgi.fields import environ_key
 from .body_limit import BodyLimit
 from .content_types import JSON, accepting, content_types
 from .hosts import allowing, host_names
@@ -219,7 +220,7 @@ def _checking_address(addresses: tuple[Network, ...]) -> Callable[[Run], None]:
 
 
 def _checking_headers(names: tuple[str, ...]) -> Callable[[Run], None]:
-    keys = tuple((_environ_key(name), name) for name in names)
+    keys = tuple((environ_key(name), name) for name in names)
 
     def check_headers(run: Run) -> None:
         environ = run.request.environ
@@ -228,12 +229,6 @@ def _checking_headers(names: tuple[str, ...]) -> Callable[[Run], None]:
                 raise InvalidRequest(f"Send the header field {name}.", policy=RequireRequest.kind, reason="header")
 
     return check_headers
-
-
-def _environ_key(name: str) -> str:
-    """Return the name that a header field has in a WSGI environ (PEP 3333)."""
-    key = name.upper().replace("-", "_")
-    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 def _checking_content_type(accepted: tuple[str, ...], *, always: bool, enforced: bool) -> Callable[[Run], None]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import ConfigError
+from ..wsgi.fields import environ_key
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -37,7 +38,7 @@ def extract_from(places: tuple[str, ...]) -> Extract:
     """Return a function that finds the one credential of a request."""
     takes_bearer = "bearer" in places
     named = [place_of(place) for place in places if place != "bearer"]
-    variables = tuple(dict.fromkeys(_variable(name) for where, name in named if where == "header"))
+    variables = tuple(dict.fromkeys(environ_key(name) for where, name in named if where == "header"))
     parameters = tuple(dict.fromkeys(name for where, name in named if where == "query"))
 
     def extract(request: Request) -> str | None:
@@ -52,11 +53,6 @@ def extract_from(places: tuple[str, ...]) -> Extract:
         return _in_query(request, parameters, found) if parameters else found
 
     return extract
-
-
-def _variable(name: str) -> str:
-    """Return the name that WSGI gives to a header field."""
-    return f"HTTP_{name.upper().replace('-', '_')}"
 
 
 def _bearer_token(environ: WSGIEnvironment) -> str | None:

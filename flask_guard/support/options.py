@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeGuard, TypeVar
 
 from ..errors import ConfigError
 from .orders import Order, in_order, plain, unordered
@@ -118,7 +118,7 @@ def one_of(*choices: str) -> Check[Any]:
     return check
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Return whether `value` is a number, and not True or False."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -143,7 +143,7 @@ def number(at_least: float, at_most: float, unit: str) -> Check[float]:
         if not is_number(value) or not at_least <= value <= at_most:
             bounds = f"from {at_least:g} up" if at_most > 1e300 else f"from {at_least:g} to {at_most:g}"
             raise ConfigError(f"{what} must be {unit} {bounds}, not {value!r}")
-        return cast(float, value)
+        return value
 
     return check
 

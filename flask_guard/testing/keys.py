@@ -14,6 +14,7 @@ from ..keys.concern import asking_first
 from ..keys.model import ApiKey
 from ..keys.sources import CallableKeys
 from ..support.http_credentials import place_of
+from ..wsgi.fields import environ_key
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def with_key(
         )
     secret = f"test-{secrets.token_hex(16)}"
     key = ApiKey(id=id, scopes=frozenset((scopes,) if isinstance(scopes, str) else scopes), **facts)
-    variable = f"HTTP_{name.upper().replace('-', '_')}"
+    variable = environ_key(name)
     before = dict(client.environ_base)
     store = CallableKeys(lambda presented: key if presented == secret else None)
     with asking_first(store, AppState.of(client.application)):

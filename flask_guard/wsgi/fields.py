@@ -39,6 +39,12 @@ def check_name(name: object, what: str) -> str:
     return name
 
 
+def environ_key(name: str) -> str:
+    """Return the key of a request's header field in the environ (PEP 3333)."""
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
 def value_of(headers: HeaderList, name: str) -> str | None:
     """Return the first value of the field called `name` (lower case), or None."""
     for field, value in headers:
