@@ -29,6 +29,10 @@ class WatchedBody(Ending):
     A stream stays a stream. Some servers do not close bodies, so a deleted body has ended, too.
     """
 
+    first_byte: float | None = None  # declared again for type checkers, as these are set here
+    size: int = 0
+    error: BaseException | None = None
+    aborted: bool = False
     _body: Iterable[bytes] = ()
     _over: bool = False
 
@@ -133,6 +137,7 @@ class Watched(WatchedBody):
 
     # Class attributes, because most responses keep the defaults, and every request runs __init__.
     _headers: HeaderList
+    status: str | None = None
     _write: Callable[[bytes], object]
     _rewritten: bool = False
 
