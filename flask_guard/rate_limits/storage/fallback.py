@@ -18,6 +18,7 @@ from ...support.breaker import Breaker
 from ...support.text import printable, without_credentials
 from .budgets import Budget, Held, rate_budget
 from .counter import Charge, Counter, Standing
+from .drawing import Draw, drawing
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -90,6 +91,15 @@ class FallbackCounter:
         :raises StoreDown: if the store is down, and one of the budgets denies then.
         """
         return self._ask(lambda: self._store.take(charges, token), lambda: self._take_locally(charges, token))
+
+    def drawing(self, budget: Budget, cost: int) -> Draw:
+        """Return `take` for one charge."""
+        draw = drawing(self._store, budget, cost)
+
+        def ask(identity: str) -> tuple[bool, list[Standing]]:
+            return self._ask(lambda: draw(identity), lambda: self._take_locally([(budget, identity, cost, cost)], ""))
+
+        return ask
 
     def release(self, charges: Sequence[Charge], token: str) -> None:
         """Give leases back, wherever they were taken. Those in a store that is down end by themselves."""

@@ -11,29 +11,13 @@
 -- would last for too long is made to end in time, so that nobody is locked out until the clock has caught up.
 
 local call = redis.call
-local time, now, now_ms
-if ARGV[2]:find('[MCBT]') then -- a counter that expires needs no clock
-  time = call('TIME')
-  now = time[1] + time[2] / 1e6
-  now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-end
 local LONGEST = 1e15 -- milliseconds; beyond it Lua writes numbers that Redis cannot read
-local SKEW = 1 -- seconds that the clock of a client of limits may be ahead
-local AT_ONCE = 5000 -- arguments that one call may have
 
 local function lifetime(key, longest)
   local ttl = call('PTTL', key)
   if ttl >= 0 and ttl <= longest then return ttl end
   call('PEXPIRE', key, longest)
   return longest
-end
-
--- A read of a list or a set; nil if the key was of another type, which has then given way.
-local function read(command, key, ...)
-  local reply = redis.pcall(command, key, ...)
-  if type(reply) ~= 'table' or not reply.err then return reply end
-  call('DEL', key)
-  return nil
 end
 
 -- F: a counter that expires -----------------------------------------------------------------------------------------
@@ -48,6 +32,37 @@ end
 
 function fixed.charge(c)
   if c.used then call('INCRBY', c.key, c.deduct) else call('SET', c.key, c.deduct, 'PX', c.window) end
+end
+
+-- Most requests draw on one fixed window, and on nothing else: they need none of the rest, which takes longer to set
+-- up than they take to count.
+local amount, seconds, need, deduct = ARGV[2]:match('^F (%S+) (%S+) (%S+) (%S+)$')
+if amount then
+  local c = {key = KEYS[1], amount = tonumber(amount), window = math.min(seconds * 1000, LONGEST), deduct = deduct}
+  local remaining, wait = fixed.look(c)
+  local made = remaining >= tonumber(need) and 1 or 0
+  if made == 1 and deduct ~= '0' then
+    fixed.charge(c)
+    remaining = math.max(0, remaining - deduct)
+  end
+  return redis.status_reply(string.format('%d %.0f %.0f', made, remaining, wait))
+end
+
+local time, now, now_ms
+if ARGV[2]:find('[MCBT]') then -- a counter that expires needs no clock
+  time = call('TIME')
+  now = time[1] + time[2] / 1e6
+  now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local SKEW = 1 -- seconds that the clock of a client of limits may be ahead
+local AT_ONCE = 5000 -- arguments that one call may have
+
+-- A read of a list or a set; nil if the key was of another type, which has then given way.
+local function read(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  call('DEL', key)
+  return nil
 end
 
 -- M: a list of moments, the newest first ----------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from limits.storage import RedisClusterStorage, RedisStorage
 from .algorithms import FIXED, LEASES, MOVING, SLIDING, Algorithm
 from .budgets import NAMESPACE, Budget, Held, held_under
 from .counter import Charge, Standing
-from .redis_connections import command_runner
+from .drawing import Draw
+from .redis_connections import packed, ready_connections
 from .table import Key, is_of_unit, table_key
 
 TYPES: tuple[tuple[str, Algorithm], ...] = (("string", FIXED), ("list", MOVING), ("zset", LEASES))
@@ -43,7 +44,8 @@ class RedisCounter:
 
     def __init__(self, storage: RedisStorage) -> None:
         self._redis = cast("Any", storage.get_connection())
-        self._execute = command_runner(self._redis)
+        self._ready = ready_connections(self._redis)
+        self._execute: Callable[..., Any] = self._ready.run if self._ready else self._redis.execute_command
         self._plain = _affixes(storage.prefixed_key("\0"))
         # private names of limits, which a Limiter on the same storage counts a sliding window under
         self._current = _affixes(storage.prefixed_key(storage._current_window_key("\0")))
@@ -60,6 +62,31 @@ class RedisCounter:
         if self._slot_of is not None and len(slots := self._by_slot(charges)) > 1:
             return self._take_by_slot(charges, slots, token)
         return self._call(charges, token)
+
+    def drawing(self, budget: Budget, cost: int) -> Draw:
+        """Return `take` for one charge: with all of the command packed but for the client."""
+        ready, unknown_script, longest_wait = self._ready, self._unknown_script, budget.longest_wait
+
+        def draw_without(identity: str) -> tuple[bool, list[Standing]]:
+            return self.take([(budget, identity, cost, cost)])
+
+        if ready is None or budget.algorithm is SLIDING:  # another client, or two keys
+            return draw_without
+        (before, after), line = self._plain, f"{budget.line} {cost} {cost}"
+        head, tail = f"{before}{budget.head}", f"{budget.tail}{after}"
+        start, end = b"*6\r\n" + packed(("EVALSHA", self._digest, 1)), b"\r\n" + packed(("", line))
+
+        def draw(identity: str) -> tuple[bool, list[Standing]]:
+            key = f"{head}{identity}{tail}".encode()
+            try:
+                answer = ready.run_packed(b"%b$%d\r\n%b%b" % (start, len(key), key, end))
+            except unknown_script:  # after a restart of the server, and at first
+                answer = ready.run("EVAL", self._script, 1, key.decode(), "", line)
+            made, remaining, wait = answer.split()
+            seconds = min(longest_wait, max(0, -(-int(wait) // 1000)))
+            return int(made) == 1, [Standing(budget, int(remaining), seconds, cost, identity)]
+
+        return draw
 
     def release(self, charges: Sequence[Charge], token: str) -> None:
         """Give leases back."""

@@ -11,14 +11,14 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
 from importlib import import_module
 from inspect import Parameter, signature
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 
 from limits.storage import RedisClusterStorage, RedisSentinelStorage, RedisStorage
 
@@ -80,8 +80,8 @@ def _no_cluster_retry(scheme: str) -> dict[str, Any]:
     return {"cluster_error_retry_attempts": 0}
 
 
-def command_runner(client: Any) -> Callable[..., Any]:
-    """Return the function that runs a command: on connections kept ready, if `client` has a plain pool and no retries.
+def ready_connections(client: Any) -> ReadyConnections | None:
+    """Return connections kept ready, if `client` has a plain pool and no retries.
 
     A pool with a limit of its own is left alone: other users of the pool would lack the connections kept ready.
     """
@@ -92,13 +92,13 @@ def command_runner(client: Any) -> Callable[..., Any]:
         or pool.max_connections < type(pool)().max_connections
         or RETRIES & {key for key, on in pool.connection_kwargs.items() if on}
     ):
-        return cast("Callable[..., Any]", client.execute_command)
+        return None
     connect = pool.get_connection
     if signature(connect).parameters["command_name"].default is Parameter.empty:  # Valkey, and redis-py before 5.3
         connect = partial(connect, "EVALSHA")
     library = type(client).__module__.partition(".")[0]
     errors = import_module(f"{library}.exceptions")
-    return ReadyConnections(pool, connect, errors).run
+    return ReadyConnections(pool, connect, errors)
 
 
 class ReadyConnections:
@@ -127,7 +127,10 @@ class ReadyConnections:
 
     def run(self, *command: str | int) -> Any:
         """Run a command, and return the answer. What the client library raises is raised."""
-        sent = packed(command)
+        return self.run_packed(b"*%d\r\n%b" % (len(command), packed(command)))
+
+    def run_packed(self, sent: bytes) -> Any:
+        """Run a command that is packed as it is sent (RESP: an array of bulk strings)."""
         connection = self._ready()
         if connection is None:
             return self._on_new_connection(sent)
@@ -198,7 +201,7 @@ class ReadyConnections:
                 self._drop(self._resting.pop()[0])
 
 
-def packed(command: tuple[str | int, ...]) -> bytes:
-    """Return a command as it is sent (RESP: an array of bulk strings)."""
+def packed(command: Iterable[str | int]) -> bytes:
+    """Return parts of a command as they are sent: bulk strings."""
     parts = [str(part).encode() for part in command]
-    return b"*%d\r\n%b" % (len(parts), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]))
+    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])

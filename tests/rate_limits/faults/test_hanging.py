@@ -16,7 +16,7 @@ import pytest
 from flask import Flask
 
 from flask_guard import Guard, limit
-from flask_guard.rate_limits.storage.redis import RedisCounter
+from flask_guard.rate_limits.storage.redis_connections import ReadyConnections
 
 from ...conftest import MakeApp
 from ...storage_clock import Clock
@@ -43,17 +43,17 @@ class Calls:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.failed: Counter[str] = Counter()
         self._lock = threading.Lock()
-        take = RedisCounter.take
+        run = ReadyConnections.run_packed
 
-        def watched(counter: RedisCounter, *arguments: Any) -> Any:
+        def watched(connections: ReadyConnections, sent: bytes) -> Any:
             try:
-                return take(counter, *arguments)
+                return run(connections, sent)
             except BaseException:
                 with self._lock:
                     self.failed[threading.current_thread().name] += 1
                 raise
 
-        monkeypatch.setattr(RedisCounter, "take", watched)
+        monkeypatch.setattr(ReadyConnections, "run_packed", watched)
 
     @property
     def of_requests(self) -> dict[str, int]:

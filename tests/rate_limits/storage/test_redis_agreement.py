@@ -12,7 +12,15 @@ from limits import RateLimitItem, parse
 from limits.storage import RedisStorage
 from limits.strategies import STRATEGIES, RateLimiter
 
-from flask_guard.rate_limits.storage import Budget, Charge, Standing, ban_budget, concurrency_budget, rate_budget
+from flask_guard.rate_limits.storage import (
+    Budget,
+    Charge,
+    Standing,
+    ban_budget,
+    concurrency_budget,
+    drawing,
+    rate_budget,
+)
 from flask_guard.rate_limits.storage.algorithms import LEASES, State
 from flask_guard.rate_limits.storage.counter import settle
 from flask_guard.rate_limits.storage.redis import RedisCounter
@@ -126,6 +134,39 @@ def test_any_sequence_of_charges_has_the_outcome_that_it_has_in_memory(
             seconds = choice.choice([30, 600, 3000, 5000]) * choice.random()
             model.passed += seconds
             let_time_pass(storage, seconds)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_sequence_of_single_charges_at_a_known_cost_has_the_outcome_that_it_has_in_memory(
+    counter: RedisCounter, storage: RedisStorage, seed: int
+) -> None:
+    choice, model = random.Random(seed), Model()  # noqa: S311
+    rates = [each for each in budgets() if each.item is not None]
+    draws = [(budget, cost, drawing(counter, budget, cost)) for budget in rates[:6] for cost in (1, 2)]
+
+    for step in range(80):
+        budget, cost, draw = choice.choice(draws)
+        client = f"{CLIENT} {budget.algorithm.code} é"
+        expected, got = model.take([(budget, client, cost, cost)], ""), draw(client)
+
+        assert outcome(got) == outcome(expected), (step, budget)
+        assert abs(got[1][0].wait - expected[1][0].wait) <= 1, (step, budget)
+        if choice.random() < 0.2:
+            seconds = choice.choice([600, 3000, 5000]) * choice.random()
+            model.passed += seconds
+            let_time_pass(storage, seconds)
+
+
+def test_a_server_that_has_forgotten_the_script_counts_a_charge_at_a_known_cost(
+    counter: RedisCounter, storage: RedisStorage
+) -> None:
+    draw = drawing(counter, rate_budget(parse("3/hour"), "view"), 1)
+    taken = [draw(CLIENT)[0]]
+
+    cast("Any", storage.get_connection()).script_flush()
+    taken += [draw(CLIENT)[0] for _ in range(3)]
+
+    assert taken == [True, True, True, False]
 
 
 # What limits itself counts -----------------------------------------------------------------------------------------

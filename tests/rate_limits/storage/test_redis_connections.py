@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 from flask import Flask
@@ -62,6 +65,27 @@ def test_a_server_that_was_replaced_under_its_name_is_left(run_server: RunServer
         counter.take(CHARGES)
 
     assert counter.take(CHARGES)[0]
+
+
+WITHOUT_HIREDIS = """
+import sys
+sys.modules["hiredis"] = None
+from flask import Flask
+from flask_guard import Guard, limit
+app = Flask("tests")
+app.config.update(RATELIMIT_STORAGE_URI=sys.argv[1], RATELIMIT_KEY_PREFIX=sys.argv[2], GUARD_LIMIT_SLOW_MS=None)
+Guard(app)
+app.add_url_rule("/", "view", limit("2/hour")(lambda: "served"))
+print([app.test_client().get("/").status_code for _ in range(3)])
+"""
+
+
+def test_a_client_that_is_all_python_counts_too(redis_url: str) -> None:
+    program = [sys.executable, "-c", WITHOUT_HIREDIS, redis_url, uuid4().hex]
+
+    ended = subprocess.run(program, capture_output=True, text=True, check=False)
+
+    assert ended.stdout == "[200, 200, 429]\n", ended.stderr
 
 
 @pytest.mark.parametrize("library", ["redis", "valkey"])

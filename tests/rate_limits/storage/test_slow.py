@@ -12,7 +12,7 @@ from flask import Flask
 from limits import parse
 
 from flask_guard import ConfigError, Guard, limit, store_available, store_unavailable
-from flask_guard.rate_limits.storage import Charge, Standing, concurrency_budget, rate_budget
+from flask_guard.rate_limits.storage import Budget, Charge, Draw, Standing, concurrency_budget, rate_budget
 from flask_guard.rate_limits.storage import fallback as module
 from flask_guard.rate_limits.storage.fallback import FallbackCounter, StoreSlow
 from flask_guard.rate_limits.storage.memory import ExactMemoryStorage
@@ -36,6 +36,9 @@ class SlowStore(ExactMemoryStorage):
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
         self._answer("take")
         return super().take(charges, token)
+
+    def drawing(self, budget: Budget, cost: int) -> Draw:
+        return lambda identity: self.take([(budget, identity, cost, cost)])
 
     def release(self, charges: Sequence[Charge], token: str) -> None:
         self._answer("release")
