@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from werkzeug import exceptions
-from werkzeug.datastructures import MIMEAccept
+from werkzeug.datastructures import Headers, MIMEAccept
 from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Response
 
+from ..support.header_fields import Pair, append
 from ..typing import HeaderPairs
 
 if TYPE_CHECKING:
@@ -55,10 +57,17 @@ class Denied(exceptions.HTTPException):
     problem_type: ClassVar[str] = "about:blank"
     whatever_mode: ClassVar[bool] = False
     """Whether a policy denies even in report mode, because its mode is about another denial."""
+    renders_as_usual: ClassVar[bool] = True
+    """Whether the responses of a class depend on nothing but what a denial is made with."""
     error_format: str = "auto"
     remedy: str = ""
     www_authenticate: ClassVar[Any] = None
     retry_after: ClassVar[Any] = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = ("__init__", "problem", "get_body", "get_headers", "get_description", "name")
+        cls.renders_as_usual = all(getattr(cls, each) is getattr(Denied, each) for each in own)
 
     def __new__(cls, *args: Any, **options: Any) -> Denied:  # noqa: ARG004  # __init__ takes them
         """Make a 403 of a denial without a status. Flask finds error handlers by the status of the class."""
@@ -76,7 +85,7 @@ class Denied(exceptions.HTTPException):
         exceptions.HTTPException.__init__(self, detail)
         self.policy = policy
         self.reason = reason
-        self.headers: tuple[tuple[str, str], ...] = tuple(headers)
+        self.headers: tuple[Pair, ...] = tuple([(name, value) for name, value in headers])
         self.members: dict[str, Any] = dict(members or {})
 
     def problem(self) -> dict[str, Any]:
@@ -100,10 +109,29 @@ class Denied(exceptions.HTTPException):
         self, environ: WSGIEnvironment | WSGIRequest | None = None, scope: dict[str, Any] | None = None
     ) -> Response:
         fields: WSGIEnvironment | None = environ if environ is None or isinstance(environ, dict) else environ.environ
-        return Response(self.get_body(fields, scope), self.code, self.get_headers(fields, scope))
+        if self.members or type(self.description) is not str or not self.renders_as_usual:
+            return Response(self.get_body(fields, scope), self.code, self.get_headers(fields, scope))
+        kind: Any = type(self)
+        looks = (self._as_html(fields), self.error_format)
+        body, pairs = _rendered(kind, self.code, self.description, self.headers, *looks)
+        headers = Headers()
+        append(headers, pairs)
+        return Response([body], self.code, headers)
 
     def _as_html(self, environ: WSGIEnvironment | None) -> bool:
         return as_html(self.error_format, environ)
+
+
+@lru_cache(maxsize=256)
+def _rendered(
+    kind: type[Denied], code: int | None, detail: str, headers: tuple[Pair, ...], html: bool, error_format: str
+) -> tuple[bytes, tuple[Pair, ...]]:
+    """Return the body and the header fields of a denial without members. The few that an app has are kept."""
+    denial = kind(detail, policy="", reason="", headers=headers)
+    denial.code, denial.error_format = code, error_format
+    environ = {"HTTP_ACCEPT": "text/html"} if html else None
+    response = Response(denial.get_body(environ), code, denial.get_headers(environ))
+    return response.get_data(), tuple(response.headers)
 
 
 class _Forbidden(Denied, exceptions.Forbidden):

@@ -13,6 +13,7 @@ from ..typing import Response
 from .app_state import AppState
 from .config import ENABLED
 from .denials import Denied
+from .denied_answer import denied_answer
 from .flask_versions import current_context
 from .plan_lookup import find_plan
 from .report_mode import note_denial
@@ -115,7 +116,10 @@ def _enter(begin: Callable[[Any], Run | None]) -> Callable[[], ResponseReturnVal
                     return answer if isinstance(answer, Response) else _response_of(run, step, answer)
         except Denied as denial:
             note_denial(run, denial)
-            raise
+            response = denied_answer(run, denial)
+            if response is None:
+                raise
+            return response
         run.entered = True
         return None
 

@@ -1,0 +1,38 @@
+"""The answer to a request that a policy has denied, where the app leaves the answer to the denial itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from flask import Flask
+
+if TYPE_CHECKING:
+    from ..typing import Response
+    from .denials import Denied
+    from .request_run import Run
+
+
+def denied_answer(run: Run, denial: Denied) -> Response | None:
+    """Return the response that Flask would make of `denial`, or None if the app has a say in it.
+
+    Flask calls an exception that no handler takes as a WSGI application, and makes a second response of the result.
+    Making the response here costs a third as much, so a flood of denied requests costs less than one of allowed ones.
+    """
+    app = run.state.app
+    if not _is_left_to(denial, app):
+        return None
+    return cast("Response", app.response_class.force_type(denial.get_response(run.request.environ)))
+
+
+def _is_left_to(denial: Denied, app: Flask) -> bool:
+    """Return whether `app` has no error handler that may take `denial`, and handles exceptions as Flask does."""
+    own, cls = vars(app), type(app)
+    if cls.handle_user_exception is not _handle_user or cls.handle_http_exception is not _handle_http:
+        return False
+    if "handle_user_exception" in own or "handle_http_exception" in own or app.trap_http_exception(denial):
+        return False
+    scopes = app.error_handler_spec.values()
+    return not any(handlers.get(denial.code) or handlers.get(None) for handlers in scopes)
+
+
+_handle_user, _handle_http = Flask.handle_user_exception, Flask.handle_http_exception

@@ -1,0 +1,125 @@
+"""Denials are answered at once where nothing of the app takes them, and with the response that Flask would make."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+from flask import Flask, Request, Response
+from markupsafe import Markup
+from werkzeug.exceptions import HTTPException
+
+from flask_guard import Denied, Guard, LimitExceeded, Unauthenticated, middleware, require_api_key
+from tests.conftest import MakeApp
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+def denying(app: Flask, denial: Denied) -> Flask:
+    """Return `app` with a view that is denied."""
+
+    @middleware
+    def deny(_request: Request) -> None:
+        raise denial
+
+    app.add_url_rule("/", "view", deny(lambda: "secret"))
+    Guard(app)
+    return app
+
+
+def a_denial(kind: type[Denied] = Unauthenticated, **options: Any) -> Denied:
+    defaults = {"policy": "deny", "reason": "test", "headers": [("WWW-Authenticate", "Bearer realm=x")]}
+    return kind(options.pop("detail", "You <may> not."), **{**defaults, **options})
+
+
+class _Odd(Unauthenticated):
+    """A denial that renders itself in a way of its own."""
+
+    def problem(self) -> dict[str, Any]:
+        return {"odd": self.reason}
+
+
+DENIALS = {
+    "plain": lambda: a_denial(),
+    "with members": lambda: a_denial(LimitExceeded, members={"violated-policies": ["a"]}),
+    "of its own": lambda: a_denial(_Odd),
+    "without fields": lambda: a_denial(Denied, headers=()),
+    "with markup": lambda: a_denial(detail=Markup("<b>No.</b>")),
+    "with a list of lists": lambda: a_denial(headers=[["Retry-After", "5"]]),
+}
+
+
+@pytest.mark.parametrize("accept", [None, BROWSER])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("name", DENIALS)
+def test_answer_is_the_one_that_flask_would_make(make_app: MakeApp, name: str, method: str, accept: str | None) -> None:
+    def answer(app: Flask) -> tuple[str, dict[str, str], bytes]:
+        headers = {} if accept is None else {"Accept": accept}
+        response = denying(app, DENIALS[name]()).test_client().open("/", method=method, headers=headers)
+        return response.status, dict(response.headers), response.data
+
+    by_flask = make_app()
+    by_flask.register_error_handler(HTTPException, lambda error: error)
+
+    assert answer(make_app()) == answer(by_flask)
+
+
+def test_equal_denials_of_two_classes_and_codes_are_answered_apart(make_app: MakeApp) -> None:
+    def answer(kind: type[Denied]) -> tuple[int, Any]:
+        response = denying(make_app(), a_denial(kind)).test_client().get("/")
+        return response.status_code, response.get_json()["type"]
+
+    assert answer(Unauthenticated) == (401, "about:blank")
+    assert answer(LimitExceeded) == (429, "https://iana.org/assignments/http-problem-types#quota-exceeded")
+
+
+def test_text_with_the_letters_of_markup_is_escaped(make_app: MakeApp) -> None:
+    def page(detail: str) -> str:
+        app = denying(make_app(), a_denial(detail=detail))
+        return app.test_client().get("/", headers={"Accept": BROWSER}).text
+
+    assert "<b>No.</b>" in page(Markup("<b>No.</b>"))
+    assert "&lt;b&gt;No.&lt;/b&gt;" in page("<b>No.</b>")
+
+
+@pytest.mark.parametrize("method", ["handle_user_exception", "handle_http_exception"])
+@pytest.mark.parametrize("on_class", [True, False])
+def test_app_that_handles_exceptions_in_a_way_of_its_own_gets_denials(method: str, on_class: bool) -> None:
+    def handle(*_args: Any) -> tuple[str, int]:
+        return "handled", 418
+
+    kind = type("Own", (Flask,), {method: handle}) if on_class else Flask
+    app = kind(__name__)
+    app.config["GUARD_API_KEYS"] = {"ci": "the secret of ci"}
+    if not on_class:
+        setattr(app, method, handle)
+    app.add_url_rule("/", "view", require_api_key(lambda: "secret"))
+    Guard(app)
+
+    response = app.test_client().get("/")
+
+    assert (response.status_code, response.text) == (418, "handled")
+
+
+def test_trapped_denial_is_an_exception_of_the_app(make_app: MakeApp) -> None:
+    app = denying(make_app(TRAP_HTTP_EXCEPTIONS=True, TESTING=True), a_denial())
+
+    with pytest.raises(Unauthenticated):
+        app.test_client().get("/")
+
+
+def test_answer_is_of_the_class_of_the_apps_responses(make_app: MakeApp) -> None:
+    class Own(Response):
+        default_mimetype: ClassVar[str] = "text/x-own"  # type: ignore[misc]
+
+    app = make_app()
+    app.response_class = Own
+    seen: list[type] = []
+
+    @app.after_request
+    def look(response: Response) -> Response:
+        seen.append(type(response))
+        return response
+
+    assert denying(app, a_denial()).test_client().get("/").status_code == 401
+    assert seen == [Own]
