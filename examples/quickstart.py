@@ -50,7 +50,7 @@ def index() -> dict[str, str]:
     return {"hello": "world", "now": g.now}
 
 
-@middleware  # a policy of our own: before its yield for requests, after its yield for responses
+@middleware  # a policy of our own: code before the yield sees the request, code after it the response
 def tenant(request: Request, *, header: str = "X-Tenant") -> Generator[None, Response, Any]:
     g.tenant = request.headers.get(header, "acme")
     if g.tenant not in ("acme", "globex"):
