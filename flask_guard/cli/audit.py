@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import sys
+import textwrap
 from collections import Counter
 from importlib.metadata import version
 from itertools import groupby
@@ -146,4 +147,5 @@ def _explain(rule_id: str, as_json: bool) -> None:
 
 def _wrapped(text: str, indent: str) -> str:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
-    return click.wrap_text(text, width, indent, f"{indent}     ")
+    # no break at hyphens: a fix is code to copy
+    return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=f"{indent}     ", break_on_hyphens=False)

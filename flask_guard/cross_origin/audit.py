@@ -15,16 +15,16 @@ from .response_headers import CorsOptions
 EVERY_ORIGIN = AuditRule(
     "FG040",
     "error",
-    "Every origin may call what is not public",
-    "Any web page can call it from the browsers of its visitors, and from inside the networks that they are in.",
-    "List the origins of your own pages. Leave '*' to what is public, read-only and meant for everyone.",
+    "Every origin may call an endpoint that is not public",
+    "Any web page can call the endpoint from the browsers of its visitors, also inside private networks.",
+    "List the origins of your own pages. Use '*' only for public, read-only endpoints.",
     ("ASVS 3.4.2", "API8:2023"),
 )
 LOOSE_PATTERN = AuditRule(
     "FG041",
     "error",
     "A pattern of origins that is not anchored to a host, with credentials",
-    "Someone can register a host that the pattern matches, and act as the user from there.",
+    "An attacker can register a host that the pattern matches, and act as the user from there.",
     r"Fix the host, and escape its dots: re.compile(r'https://[a-z0-9-]+\.example\.com').",
     ("ASVS 3.4.2", "API8:2023"),
 )
@@ -32,8 +32,8 @@ ABSENT_METHOD = AuditRule(
     "FG042",
     "info",
     "CORS allows a method that the path does not have",
-    "Preflights promise what the app refuses. A view that is added later is open to pages that nobody thought of.",
-    "Leave methods=… out: cors takes those of the route.",
+    "Preflights allow a call that the app refuses. A view that is added for the method later is open to pages, too.",
+    "Leave methods=… out: cors takes the methods of the route.",
     ("ASVS 4.1.4",),
 )
 _ALL_ORIGINS = re.compile(r"\borigins \*(,|$)")
@@ -54,13 +54,13 @@ def _every_origin(inventory: Inventory) -> Iterator[Finding]:
         if private:
             yield EVERY_ORIGIN.on(each, f"cors(origins='*') opens {shown(private)} to every site")
         elif each.placed.place.kind == "app":
-            yield EVERY_ORIGIN.on(each, "cors(origins='*') stands on the whole app, and so on what is added later")
+            yield EVERY_ORIGIN.on(each, "cors(origins='*') covers the whole app, and so each view that is added later")
 
     yield from _every_origin_of_others(inventory)
 
 
 def _every_origin_of_others(inventory: Inventory) -> Iterator[Finding]:
-    """Yield the same about Flask-CORS, which lets every origin in by default."""
+    """Yield the same findings about Flask-CORS, whose default is every origin."""
     opened: dict[Foreign, list[Entry]] = defaultdict(list)
     for entry in inventory.entries:
         if entry.is_writing or inventory.serves(entry, "authentication"):
@@ -85,7 +85,7 @@ def _loose_pattern(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _probes(source: str) -> Iterator[str]:
-    """Yield origins that no careful pattern matches: foreign hosts, and hosts that look like the ones it is about."""
+    """Yield origins that no careful pattern matches: foreign hosts, and hosts that look like the intended ones."""
     for scheme in ("https", "http"):
         yield f"{scheme}://evil.test"
         yield f"{scheme}://app.evil.test:8443"
@@ -93,7 +93,7 @@ def _probes(source: str) -> Iterator[str]:
     host = suffix[0].replace("\\", "").lstrip(".") if suffix else ""
     if "." in host:
         yield f"https://evil{host}"
-    if not re.search(r"[\[(|*+?{]", source):  # plain text in which a dot stands for any character
+    if not re.search(r"[\[(|*+?{]", source):  # plain text, in which a dot matches any character
         yield re.sub(r"(?<!\\)\.", "-", source).replace("\\", "")
     elif "." in host or suffix:
         plain = re.search(r"[A-Za-z0-9-]+(?:\\?\.[A-Za-z0-9-]+)+\Z", source)

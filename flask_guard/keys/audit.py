@@ -14,16 +14,16 @@ SHORT = AuditRule(
     "FG060",
     "error",
     "A short API key",
-    "It can be guessed: each missing character makes a guess sixty times easier.",
-    "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'.",
+    "An attacker can guess a short key: each missing character makes a guess sixty times easier.",
+    "Make a key with python -c 'import secrets; print(secrets.token_urlsafe(32))'.",
     ("ASVS 11.5.1", "API2:2023"),
 )
 PLAIN = AuditRule(
     "FG061",
     "warning",
     "An API key in plain text",
-    "A reader of the configuration, a backup or an error page has the key.",
-    "Write its hash: 'sha256:' and the 64 hex digits. README, require_api_key, shows how to make it.",
+    "Anyone who reads the configuration, a backup or an error page has the key.",
+    "Write its hash: 'sha256:' and the 64 hex digits. The README shows how to make it, under require_api_key.",
     ("ASVS 13.3.1", "API2:2023"),
 )
 NO_EXPIRY = AuditRule(

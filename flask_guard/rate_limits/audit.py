@@ -1,4 +1,4 @@
-"""Audit rules about limits: endpoints that need one, and limits that do not count what they seem to."""
+"""Audit rules about limits: endpoints that need a limit, and limits that have no effect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUESSABLE = AuditRule(
     "FG030",
     "error",
     "A log-in without a strict limit",
-    "Passwords, reset codes and tokens can be guessed, and stolen lists of them tried, at full speed.",
+    "Attackers can guess passwords, reset codes and tokens, or try stolen ones, at full speed.",
     "Write @limit('5/minute; 50/day') on the view, by address. Up to 30 a minute counts as strict.",
     ("ASVS 6.3.1", "ASVS 2.4.1", "API2:2023", "API4:2023"),
 )
@@ -27,7 +27,7 @@ SEVERAL_WORKERS = AuditRule(
     "FG031",
     "warning",
     "Limits in memory, and several workers",
-    "Each worker counts alone, so a client gets its limit once from each.",
+    "Each worker counts alone, so a client gets its limit once from each worker.",
     "Set RATELIMIT_STORAGE_URI to 'sqlite:////path/limits.db' (one machine) or 'redis://host:6379/0' (several).",
     ("ASVS 2.4.1", "API4:2023"),
 )
@@ -35,7 +35,7 @@ IN_MEMORY = AuditRule(
     "FG032",
     "info",
     "Limits in memory",
-    "They hold for one process. Servers usually start several, and each counts alone.",
+    "Each process counts alone, and servers usually start several.",
     "Set RATELIMIT_STORAGE_URI to 'sqlite:////path/limits.db' or 'redis://host:6379/0', or run one process.",
     ("ASVS 2.4.1", "API4:2023"),
 )
@@ -43,16 +43,16 @@ NEVER_REACHED = AuditRule(
     "FG033",
     "info",
     "A shared limit that can never be reached",
-    "The limits of the endpoints below it add up to less, so it never denies anything.",
-    "Lower it, or remove it.",
+    "The limits of its endpoints add up to less, so the shared limit never denies a request.",
+    "Lower the shared limit, or remove it.",
     ("ASVS 2.4.1",),
 )
 LOOSER = AuditRule(
     "FG034",
     "warning",
     "A limit that is looser than another one beside it",
-    "The stricter one always denies first. Who reads the looser one believes in a number that does not hold.",
-    "Remove the looser one; or make the stricter one unshared, if the nearer is meant to replace it.",
+    "The stricter limit always denies first, so the number of the looser limit misleads its readers.",
+    "Remove the looser limit, or make the stricter one unshared so that the nearer replaces it.",
     ("ASVS 2.4.1",),
 )
 
@@ -64,11 +64,11 @@ _WORKERS = re.compile(r"(?:^|\s)(?:-w|--workers|--processes)[ =]?(\d+)")
 def _guessable(inventory: Inventory) -> Iterator[Finding]:
     for entry in inventory.entries:
         if may_take_credentials(entry) and not _is_strict(inventory, entry):
-            yield GUESSABLE.at(entry, f"{entry.where} takes credentials, and no limit keeps anyone from guessing them")
+            yield GUESSABLE.at(entry, f"{entry.where} takes credentials, and no strict limit slows guesses down")
 
 
 def _is_strict(inventory: Inventory, entry: Entry) -> bool:
-    """Return whether guesses at an entry are limited. Nobody knows how much another package lets through."""
+    """Return whether guesses at an entry are limited. A limit of another package counts, as its rate is unknown."""
     if any(each.purpose == "limit" for each in (*entry.foreign, *inventory.foreign)):
         return True
     limits = [each for each in inventory.enforced(entry) if isinstance(each, Limit)]
@@ -76,7 +76,7 @@ def _is_strict(inventory: Inventory, entry: Entry) -> bool:
 
 
 def _rates(policy: Limit) -> list[tuple[Fraction, int]]:
-    """Return its fixed rates: requests a second on average, and at once."""
+    """Return the fixed rates of a limit: requests a second on average, and requests in a burst."""
     items = [item for rate in policy.rates if isinstance(rate, str) for item in parse_rates(rate).items]
     return [(Fraction(item.amount, item.get_expiry()), policy.burst or item.amount) for item in items]
 
@@ -87,7 +87,7 @@ def _rates(policy: Limit) -> list[tuple[Fraction, int]]:
 def _in_memory(inventory: Inventory, workers: str | None) -> Iterator[str]:
     limits = inventory.applications(Limit.kind)
     if limits and inventory.state.service(Backend).enabled and inventory.state.service(Backend).in_process:
-        yield f"limits are counted in the memory of each process{workers or ''}"
+        yield f"each process counts limits in its own memory{workers or ''}"
 
 
 def _several_workers(inventory: Inventory) -> Iterator[Finding]:
@@ -129,7 +129,7 @@ def _never_reached(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _at_most(entry: Entry, shared: Limit, seconds: Fraction) -> int | None:
-    """Return how much the other limits of an entry let one client through in some time; None if none says."""
+    """Return how much the other limits of an entry let one client through in some time. None if none tells."""
     found = [
         amount * ceil(seconds * average / amount)
         for each in entry.plan or ()
@@ -148,7 +148,7 @@ def _looser(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _stricter(placed: Placed, entry: Entry) -> Limit | None:
-    """Return a limit of an entry that denies whatever another one would, and earlier."""
+    """Return a limit of an entry that denies every request that another limit would deny, and earlier."""
     policy = placed.policy
     if not isinstance(policy, Limit) or not _can_compare(policy) or not _rates(policy):
         return None

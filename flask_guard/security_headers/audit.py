@@ -13,7 +13,7 @@ NO_HEADERS = AuditRule(
     "FG050",
     "warning",
     "A page without security headers",
-    "Browsers are told nothing: the page may be framed, its types guessed, and injected scripts run.",
+    "Browsers apply their loose defaults: other sites may frame the page, and injected scripts run.",
     "Write Guard(app, policies=[secure_headers]), or @secure_headers('relaxed') on pages.",
     ("ASVS 3.4.3", "ASVS 3.4.4", "ASVS 3.4.6", "API8:2023"),
 )
@@ -21,16 +21,16 @@ WEAK_CSP = AuditRule(
     "FG051",
     "warning",
     "A weak Content-Security-Policy",
-    "It does not keep an injected script from running, or the page from being framed.",
-    "Begin with a preset, and add what the page needs: hosts by name, and nonces in place of 'unsafe-inline'.",
+    "The policy does not stop injected scripts, or other sites from framing the page.",
+    "Start from a preset, add the hosts that the page needs, and use nonces in place of 'unsafe-inline'.",
     ("ASVS 3.4.3", "ASVS 3.4.6"),
 )
 HSTS = AuditRule(
     "FG052",
     "warning",
     "Strict-Transport-Security is missing or short",
-    "The first request of a visit may go over plain http, where anyone on the way reads and changes it.",
-    "Leave hsts=… out: every preset says two years. At least one year: 'max-age=31536000; includeSubDomains'.",
+    "The first request of a visit may use plain http, where anyone on the network can read and change it.",
+    "Leave hsts=… out, for the two years of every preset, or write 'max-age=31536000; includeSubDomains' or more.",
     ("ASVS 3.4.1", "API8:2023"),
 )
 ONE_YEAR = 31_536_000
@@ -40,7 +40,7 @@ _NONCE_OR_HASH = re.compile(r"'nonce\b|'(sha256|sha384|sha512)-|'strict-dynamic'
 def _no_headers(inventory: Inventory) -> Iterator[Finding]:
     for entry in inventory.entries:
         if entry.method == "GET" and not inventory.serves(entry, "headers") and shows_html(entry):
-            yield NO_HEADERS.at(entry, f"{entry.where} shows a page, and has no security headers")
+            yield NO_HEADERS.at(entry, f"{entry.where} serves a page without security headers")
 
 
 def _headers(inventory: Inventory) -> Iterator[tuple[Application, Mapping[str, str | None]]]:
@@ -57,11 +57,11 @@ def _weak_csp(inventory: Inventory) -> Iterator[Finding]:
             if weak:
                 yield WEAK_CSP.on(each, f"the policy of {shown(each.entries)} is weak: {'; '.join(weak)}")
         elif pages := [entry for entry in each.entries if shows_html(entry)]:
-            yield WEAK_CSP.on(each, f"{shown(pages)} shows a page, and secure_headers(csp=None) leaves the policy out")
+            yield WEAK_CSP.on(each, f"{shown(pages)} serves a page, and secure_headers(csp=None) leaves the policy out")
 
 
 def weaknesses(csp: str) -> Iterator[str]:
-    """Yield what is weak about a Content-Security-Policy (CSP 3)."""
+    """Yield the weaknesses of a Content-Security-Policy (CSP 3)."""
     directives = [each.split() for each in csp.split(";") if each.strip()]
     sources = {each[0].lower(): [source.lower() for source in each[1:]] for each in reversed(directives)}
     default = sources.get("default-src", ["*"])
@@ -86,9 +86,12 @@ def _hsts(inventory: Inventory) -> Iterator[Finding]:
         value = headers["hsts"]
         age = re.search(r"max-age\s*=\s*\"?(\d+)", value or "", re.IGNORECASE)
         if age is None:
-            yield HSTS.on(each, f"secure_headers leaves it out on {shown(each.entries)}")
+            yield HSTS.on(each, f"secure_headers leaves Strict-Transport-Security out on {shown(each.entries)}")
         elif int(age[1]) < ONE_YEAR:
-            yield HSTS.on(each, f"it holds for {int(age[1])} s on {shown(each.entries)}, which is less than a year")
+            yield HSTS.on(
+                each,
+                f"Strict-Transport-Security on {shown(each.entries)} lasts {int(age[1])} s, which is less than a year",
+            )
 
 
 CHECKS: Checks = ((NO_HEADERS, _no_headers), (WEAK_CSP, _weak_csp), (HSTS, _hsts))

@@ -249,7 +249,7 @@ def test_explain_says_why_a_rule_matters(folder: Path) -> None:
 
     text = audit(app, "--explain", "fg030").stdout
 
-    assert text.startswith("FG030 error: A log-in without a strict limit\nWhy: Passwords")
+    assert text.startswith("FG030 error: A log-in without a strict limit\nWhy: Attackers can guess passwords")
     assert "Fix: Write @limit(" in text
     assert "ASVS 6.3.1" in text
     assert document(audit(app, "--explain", "FG030", "--json"))["id"] == "FG030"
