@@ -178,7 +178,9 @@ def _options(function: Callable[..., Any]) -> dict[str, bool]:
             f" def {name}(request, *, option=default)"
         )
     if any(each.name == "mode" for each in parameters):
-        raise ConfigError(f"middleware {function!r} has a parameter named mode, which is an option of every middleware")
+        raise ConfigError(
+            f"middleware {function!r} has a parameter named mode, an option of every middleware: rename it"
+        )
     return {each.name: each.default is each.empty for each in parameters if each.kind is each.KEYWORD_ONLY}
 
 

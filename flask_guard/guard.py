@@ -27,6 +27,7 @@ from .core.start import check_app, check_view
 from .core.views import Views
 from .errors import ConfigError
 from .keys.concern import API_KEYS
+from .support.text import did_you_mean
 from .typing import Mode, ViewFunction
 
 if TYPE_CHECKING:
@@ -124,11 +125,14 @@ class Guard:
         state = self._state()
         rules = list(state.app.url_map.iter_rules(endpoint)) if endpoint in state.app.view_functions else []
         if not rules:
-            raise KeyError(f"{state.app.name!r} has no endpoint {endpoint!r}")
+            raise KeyError(
+                f"{state.app.name!r} has no endpoint {endpoint!r}{did_you_mean(endpoint, state.app.view_functions)}"
+            )
         method = method.upper()
         rule = next((rule for rule in rules if method in (rule.methods or (method,))), None)
         if rule is None:
-            raise ValueError(f"endpoint {endpoint!r} does not take {method}")
+            taken = sorted({each for found in rules for each in found.methods or ()})
+            raise ValueError(f"endpoint {endpoint!r} does not take {method}: name one of {', '.join(taken)}")
         return endpoint_plan(state, rule, method, path)
 
     def openapi(self, spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,7 +82,9 @@ def known_algorithms(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in ALGORITHMS:
             hint = did_you_mean(name, ALGORITHMS)
-            raise ConfigError(f"JWT(algorithms=…): {name!r} is not a signature algorithm of joserfc{hint}")
+            raise ConfigError(
+                f"JWT(algorithms=…): {name!r} is not an algorithm{hint}; write names such as 'RS256' or 'ES256'"
+            )
     if len({ALGORITHMS[name].key_type == "oct" for name in names}) > 1:
         raise ConfigError(
             "JWT(algorithms=…) mixes HMAC, which needs a secret, with algorithms for public keys. Make one JWT(…) for"
@@ -140,7 +142,9 @@ def _parsed(material: object) -> tuple[list[Key], bool]:
             raise ConfigError("JWT(keys): the 'keys' of a JWK Set must be a list")
         keys = [key for member in members if (key := _imported(member)) is not None]  # the others: RFC 7517, section 5
         if "keys" not in material and not keys:
-            raise ConfigError("JWT(keys): this JWK cannot be read: its kty is unknown, or a member is malformed")
+            raise ConfigError(
+                "JWT(keys): this JWK has an unknown kty, or a malformed member; write a whole RSA, EC, OKP or oct key"
+            )
         return keys, material.get("kty") == "oct"
     if not isinstance(material, (str, bytes)):
         raise ConfigError(
@@ -154,7 +158,7 @@ def _parsed(material: object) -> tuple[list[Key], bool]:
     for kind in ("RSA", "EC", "OKP"):
         if (key := _imported(raw, kind)) is not None:
             return [key], False
-    raise ConfigError("JWT(keys): this PEM is not a readable RSA, EC or Ed25519 key; encrypted ones are not supported")
+    raise ConfigError("JWT(keys): this PEM is not a readable RSA, EC or Ed25519 key; write one that is not encrypted")
 
 
 def _imported(value: Any, kind: str | None = None) -> Key | None:

@@ -44,7 +44,7 @@ def cache_control(value: Any, what: str) -> str:
     parts = [part.strip() for part in value.split(",")]
     found = directives(value)
     if len(found) < len(parts):
-        raise ConfigError(f"{what}: {value!r} has a directive twice")
+        raise ConfigError(f"{what}: {value!r} has a directive twice. Write each one once")
     for name, argument in found.items():
         _check_directive(name, argument, what)
     _check_together(found, what)

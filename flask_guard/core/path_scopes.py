@@ -72,7 +72,8 @@ class PathScopes:
             return re.compile(pattern_of(path, self._map) + r"(?:/|\Z)", re.DOTALL)
         except (LookupError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"protect(under={path!r}): a converter is unknown or its arguments are: {error}"
+                f"protect(under={path!r}): a converter or its arguments are invalid: {error}. Write a part of a"
+                " rule, such as /tenants/<int:id>"
             ) from None
 
     def covering(self, path: str) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def _parse_when(text: str, of_day: time) -> datetime | None:
     try:
         return datetime.now(timezone.utc) + span if span is not None else timestamp(text, "timestamp", of_day=of_day)
     except OverflowError:
-        raise ConfigError(f"{text!r} is too far away") from None
+        raise ConfigError(f"{text!r} is too far away; write a nearer timestamp") from None
     except ConfigError as error:
         raise ConfigError(f"{str(error).removeprefix('timestamp: ')}, or a duration such as 90d or 12h") from None
 

@@ -62,7 +62,7 @@ def _use(store: KeyStore | None, state: AppState) -> None:
 
 def _check(state: AppState) -> None:
     from .sources import single_stores
-    from .static import StaticKeys
+    from .static import NEW_RANDOM, StaticKeys
 
     app = state.app
     if app.config.get(API_KEYS.key) and state.config[API_KEYS] is not app.config[API_KEYS.key]:
@@ -79,10 +79,10 @@ def _check(state: AppState) -> None:
     ]
     if short and not (app.debug or app.testing):
         log.warning(
-            "the secrets of the API keys %s of %r are very short, and can be guessed. Make long random ones with"
-            " python -c 'import secrets; print(secrets.token_urlsafe())'",
+            "the secrets of the API keys %s of %r are very short, and can be guessed. Make long random ones with %s",
             ", ".join(map(repr, short)),
             app.name,
+            NEW_RANDOM,
         )
 
 

@@ -122,7 +122,9 @@ class SignedKeys:
         :raises ConfigError: if there is no store of revocations.
         """
         if self._revocations is None:
-            raise ConfigError("signed keys can be revoked only with SignedKeys(revocations=SQLKeys(…)) or RedisKeys")
+            raise ConfigError(
+                "signed keys need a store of revocations: write SignedKeys(revocations=SQLKeys(…)), or RedisKeys(…)"
+            )
         self._revocations.revoke_unknown(key_id)
 
     def _verify(self, presented: str) -> ApiKey | None:

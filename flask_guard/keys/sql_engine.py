@@ -38,7 +38,10 @@ class KeyEngine:
             self._engine = _engine(make_url(url), timeout)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             reason = str(error).replace(str(url), "…")
-            raise ConfigError(f"SQLKeys(url=…) is not a database URL, or its driver is missing: {reason}") from None
+            raise ConfigError(
+                "SQLKeys(url=…) is not a database URL such as postgresql+psycopg://user:password@host/name, or its"
+                f" driver is missing: {reason}"
+            ) from None
         weakref.finalize(self, _dispose, self._engine, self._process)
 
     def run(self, operation: Callable[[Connection], T], busy: float | None = None) -> T:

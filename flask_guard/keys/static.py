@@ -17,6 +17,7 @@ _HASH_LIKE = re.compile(
 )
 SHORT = 4
 """Characters. A shorter secret is soon guessed."""
+NEW_RANDOM = "python -c 'import secrets; print(secrets.token_urlsafe())'"
 _FIELDS = ("hash", "scopes", "expires", "name")
 
 
@@ -46,7 +47,9 @@ class StaticKeys:
         for key_id, entry in keys.items():
             digest, key = _read(key_id, entry)
             if digest in self._by_digest:
-                raise ConfigError(f"keys {self._by_digest[digest].id!r} and {key_id!r} have the same secret")
+                raise ConfigError(
+                    f"keys {self._by_digest[digest].id!r} and {key_id!r} have the same secret; make one for each"
+                )
             self._by_digest[digest] = key
 
     def lookup(self, presented: str) -> ApiKey | None:
@@ -91,13 +94,17 @@ def _digest(key_id: str, text: str) -> bytes:
     if _HASH_LIKE.match(text):
         raise ConfigError(_bad_hash(key_id))
     if not text.strip():
-        raise ConfigError(f"API key {key_id!r} has an empty secret")
+        raise ConfigError(f"API key {key_id!r} has an empty secret; make one with: {NEW_RANDOM}")
     if text != text.strip():
-        raise ConfigError(f"the secret of API key {key_id!r} begins or ends with white space, which headers lose")
+        raise ConfigError(
+            f"the secret of API key {key_id!r} begins or ends with white space, which headers lose: remove it"
+        )
     try:
         return hashlib.sha256(text.encode("utf-8")).digest()
     except UnicodeEncodeError:
-        raise ConfigError(f"the secret of API key {key_id!r} is not text that UTF-8 can encode") from None
+        raise ConfigError(
+            f"the secret of API key {key_id!r} is not text that UTF-8 can encode; make one with: {NEW_RANDOM}"
+        ) from None
 
 
 def _bad_hash(key_id: str) -> str:

@@ -36,7 +36,7 @@ def units(text: str) -> timedelta | None:
     try:
         return timedelta(**{unit: int(number) for unit, number in match.groupdict("0").items()})
     except OverflowError:
-        raise ConfigError(f"{text!r} is too long a duration") from None
+        raise ConfigError(f"{text!r} is too long a duration; write a shorter one") from None
 
 
 def seconds_of(span: object, what: str) -> int:

@@ -79,11 +79,13 @@ def _check_pair(pair: object, what: str) -> tuple[str, str]:
         raise TypeError(f"{what} takes names and values, as in {{'X-Frame-Options': 'DENY'}}, not {pair!r}")
     name, value = check_name(pair[0], what), pair[1]
     if is_hop_by_hop(name) or name.lower() in _FRAMING:
-        raise ValueError(f"{what}: only the server sets {name}")
+        raise ValueError(f"{what}: only the server sets {name}; leave it out")
     if not isinstance(value, str):
         raise TypeError(f"{what}: the value of {name} must be a string, not {value!r}")
     if value != value.strip() or not is_field_text(value):
-        raise ValueError(f"{what}: a header cannot carry the value of {name}: {value!r}")
+        raise ValueError(
+            f"{what}: the value of {name} must be Latin-1 text without control characters or outer spaces: {value!r}"
+        )
     return name, value
 
 
