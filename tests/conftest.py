@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,12 @@ settings.load_profile("patient")
 def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None:
     """Name text and numbers as `shown` does; the rest as pytest does."""
     return shown(val) if isinstance(val, (str, bytes, int, float)) else None
+
+
+def pytest_configure() -> None:
+    """Let all processes share compiled modules, as each would compile the package and rewrite the tests for itself."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_report_header() -> list[str]:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import datetime
 import hashlib
+import os
 import ssl
 import threading
 import time
@@ -54,8 +55,9 @@ FETCH = """async ([url, options]) => {
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests of this folder in one process, so that one browser serves them all."""
+    folder = f"{Path(__file__).parent}{os.sep}"
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if str(item.path).startswith(folder):
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.xdist_group("browser"))
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from flask_guard import (
     secure_headers,
 )
 from flask_guard.keys import SignedKeys
+from tests.cases import case
 
 ORIGIN = "https://app.example.com"
 KEY = "the secret of ci"
@@ -159,6 +161,8 @@ raw = st.one_of(
     st.text(st.characters(max_codepoint=255), max_size=80),
     st.text("\r\n\x00\x1b\x7f\x85 ,;:=\"'\\/%*.-aZ09\xff", max_size=40),
 )
+one_line = raw.map(lambda value: re.sub("[\r\n]", " ", value))
+"""Values that no redirect of Werkzeug's own breaks with: it copies the query into the `Location`."""
 origins = st.one_of(
     raw,
     st.builds(lambda scheme, rest: f"{scheme}://{rest}", st.sampled_from(["https", "http", "HTTPS", ""]), raw),
@@ -190,7 +194,7 @@ FIELDS = {
         raw.map(lambda rest: f"/locked/{rest}"),
         st.sampled_from(["/shop/orders", "/shop/shadow", "/shop/nowhere", "", "/nowhere", "/shop/open/a"]),
     ),
-    "QUERY_STRING": st.one_of(raw, st.builds(lambda value: f"key={value}", raw)),
+    "QUERY_STRING": st.one_of(one_line, st.builds(lambda value: f"key={value}", one_line)),
 }
 environs = st.fixed_dictionaries(
     {"REQUEST_METHOD": st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH"])}, optional=FIELDS
@@ -198,7 +202,7 @@ environs = st.fixed_dictionaries(
 apps = st.sampled_from(sorted(APPS))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(apps, environs)
 @example(("exact", "configured"), {"REQUEST_METHOD": "OPTIONS", "HTTP_ACCESS_CONTROL_REQUEST_METHOD": ""})
 @example(("star", "signed"), {"REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": "Bearer"})
@@ -206,7 +210,7 @@ def test_nothing_that_is_sent_breaks_or_injects_anything(which: tuple[str, str],
     check(send(APPS[which], environ), environ)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(apps, origins, methods, raw, st.sampled_from(["/shop/orders", "/shop/open/a", "/nowhere"]))
 @example(("star", "configured"), "https://a\r\nX: y", "GET", "x", "/shop/orders")
 @example(("star", "configured"), "\x00", "PUT", "x", "/shop/open/a")
@@ -225,7 +229,7 @@ def test_no_preflight_breaks_or_injects_anything(
     check(send(APPS[which], environ), environ)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(methods, st.sampled_from(["/shop/orders", "/nowhere"]))
 @example("GE\r\nT \x1b[31m", "/shop/orders")
 def test_no_method_breaks_or_injects_anything(method: str, path: str) -> None:
@@ -237,29 +241,28 @@ def test_no_method_breaks_or_injects_anything(method: str, path: str) -> None:
 HUGE = 100_000
 
 
-@pytest.mark.parametrize("which", sorted(APPS), ids="-".join)
-@pytest.mark.parametrize("name", [*FIELDS, "REQUEST_METHOD"])
 @pytest.mark.parametrize("start", ["", "Bearer ", "https://", "/shop/open/", "key=", "text/html,", "::"])
-def test_endless_values_do_no_harm(which: tuple[str, str], name: str, start: str) -> None:
-    environ = {"REQUEST_METHOD": "GET", name: start + "a," * (HUGE // 2)}
+def test_endless_values_do_no_harm(start: str) -> None:
+    for name, which in product([*FIELDS, "REQUEST_METHOD"], APPS):
+        with case(name, which):
+            environ = {"REQUEST_METHOD": "GET", name: start + "a," * (HUGE // 2)}
 
-    answer = send(APPS[which], environ)
+            answer = send(APPS[which], environ)
 
-    check(answer, environ)
-    assert sum(len(each) + len(value) for each, value in answer.headers) < 8192
+            check(answer, environ)
+            assert sum(len(each) + len(value) for each, value in answer.headers) < 8192
 
 
-@pytest.mark.parametrize("which", sorted(APPS), ids="-".join)
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b=c", "a\nb", "a\rb", "a\x00b", "\x1b[31m", "\x85", "\xff\xfe"])
-@pytest.mark.parametrize("name", FIELDS)
-def test_line_ends_and_nul_are_not_passed_on(which: tuple[str, str], name: str, value: str) -> None:
-    for method in ("GET", "OPTIONS"):
-        environ = {"REQUEST_METHOD": method, name: f"/locked/{value}" if name == "PATH_INFO" else value}
+def test_line_ends_and_nul_are_not_passed_on(value: str) -> None:
+    for name, which, method in product(FIELDS, APPS, ("GET", "OPTIONS")):
+        with case(name, which, method):
+            environ = {"REQUEST_METHOD": method, name: f"/locked/{value}" if name == "PATH_INFO" else value}
 
-        answer = send(APPS[which], environ)
+            answer = send(APPS[which], environ)
 
-        check(answer, environ)
-        assert "b=c" not in "".join(answer.values("Set-Cookie"))
+            check(answer, environ)
+            assert "b=c" not in "".join(answer.values("Set-Cookie"))
 
 
 @pytest.mark.parametrize("authorization", ["Bearer", "Bearer ", "bearer    "])
