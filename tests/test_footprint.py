@@ -15,6 +15,7 @@ import pytest
 from werkzeug.local import LocalProxy
 
 import flask_guard
+from tests.cases import case, together
 
 PACKAGE = Path(flask_guard.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -41,7 +42,6 @@ def module_name(file: Path) -> str:
 
 
 MODULES = {module_name(file): file for file in FILES}
-every_file = pytest.mark.parametrize("file", FILES, ids=MODULES)
 
 
 def imports_of(file: Path) -> set[str]:
@@ -81,7 +81,7 @@ def test_importing_the_package_says_and_starts_nothing() -> None:
     assert (result.stdout.strip(), result.stderr) == ("1 True []", "")
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("flask_guard.wsgi")])
+@together("module", [name for name in MODULES if name.startswith("flask_guard.wsgi")])
 def test_what_works_below_flask_imports_neither_flask_nor_the_rest(module: str) -> None:
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
     imported = {
@@ -94,17 +94,19 @@ def test_what_works_below_flask_imports_neither_flask_nor_the_rest(module: str) 
         assert not re.match(r"(flask|flask_\w+|werkzeug)(\.|$)", name) or name.startswith("flask_guard.wsgi"), name
 
 
-@every_file
-def test_files_are_short(file: Path) -> None:
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= 400
+def test_files_are_short() -> None:
+    lengths = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, file in MODULES.items()}
+
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
 
 
-@every_file
-def test_files_say_what_they_are_for(file: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+def test_files_say_what_they_are_for() -> None:
+    docstrings = {
+        name: ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "" for name, file in MODULES.items()
+    }
 
-    assert docstring
-    assert docstring.splitlines()[0].endswith((".", ":"))
+    opened = {name: text.partition("\n")[0] for name, text in docstrings.items()}
+    assert {name: line for name, line in opened.items() if not line.endswith((".", ":"))} == {}
 
 
 def test_public_names_are_sorted_and_there() -> None:
@@ -124,15 +126,17 @@ def documented_variables() -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", flask_guard.__all__)
-def test_public_name_has_a_docstring(name: str) -> None:
-    value = getattr(flask_guard, name)
+def test_public_name_has_a_docstring() -> None:
+    variables = documented_variables()
+    for name in flask_guard.__all__:
+        with case(name):
+            value = getattr(flask_guard, name)
 
-    if type(value) is LocalProxy:
-        assert name in documented_variables()
-    else:
-        assert (value.__doc__ or "").strip()
-        assert not value.__doc__.startswith(f"{name}(")  # what dataclass writes by itself
+            if type(value) is LocalProxy:
+                assert name in variables
+            else:
+                assert (value.__doc__ or "").strip()
+                assert not value.__doc__.startswith(f"{name}(")  # what dataclass writes by itself
 
 
 def test_init_is_a_map_and_nothing_else() -> None:

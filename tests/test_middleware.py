@@ -11,6 +11,7 @@ from flask import Flask, Request, Response, abort, g, jsonify, stream_with_conte
 from flask import request as flask_request
 
 from flask_guard import Guard, Middleware, Phase, limit, middleware, protect, require_api_key
+from tests.cases import together
 from tests.conftest import MakeApp
 
 Around: TypeAlias = Generator[None, Response, Any]
@@ -92,7 +93,7 @@ every_answer = pytest.mark.parametrize(("answer", "status", "body"), ANSWERS.val
 
 
 @every_answer
-@pytest.mark.parametrize("is_async", [False, True])
+@together("is_async", [False, True])
 def test_function_without_yield_answers_before_the_view(
     app: Flask, answer: Callable[[], Any], status: int, body: bytes, is_async: bool
 ) -> None:

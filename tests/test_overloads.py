@@ -9,11 +9,10 @@ import sys
 import textwrap
 from typing import Any
 
-import pytest
-
 from flask_guard import Policy
 from flask_guard.concerns import ALL_SETTINGS, built_in_policies
 from flask_guard.support.options import INHERIT
+from tests.cases import together
 
 POLICIES: dict[str, Policy] = {policy.name: policy for policy in built_in_policies()}
 
@@ -47,7 +46,7 @@ def shown_defaults(policy: Policy) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@together("name", POLICIES)
 def test_overload_shows_every_option_with_its_real_default(name: str) -> None:
     real, shown = real_defaults(POLICIES[name]), shown_defaults(POLICIES[name])
     positional = {"cache": "control", "limit": "rates", "limit.concurrent": "amount", "secure_headers": "preset"}
@@ -56,7 +55,7 @@ def test_overload_shows_every_option_with_its_real_default(name: str) -> None:
     assert shown == {each: default for each, default in real.items() if each != by_position}
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@together("name", POLICIES)
 def test_help_of_a_policy_tells_each_of_its_options(name: str) -> None:
     text = type(POLICIES[name]).__call__.__doc__ or ""
 

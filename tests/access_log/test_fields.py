@@ -25,6 +25,7 @@ from flask_guard import (
 from flask_guard.access_log.fields import header, query, response_header
 from flask_guard.core.policy import Credential
 from tests.access_log.logged import Records
+from tests.cases import together
 from tests.conftest import MakeApp
 
 
@@ -72,8 +73,8 @@ def test_masked_value_is_not_logged_but_that_it_was_there_is(app: Flask, records
     assert "sesame" not in str(vars(there))
 
 
-@pytest.mark.parametrize("name", ["Authorization", "cookie", "X-Api-Key", "Proxy-Authorization", "Set-Cookie"])
-@pytest.mark.parametrize("make", [header, response_header])
+@together("name", ["Authorization", "cookie", "X-Api-Key", "Proxy-Authorization", "Set-Cookie"])
+@together("make", [header, response_header])
 def test_header_that_carries_credentials_must_be_masked(make: Callable[[str], object], name: str) -> None:
     with pytest.raises(ConfigError, match=rf"would log a secret. Write {make.__name__}\('{name}', mask=True\)"):
         make(name)
@@ -272,7 +273,7 @@ def test_policy_with_fields_can_be_refined_compared_and_shown() -> None:
     assert policy(fields=None) == log_timing
 
 
-@pytest.mark.parametrize(
+@together(
     "fields",
     [
         "User-Agent",

@@ -12,6 +12,7 @@ from flask import Flask
 from werkzeug.test import TestResponse, create_environ, run_wsgi_app
 
 from flask_guard import ConfigError, Guard, current_request_id, log_timing, require_api_key
+from tests.cases import together
 from tests.conftest import MakeApp
 
 LOGGER = "flask_guard.access"
@@ -181,7 +182,7 @@ def test_there_is_no_id_outside_of_a_request(app: Flask) -> None:
 # Options ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     "options",
     [
         {"logger": None},

@@ -33,6 +33,7 @@ from flask_guard import (
 )
 from flask_guard.audit.explain import explain
 from flask_guard.audit.rehearsal import Asked
+from tests.cases import together
 from tests.conftest import MakeApp
 from tests.flask_versions import needs_trusted_hosts
 
@@ -500,7 +501,7 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-@pytest.mark.parametrize(
+@together(
     "header",
     [
         ("Authorization", f"Bearer {SECRET}"),
@@ -512,9 +513,8 @@ def basic(user: str, password: str) -> str:
         ("Proxy-Authorization", f"Bearer {SECRET}"),
         ("X-CSRF-Token", SECRET),
     ],
-    ids=lambda header: header[0],
 )
-@pytest.mark.parametrize("run_view", ["always", "never"])
+@together("run_view", ["always", "never"])
 def test_no_secret_of_the_request_is_shown_whatever_repeats_it(app: Flask, header: Any, run_view: Any) -> None:
     def view(kind: str) -> Any:
         sent = request.headers[header[0]]

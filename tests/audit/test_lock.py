@@ -33,6 +33,7 @@ from flask_guard.audit.inventory import take_inventory
 from flask_guard.audit.lock import Line, Lock, as_text, describe, make_lock, parse
 from flask_guard.core.facts import Foreign, Purpose
 from tests.audit.locks import app_with, compared, kinds
+from tests.cases import together
 from tests.ids import shown
 
 
@@ -227,7 +228,7 @@ def test_text_depends_on_no_order_seed_folder_or_time(tmp_path: Path) -> None:
 # Changes --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("old", "new", "expected"),
     [
         ((require_api_key,), (require_api_key,), []),
@@ -248,7 +249,6 @@ def test_text_depends_on_no_order_seed_folder_or_time(tmp_path: Path) -> None:
         ((tenant,), (tenant(mode="report"),), ["weaker"]),
         ((exempt(limit),), (), []),
     ],
-    ids=shown,
 )  # fmt: skip
 def test_change_of_policies_is_judged(old: tuple[Any, ...], new: tuple[Any, ...], expected: list[str]) -> None:
     assert kinds(compared(old, new)) == expected

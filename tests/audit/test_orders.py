@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from prometheus_client import CollectorRegistry
 
 from flask_guard import (
@@ -26,6 +25,7 @@ from flask_guard.audit.changes import changes
 from flask_guard.concerns import built_in_policies
 from flask_guard.support.options import orders_of
 from tests.audit.locks import SITE, app_with, compared, kinds
+from tests.cases import together
 
 BUILT_IN: dict[str, Any] = {policy.name: type(policy) for policy in built_in_policies()}
 OTHER = "https://admin.example.com"
@@ -266,19 +266,19 @@ def named(cases: list[tuple[str, Any, Any]]) -> list[str]:
     return [f"{option}-{number}" for number, (option, _, _) in enumerate(cases)]
 
 
-@pytest.mark.parametrize(("option", "weak", "strong"), STRONGER, ids=named(STRONGER))
+@together(("option", "weak", "strong"), STRONGER)
 def test_option_says_in_which_direction_it_is_weaker(option: str, weak: Any, strong: Any) -> None:
     assert kinds(compared((weak,), (strong,))) == ["stronger"]
     assert kinds(compared((strong,), (weak,))) == ["weaker"]
 
 
-@pytest.mark.parametrize(("option", "one", "other"), DIFFERENT, ids=named(DIFFERENT))
+@together(("option", "one", "other"), DIFFERENT)
 def test_values_that_cannot_be_ordered_are_different(option: str, one: Any, other: Any) -> None:
     assert kinds(compared((one,), (other,))) == ["different"]
     assert kinds(compared((other,), (one,))) == ["different"]
 
 
-@pytest.mark.parametrize(("option", "one", "other"), SAME, ids=named(SAME))
+@together(("option", "one", "other"), SAME)
 def test_options_that_change_no_protection_are_no_change(option: str, one: Any, other: Any) -> None:
     assert compared((one,), (other,)) == []
     assert compared((other,), (one,)) == []

@@ -17,6 +17,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 
 from flask_guard import JWT, ConfigError, Guard, Principal, current_principal, require_auth
+from tests.cases import together
 from tests.ids import shown
 
 SECRET = "a secret of at least 32 bytes, and some more"
@@ -56,7 +57,7 @@ ASYMMETRIC = JWT(JWKS)
 # Tokens that hold ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("keys", "signed"),
     [
         (SECRET, token()),
@@ -128,7 +129,7 @@ def test_headers_that_nobody_knows_are_ignored() -> None:
 # Claims ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("claims", "options", "holds"),
     [
         ({"exp": time.time() - 3600}, {}, False),
@@ -168,7 +169,6 @@ def test_headers_that_nobody_knows_are_ignored() -> None:
         ({}, {"required": ["exp", "jti"]}, False),
         ({"jti": "1"}, {"required": ["exp", "jti"]}, True),
     ],
-    ids=shown,
 )
 def test_claims_are_checked(claims: dict[str, Any], options: dict[str, Any], holds: bool) -> None:
     assert (JWT(SECRET, **options)(token(claims)) is not None) is holds

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from joserfc.jwk import RSAKey
 
 from flask_guard import JWT
+from tests.cases import together
 from tests.ids import shown
 
 from .test_jwt import ASYMMETRIC, DER, HS, JWKS, OCT, P256, PEM, RSA, SECRET, encoded, forged, token
@@ -21,23 +22,23 @@ CLAIMS = {"sub": "admin", "exp": 4_000_000_000, "roles": ["admin"]}
 ATTACKER = RSAKey.generate_key(2048, {"kid": "rsa"})
 
 
-@pytest.mark.parametrize("secret", [PEM, PEM.strip(), DER, json.dumps(JWKS).encode(), b""], ids=lambda raw: raw[:12])
-@pytest.mark.parametrize("kid", ["rsa", "p256", None])
-@pytest.mark.parametrize("keys", [JWKS, PEM, lambda: JWKS], ids=["jwks", "pem", "callable"])
+@together("secret", [PEM, PEM.strip(), DER, json.dumps(JWKS).encode(), b""])
+@together("kid", ["rsa", "p256", None])
+@together("keys", [JWKS, PEM, lambda: JWKS])
 def test_a_public_key_is_never_the_secret_of_an_hmac(keys: Any, kid: str | None, secret: bytes) -> None:
     header = {"alg": "HS256", "kid": kid} if kid else {"alg": "HS256"}
 
     assert JWT(keys)(forged(header, CLAIMS, secret)) is None
 
 
-@pytest.mark.parametrize("alg", ["none", "None", "NONE", "nOnE", "", None, "HS256", "RS256", "dir", "RSA-OAEP"])
-@pytest.mark.parametrize("check", [HS, ASYMMETRIC], ids=["secret", "jwks"])
+@together("alg", ["none", "None", "NONE", "nOnE", "", None, "HS256", "RS256", "dir", "RSA-OAEP"])
+@together("check", [HS, ASYMMETRIC])
 def test_a_token_without_a_signature_does_not_hold_whatever_its_alg(check: JWT, alg: Any) -> None:
     assert check(forged({"alg": alg}, CLAIMS)) is None
     assert check(forged({}, CLAIMS)) is None
 
 
-@pytest.mark.parametrize(
+@together(
     "header",
     [
         {"jwk": ATTACKER.as_dict(private=False)},
@@ -48,9 +49,8 @@ def test_a_token_without_a_signature_does_not_hold_whatever_its_alg(check: JWT, 
         {"kid": ""},
         {},
     ],
-    ids=shown,
 )
-@pytest.mark.parametrize("keys", [JWKS, PEM, lambda: JWKS], ids=["jwks", "pem", "callable"])
+@together("keys", [JWKS, PEM, lambda: JWKS])
 def test_a_token_cannot_bring_or_choose_a_key_that_is_not_ours(keys: Any, header: dict[str, Any]) -> None:
     assert JWT(keys)(token(CLAIMS, ATTACKER, "RS256", **header)) is None
 
@@ -140,8 +140,8 @@ def test_json_that_parsers_stumble_over_is_no_error(value: str) -> None:
     assert HS(f"{head}.{encoded(hmac.digest(SECRET.encode(), head.encode(), 'sha256'))}") is None
 
 
-@pytest.mark.parametrize("part", [0, 1, 2])
-@pytest.mark.parametrize("odd", ["\x80", "\ud800", "\u0661", " ", "\n", "=", "+"], ids=ascii)
+@together("part", [0, 1, 2])
+@together("odd", ["\x80", "\ud800", "\u0661", " ", "\n", "=", "+"])
 def test_a_character_that_has_no_place_in_a_token_is_no_error(part: int, odd: str) -> None:
     parts = token().split(".")
     parts[part] += odd

@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 import flask_guard.support.fetched
 from flask_guard import JWT, ConfigError, Guard, StoreUnavailable, require_auth
+from tests.cases import together
 from tests.ids import shown
 
 SECRET = "a secret of at least 32 bytes, and some more"
@@ -237,7 +238,7 @@ def test_a_set_may_contain_keys_that_are_not_understood() -> None:
     assert check(signed(FIRST)) is not None
 
 
-@pytest.mark.parametrize(
+@together(
     ("keys", "options", "message"),
     [
         ("", {}, "32 bytes"),
@@ -273,7 +274,6 @@ def test_a_set_may_contain_keys_that_are_not_understood() -> None:
         (SECRET, {"typ": 7}, "typ"),
         (SECRET, {"principal": "sub"}, "principal"),
     ],
-    ids=shown,
 )
 def test_what_is_invalid_is_refused_where_it_is_written(keys: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:

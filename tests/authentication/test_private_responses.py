@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_guard import Guard, Policy, cors, require_api_key, require_auth, secure_headers
+from tests.cases import together
 
 KEY = "a long random secret"
 BY_KEY = {"X-API-Key": KEY}
@@ -34,8 +35,8 @@ def told(response: TestResponse) -> tuple[set[str], str | None]:
     return vary - {"Accept"}, response.headers.get("Cache-Control")
 
 
-@pytest.mark.parametrize("path", ["/", "/missing"])
-@pytest.mark.parametrize(
+@together("path", ["/", "/missing"])
+@together(
     ("policy", "headers", "vary"),
     [
         (require_api_key, BY_KEY, {"Authorization", "X-API-Key"}),

@@ -20,6 +20,7 @@ from flask_guard import (
     current_principal,
     require_auth,
 )
+from tests.cases import together
 from tests.ids import shown
 
 ADA = Principal("ada", frozenset({"editor", "admin"}))
@@ -180,7 +181,7 @@ def test_bad_credentials_are_refused_whoever_is_logged_in() -> None:
 # Refusals --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "challenges"),
     [
         ({"basic": by_password}, [BASIC]),
@@ -190,9 +191,8 @@ def test_bad_credentials_are_refused_whoever_is_logged_in() -> None:
         ({"basic": by_password, "bearer": by_token, "session": by_session}, [BASIC, BEARER]),
         ({"session": by_session}, ['Session realm="api"']),
     ],
-    ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
 )
-@pytest.mark.parametrize("headers", [{}, {"Authorization": ""}, {"Authorization": "Digest x"}], ids=shown)
+@together("headers", [{}, {"Authorization": ""}, {"Authorization": "Digest x"}])
 def test_nothing_presented_gets_one_challenge_for_each_scheme(
     options: dict[str, Any], challenges: list[str], headers: dict[str, str]
 ) -> None:
@@ -202,7 +202,7 @@ def test_nothing_presented_gets_one_challenge_for_each_scheme(
     assert json.loads(response.text)["detail"].startswith("Authentication is required")
 
 
-@pytest.mark.parametrize(
+@together(
     ("authorization", "status", "challenges"),
     [
         ("Bearer wrong", 401, [BASIC, BAD_TOKEN]),
@@ -217,7 +217,6 @@ def test_nothing_presented_gets_one_challenge_for_each_scheme(
         ("Basic YWRhOg", 401, [BASIC, BEARER]),
         ("Basic " + base64.b64encode(b"ada:p\xe4ss").decode(), 401, [BASIC, BEARER]),
     ],
-    ids=lambda value: value[:20] if isinstance(value, str) else None,
 )
 def test_bad_credentials_are_told_on_the_challenge_of_their_scheme(
     authorization: str, status: int, challenges: list[str]

@@ -13,6 +13,7 @@ import pytest
 from flask import Flask, Response
 
 from flask_guard import ConfigError, Guard, Principal, RequireAuth, limit, log_timing, protect, require_auth
+from tests.cases import together
 from tests.ids import shown
 
 from .test_require_auth_refusals import BAD, BAD_BASIC, GOOD, by_token, serve
@@ -59,9 +60,9 @@ NO_PRINCIPALS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", NO_PRINCIPALS)
-@pytest.mark.parametrize("scheme", ["basic", "bearer", "session"])
-@pytest.mark.parametrize("optional", [False, True])
+@together("name", NO_PRINCIPALS)
+@together("scheme", ["basic", "bearer", "session"])
+@together("optional", [False, True])
 def test_what_is_no_principal_opens_no_door(app: Flask, scheme: str, name: str, optional: bool) -> None:
     make = NO_PRINCIPALS[name]
     callables: dict[str, Callable[..., Any]] = {
@@ -155,7 +156,7 @@ def test_without_a_callable_it_is_refused_where_it_is_applied(app: Flask, policy
             apply()
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "error"),
     [
         ({"role": "admin"}, TypeError),
@@ -176,7 +177,6 @@ def test_without_a_callable_it_is_refused_where_it_is_applied(app: Flask, policy
         ({"optional": "no"}, ConfigError),
         ({"mode": "shadow"}, ConfigError),
     ],
-    ids=shown,
 )
 def test_an_invalid_option_is_refused_where_it_is_written(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match=rf"require_auth.*{next(iter(options))}"):

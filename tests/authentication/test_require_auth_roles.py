@@ -17,13 +17,14 @@ from flask_guard import (
     require_api_key,
     require_auth,
 )
+from tests.cases import together
 from tests.ids import shown
 
 from ..conftest import MakeApp
 from .test_require_auth import ADA, basic, bearer, by_password, by_session, by_token, guarded, who
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "status"),
     [
         ({"roles": "editor"}, 200),
@@ -35,12 +36,10 @@ from .test_require_auth import ADA, basic, bearer, by_password, by_session, by_t
         ({"roles": "owner", "any_role": ["editor"]}, 403),
         ({"roles": "edit"}, 403),
     ],
-    ids=shown,
 )
-@pytest.mark.parametrize(
+@together(
     "principal",
     [ADA, {"id": "ada", "roles": ["editor", "admin"]}, Principal("ada", ["admin", "editor"])],  # type: ignore[arg-type]
-    ids=["Principal", "mapping", "list"],
 )
 def test_roles_are_wanted_all_and_any_role_one_of(principal: Any, options: dict[str, Any], status: int) -> None:
     response = guarded(require_auth(bearer=lambda token: principal, **options)).get("/", headers=bearer("x"))

@@ -23,6 +23,7 @@ from flask_guard import (
     require_auth,
     secure_headers,
 )
+from tests.cases import together
 from tests.conftest import MakeApp
 
 PUBLIC = "public, max-age=300, s-maxage=600"
@@ -66,7 +67,7 @@ def test_directives_are_sent_in_one_form(app: Flask, written: str, sent: str | N
     assert control(serve(app, cache(written))) == [sent or written]
 
 
-@pytest.mark.parametrize(
+@together(
     ("written", "message"),
     [
         ("max_age=300", "no directive 'max_age'; did you mean 'max-age'"),
@@ -129,7 +130,7 @@ def test_the_nearest_says_it_and_exempt_leaves_it_out(app: Flask) -> None:
     assert [control(app, path) for path in ("/a", "/b", "/c")] == [[PUBLIC], ["private"], []]
 
 
-@pytest.mark.parametrize("status", [201, 302, 303, 307, 400, 401, 403, 404, 410, 429, 500, 503])
+@together("status", [201, 302, 303, 307, 400, 401, 403, 404, 410, 429, 500, 503])
 def test_errors_and_temporary_redirects_are_not_to_be_stored(app: Flask, status: int) -> None:
     serve(app, cache(PUBLIC, etag=True), lambda: ("", status))
 
@@ -159,8 +160,8 @@ def test_answers_to_requests_that_change_something_are_not_to_be_stored(app: Fla
     assert app.test_client().head("/").headers["Cache-Control"] == PUBLIC
 
 
-@pytest.mark.parametrize("status", [200, 201, 302, 404, 500])
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@together("status", [200, 201, 302, 404, 500])
+@together("method", ["GET", "POST"])
 def test_no_store_is_for_every_answer(app: Flask, status: int, method: str) -> None:
     serve(app, cache("no-store"), lambda: ("", status))
 
@@ -196,8 +197,8 @@ def setting_a_cookie() -> Response:
     return response
 
 
-@pytest.mark.parametrize("view", [accessing, changing, setting_a_cookie])
-@pytest.mark.parametrize(
+@together("view", [accessing, changing, setting_a_cookie])
+@together(
     ("written", "sent"),
     [
         (PUBLIC, PRIVATE),
@@ -347,8 +348,8 @@ def test_a_tag_is_of_the_body_that_goes_out(app: Flask) -> None:
     assert "Cache-Control" not in first.headers
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(
+@together("method", ["GET", "HEAD"])
+@together(
     ("condition", "expected"),
     [
         ("{tag}", 304),

@@ -9,6 +9,7 @@ import pytest
 
 from flask_guard import ApiKey
 from flask_guard.keys import KeyFormat, KeyStoreUnavailable, SignedKeys, SQLKeys, chain
+from tests.cases import together
 
 from ..conftest import MakeApp
 from .conftest import Keys, assert_refused, guarded, made, one_of_each, runner
@@ -57,8 +58,8 @@ def test_exit_code_4_a_callable_that_fails_does_not_show_the_key(make_app: MakeA
 SOURCES: list[Any] = [None, {"ci": "a long static secret"}, no_keys, SignedKeys(), chain(SignedKeys(), no_keys)]
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=["none", "static", "callable", "signed", "chain"])
-@pytest.mark.parametrize("command", ALL, ids=lambda command: command[0])
+@together("source", SOURCES)
+@together("command", ALL)
 def test_exit_code_5_the_keys_cannot_be_changed(make_app: MakeApp, source: Any, command: list[str]) -> None:
     result = runner(guarded(make_app(), source))(*command)
 

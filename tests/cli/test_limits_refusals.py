@@ -11,6 +11,7 @@ from flask import Flask
 
 from flask_guard import ApiKey, Guard, limit
 from flask_guard.keys import SignedKeys, SQLKeys, chain
+from tests.cases import together
 
 from ..conftest import MakeApp, free_port
 from ..rate_limits.unlistable import Unlistable
@@ -143,8 +144,8 @@ UNSEEN: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("config", "words"), UNSEEN, ids=["default", "memory", "unlistable", "disabled"])
-@pytest.mark.parametrize("command", ALL, ids=" ".join)
+@together(("config", "words"), UNSEEN)
+@together("command", ALL)
 def test_exit_code_5_other_processes_cannot_see_it(
     make_app: MakeApp, config: dict[str, Any], words: list[str], command: list[str]
 ) -> None:

@@ -33,6 +33,7 @@ from flask_guard import (
     secure_headers,
 )
 from flask_guard.compression.codings import chooser
+from tests.cases import together
 from tests.conftest import MakeApp
 
 PAGE = "<p>tea</p>" * 1000
@@ -89,7 +90,7 @@ def test_a_page_is_compressed_in_the_coding_that_the_client_takes(app: Flask, wa
     assert answer.headers["Vary"] == "Accept-Encoding"
 
 
-@pytest.mark.parametrize(
+@together(
     ("accepted", "expected"),
     [
         ("gzip, br", "br"),
@@ -157,7 +158,7 @@ LEFT_ALONE: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", LEFT_ALONE)
+@together("name", LEFT_ALONE)
 def test_what_is_not_worth_it_or_cannot_be_compressed_stays_as_it_is(make_app: MakeApp, name: str) -> None:
     plain, app = make_app(), make_app()
     plain.add_url_rule("/", "index", LEFT_ALONE[name])
@@ -393,7 +394,7 @@ def token_and_search() -> str:
 COOKIE = {"Cookie": "session=ada"}
 
 
-@pytest.mark.parametrize(
+@together(
     ("path", "headers", "expected"),
     [
         ("/", COOKIE, "gzip"),

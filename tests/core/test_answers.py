@@ -11,8 +11,8 @@ from flask import Flask, Response, redirect
 from werkzeug.wrappers import Response as PlainResponse
 
 from flask_guard import Guard, Policy, Step, Target, log_timing, middleware, protect
+from tests.cases import together
 from tests.conftest import MakeApp
-from tests.ids import shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -58,7 +58,7 @@ def served(app: Flask, *policies: Policy) -> Flask:
 
 @by_both
 @at_both_times
-@pytest.mark.parametrize(
+@together(
     ("value", "type_of_it"),
     [
         (42, "int"),
@@ -71,7 +71,6 @@ def served(app: Flask, *policies: Policy) -> Flask:
         (("secret", 200, 5), r"\(str, int, int\)"),
         (("secret", {"a": object()}, 200, 1), r"\(str, dict, int, int\)"),
     ],
-    ids=shown,
 )
 def test_value_that_is_no_response_is_an_error_that_names_the_policy(
     make_app: MakeApp, made: Callable[..., Any], name: str, before: bool, value: object, type_of_it: str
@@ -86,7 +85,7 @@ def test_value_that_is_no_response_is_an_error_that_names_the_policy(
 
 @by_both
 @at_both_times
-@pytest.mark.parametrize("status", ["no number", 99, 1000])
+@together("status", ["no number", 99, 1000])
 def test_status_that_is_none_is_an_error_that_names_the_policy(
     make_app: MakeApp, made: Callable[..., Any], name: str, before: bool, status: object
 ) -> None:
@@ -98,7 +97,7 @@ def test_status_that_is_none_is_an_error_that_names_the_policy(
 
 @by_both
 @at_both_times
-@pytest.mark.parametrize(
+@together(
     ("value", "status"),
     [
         ("hello", 200),
@@ -109,7 +108,6 @@ def test_status_that_is_none_is_an_error_that_names_the_policy(
         (PlainResponse("hello", 418), 418),
         (redirect("/elsewhere", 302), 302),
     ],
-    ids=shown,
 )
 def test_whatever_a_view_may_return_is_a_response(
     make_app: MakeApp, made: Callable[..., Any], name: str, before: bool, value: object, status: int

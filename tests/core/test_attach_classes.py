@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-import pytest
 from flask import Flask, Request, Response
 from flask.views import MethodView, View
 
 from flask_guard import Guard, exempt, limit, middleware, protect, require_api_key, secure_headers
+from tests.cases import together
 
 
 @middleware
@@ -196,9 +196,9 @@ class Decorated:
     HIDING: dict[str, Any] = {"decorators": [lambda view: lambda *args, **kwargs: view(*args, **kwargs)]}  # noqa: RUF012
 
 
-@pytest.mark.parametrize("body", ["PLAIN", "OWN_METHODS", "OWN_DECORATORS", "NO_DECORATORS", "HIDING"])
-@pytest.mark.parametrize("generations", [1, 2])
-@pytest.mark.parametrize("has_guard", [True, False])
+@together("body", ["PLAIN", "OWN_METHODS", "OWN_DECORATORS", "NO_DECORATORS", "HIDING"])
+@together("generations", [1, 2])
+@together("has_guard", [True, False])
 def test_subclass_of_a_guarded_class_stays_guarded(app: Flask, body: str, generations: int, has_guard: bool) -> None:
     cls: type[MethodView] = require_api_key(type("Base", (Both,), {}))
     for _ in range(generations):

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask, Request, Response, current_app, views
 
 from flask_guard import Guard, exempt, limit, middleware, require_api_key, secure_headers
+from tests.cases import together
 
 View: TypeAlias = Callable[..., Any]
 F = TypeVar("F", bound=View)
@@ -80,7 +81,7 @@ def refusal(caplog: pytest.LogCaptureFixture) -> str:
         pytest.param(lambda route, view: stamp(faithful(route(faithful(view)))), id="between policy and route"),
     ],
 )
-@pytest.mark.parametrize("is_async", [False, True])
+@together("is_async", [False, True])
 def test_foreign_decorator_anywhere_changes_nothing(
     app: Flask, wire: Callable[[Callable[..., Any], Callable[..., Any]], Any], is_async: bool
 ) -> None:

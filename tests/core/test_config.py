@@ -26,10 +26,11 @@ from flask_guard import (
     require_api_key,
     secure_headers,
 )
+from tests.cases import together
 from tests.conftest import MakeApp
 
 
-@pytest.mark.parametrize(
+@together(
     ("config", "message"),
     [
         ({"GUARD_ENABLE": True}, "unknown config key GUARD_ENABLE; did you mean 'GUARD_ENABLED'"),

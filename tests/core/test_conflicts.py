@@ -27,6 +27,7 @@ from flask_guard import (
     require_api_key,
     secure_headers,
 )
+from tests.cases import together
 
 AnyPolicy: TypeAlias = "RequireApiKey | Cors | Limit | SecureHeaders | LogTiming | Middleware"
 
@@ -97,7 +98,7 @@ every_way = pytest.mark.parametrize("apply_both", WAYS)
 
 
 @every_way
-@pytest.mark.parametrize("kind", PAIRS)
+@together("kind", PAIRS)
 def test_kind_twice_on_one_target_is_a_config_error_that_says_where(
     apply_both: Callable[[AnyPolicy, AnyPolicy], None], kind: str
 ) -> None:

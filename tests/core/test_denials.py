@@ -26,6 +26,7 @@ from flask_guard import (
     request_denied,
     require_api_key,
 )
+from tests.cases import together
 from tests.conftest import MakeApp
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -106,7 +107,7 @@ def test_denial_is_a_problem_document(
     assert "Accept" in response.vary
 
 
-@pytest.mark.parametrize(
+@together(
     ("accept", "is_html"),
     [
         (None, False),
@@ -229,7 +230,7 @@ def test_challenge_that_a_handler_wrote_itself_wins(make_app: MakeApp) -> None:
     assert get(app, "/key").headers.getlist("WWW-Authenticate") == ["Digest"]
 
 
-@pytest.mark.parametrize(
+@together(
     ("status", "challenged", "told_when"),
     [
         (400, True, True),

@@ -25,6 +25,7 @@ from flask_guard import (
 )
 from flask_guard.core.marks import calling_site
 from flask_guard.core.policy import apply
+from tests.cases import together
 
 
 @middleware
@@ -206,9 +207,9 @@ def test_exempt_on_an_app_is_a_config_error(app: Flask) -> None:
         exempt(cors)(app)
 
 
-@pytest.mark.parametrize("policy", [require_api_key, limit("1/minute"), tenant])
-@pytest.mark.parametrize("exempt_first", [True, False])
-@pytest.mark.parametrize("target", ["view", "class", "blueprint"])
+@together("policy", [require_api_key, limit("1/minute"), tenant])
+@together("exempt_first", [True, False])
+@together("target", ["view", "class", "blueprint"])
 def test_applying_and_exempting_a_kind_on_one_target_is_a_config_error(
     policy: Any, exempt_first: bool, target: str
 ) -> None:

@@ -26,6 +26,7 @@ from flask_guard import (
     require_api_key,
     secure_headers,
 )
+from tests.cases import together
 
 AnyPolicy: TypeAlias = "RequireApiKey | Cors | Limit | SecureHeaders | LogTiming | Middleware"
 
@@ -83,8 +84,8 @@ def in_force(guard: Guard, method: str = "GET") -> list[Policy]:
     return [placed.policy for placed in guard.plan_for("outer.inner.thing", method).policies]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("nearest", SCOPES)
+@together("kind", KINDS)
+@together("nearest", SCOPES)
 def test_nearest_of_a_kind_wins(app: Flask, kind: str, nearest: str) -> None:
     make = KINDS[kind]
     outward = SCOPES[: SCOPES.index(nearest) + 1]

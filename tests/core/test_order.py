@@ -24,6 +24,7 @@ from flask_guard import (
     require_api_key,
     secure_headers,
 )
+from tests.cases import together
 
 
 @middleware
@@ -225,7 +226,7 @@ def on_the_app(app: Flask, a: Middleware, b: Middleware, c: Middleware, view: Ca
     app.get("/a")(view)
 
 
-@pytest.mark.parametrize(
+@together(
     "write",
     [
         stacked,

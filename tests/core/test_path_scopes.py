@@ -24,6 +24,7 @@ from flask_guard import (
     require_auth,
     secure_headers,
 )
+from tests.cases import together
 from tests.conftest import MakeApp
 
 SECRET = "the key of the tests"
@@ -49,8 +50,8 @@ def served(path: str, **options: Any) -> Callable[[Flask], None]:
 # What lies below ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("early", [True, False])
-@pytest.mark.parametrize(
+@together("early", [True, False])
+@together(
     ("under", "rule", "path", "is_below"),
     [
         ("/admin", "/admin", "/admin", True),
@@ -191,8 +192,8 @@ def site(app: Flask) -> Flask:
     return app
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST", "DELETE", "TRACE", "MADEUP"])
-@pytest.mark.parametrize(
+@together("method", ["GET", "HEAD", "PUT", "POST", "DELETE", "TRACE", "MADEUP"])
+@together(
     "path",
     [
         "/admin",
@@ -364,7 +365,7 @@ def test_limits_below_a_path_are_counted_by_endpoint_unless_shared(app: Flask) -
 # Mistakes ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     "under",
     [
         "admin", "", "/", "//", "/a//b", "/a?b", "/a#b", None.__class__, 7, ["/a"], "/admin/*", "/caf%C3%A9", "/a/../b",

@@ -9,6 +9,7 @@ import pytest
 from flask import Blueprint, Flask, Request, Response
 
 from flask_guard import Guard, Policy, limit, middleware, protect, require_api_key, secure_headers
+from tests.cases import together
 
 
 @middleware
@@ -49,7 +50,7 @@ def at_prefixes(app: Flask) -> None:
     app.register_blueprint(outer)
 
 
-@pytest.mark.parametrize(
+@together(
     ("path", "expected"),
     [
         ("/nowhere", "app"),

@@ -9,6 +9,7 @@ from flask import Flask, Response, abort, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from flask_guard import ConfigError, Guard, require_api_key
+from tests.cases import together
 from tests.conftest import MakeApp
 
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
@@ -51,8 +52,8 @@ def test_errors_of_the_app_are_problem_documents(
     assert ("Allow" in response.headers) == (status == 405)
 
 
-@pytest.mark.parametrize(("method", "path", "status", "title"), ERRORS)
-@pytest.mark.parametrize("config", [{}, {"GUARD_PROBLEMS": "denials"}])
+@together(("method", "path", "status", "title"), ERRORS)
+@together("config", [{}, {"GUARD_PROBLEMS": "denials"}])
 def test_they_are_as_flask_makes_them_by_default(
     make_app: MakeApp, method: str, path: str, status: int, title: str, config: dict[str, str]
 ) -> None:

@@ -17,6 +17,7 @@ from flask.views import MethodView
 from werkzeug.test import TestResponse
 
 from flask_guard import Guard, compose, cors, exempt, limit, protect, require_api_key
+from tests.cases import together
 from tests.conftest import MakeApp
 
 OURS = "https://ours.example"
@@ -103,7 +104,7 @@ both_orders = pytest.mark.parametrize("guard_first", [True, False], ids=["guard 
 @every_ours
 @every_theirs
 @both_orders
-@pytest.mark.parametrize("status", VIEWS)
+@together("status", VIEWS)
 def test_nearest_decides_beside_flask_cors(ours: str, theirs: str, status: str, guard_first: bool) -> None:
     app = put_together(ours, theirs, by_flask_cors, VIEWS[status], guard_first=guard_first)
     is_ours = SCOPES.index(ours) >= SCOPES.index(theirs)

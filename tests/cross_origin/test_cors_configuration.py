@@ -10,6 +10,7 @@ from flask import Blueprint, Flask
 from flask.views import MethodView
 
 from flask_guard import ConfigError, Guard, cors, exempt
+from tests.cases import together
 from tests.conftest import MakeApp
 
 from .test_cors_origins import APP, cors_headers, get, serve
@@ -41,8 +42,8 @@ OWN: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("key", FROM_THE_CONFIGURATION)
-@pytest.mark.parametrize("has_own", [False, True], ids=["left out", "given"])
+@together("key", FROM_THE_CONFIGURATION)
+@together("has_own", [False, True])
 def test_options_that_are_left_out_come_from_the_configuration(make_app: MakeApp, key: str, has_own: bool) -> None:
     configured, header, sent = FROM_THE_CONFIGURATION[key]
     app = make_app(GUARD_CORS_ORIGINS=APP, **{key: configured})

@@ -10,6 +10,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from flask_guard import Cors, Guard, cors
+from tests.cases import together
 from tests.conftest import MakeApp
 
 APP = "https://app.example.com"
@@ -42,7 +43,7 @@ both_requests = pytest.mark.parametrize("send", [get, preflight], ids=["actual",
 
 
 @both_requests
-@pytest.mark.parametrize(
+@together(
     "origin",
     [
         APP,
@@ -66,7 +67,7 @@ def test_listed_origin_is_let_in(app: Flask, origin: str, send: Any) -> None:
 
 
 @both_requests
-@pytest.mark.parametrize(
+@together(
     "origin",
     [
         "http://app.example.com",
@@ -192,7 +193,7 @@ AS_WRITTEN: dict[str, re.Pattern[str]] = {
 
 
 @both_requests
-@pytest.mark.parametrize("pattern", AS_WRITTEN.values(), ids=AS_WRITTEN)
+@together("pattern", AS_WRITTEN.values())
 def test_pattern_is_used_as_it_is_written(app: Flask, pattern: re.Pattern[str], send: Any) -> None:
     serve(app, cors(origins=pattern))
 
@@ -281,7 +282,7 @@ def test_request_without_origin_gets_vary_and_nothing_else(app: Flask) -> None:
     assert response.headers.getlist("Vary") == ["Origin"]
 
 
-@pytest.mark.parametrize(
+@together(
     ("own", "sent"),
     [
         (["Accept-Encoding"], ["Accept-Encoding, Origin"]),
@@ -291,7 +292,7 @@ def test_request_without_origin_gets_vary_and_nothing_else(app: Flask) -> None:
         (["*"], ["*"]),
     ],
 )
-@pytest.mark.parametrize("origin", [APP, "https://evil.net", None])
+@together("origin", [APP, "https://evil.net", None])
 def test_vary_of_the_view_is_added_to(app: Flask, own: list[str], sent: list[str], origin: str | None) -> None:
     app.add_url_rule("/", "index", cors(origins=APP)(lambda: ("hello", [("Vary", each) for each in own])))
     Guard(app)

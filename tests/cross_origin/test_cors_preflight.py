@@ -13,6 +13,7 @@ from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from flask_guard import Cors, Guard, cors, exempt, limit, protect, require_api_key
+from tests.cases import together
 from tests.conftest import MakeApp
 
 APP = "https://app.example.com"
@@ -138,8 +139,8 @@ def test_methods_that_are_given_are_the_ones_allowed(app: Flask) -> None:
     assert "GET" not in names(preflight(app, "GET"), "Access-Control-Allow-Methods")
 
 
-@pytest.mark.parametrize("policy", [cors(origins=APP), cors(origins="*"), cors(origins=APP, methods=["DELETE"])])
-@pytest.mark.parametrize("announced", ["DELETE", "NONSENSE", "", "GET, POST", "--"])
+@together("policy", [cors(origins=APP), cors(origins="*"), cors(origins=APP, methods=["DELETE"])])
+@together("announced", ["DELETE", "NONSENSE", "", "GET, POST", "--"])
 def test_method_that_the_path_lacks_gets_no_headers(app: Flask, policy: Cors, announced: str) -> None:
     serve(app, policy)
 
@@ -257,7 +258,7 @@ def allowed_headers(app: Flask, requested: str) -> set[str]:
     return {name.lower() for name in names(preflight(app, headers=requested), "Access-Control-Allow-Headers")}
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "requested", "allowed"),
     [
         ({}, "authorization, content-type", {"authorization", "content-type"}),
@@ -289,7 +290,7 @@ def test_only_requested_headers_that_are_allowed_are_answered(
     assert allowed_headers(app, requested) == allowed
 
 
-@pytest.mark.parametrize(
+@together(
     "requested",
     ["<script>", "x y", "x:y", 'x"y', "x;y", ".*", "x(y)", "x[y]", "x\x00y", "x\x7fy", "\xff", "x" * 100_000, ",,, ,"],
 )

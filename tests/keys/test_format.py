@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from flask_guard import ConfigError, Guard, require_api_key
 from flask_guard.keys import KeyFormat, KeyStoreUnavailable, SQLKeys
 from flask_guard.keys.format import BASE62, _checksum, new_id
+from tests.cases import together
 
 FORMAT = KeyFormat(prefix="acme", env="test")
 KEY = FORMAT.new("0123456789")
@@ -117,7 +118,7 @@ def test_what_is_well_formed_is_looked_up(unreachable: SQLKeys) -> None:
         unreachable.lookup(KEY)
 
 
-@pytest.mark.parametrize("name", ["", "Acme", "a_b", "a-b", "1a", "a" * 17, "ä", "a\n", None, 7])
+@together("name", ["", "Acme", "a_b", "a-b", "1a", "a" * 17, "ä", "a\n", None, 7])
 def test_a_name_that_scanners_could_not_match_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="prefix"):
         KeyFormat(prefix=name)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from flask_guard import ApiKey, ConfigError, Guard
 from flask_guard.keys import leak_report
-from tests.ids import shown
+from tests.cases import together
 
 from .reports import PUBLIC_KEYS, SIGNER, pem_of, signed
 
@@ -73,7 +73,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED.keys())
+@together("body", REFUSED.values())
 def test_anything_else_is_a_400_that_repeats_nothing_of_it(body: bytes) -> None:
     answer = post(CLIENT, body)
 
@@ -178,7 +178,7 @@ def test_a_store_is_asked_once_for_each_token_that_can_be_a_key(caplog: pytest.L
     assert caplog.messages == ["API key ci has leaked at (an unknown place), and was revoked"] * 2
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "named"),
     [
         ({"public_keys": None}, "public_keys"),
@@ -195,7 +195,6 @@ def test_a_store_is_asked_once_for_each_token_that_can_be_a_key(caplog: pytest.L
         ({"rate": ""}, "rate"),
         ({"rate": None}, "rate"),
     ],
-    ids=shown,
 )
 def test_an_invalid_option_is_refused_where_it_is_written(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):

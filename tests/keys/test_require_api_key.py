@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_guard import ApiKey, ConfigError, Guard, RequireApiKey, current_api_key, require_api_key
+from tests.cases import together
 from tests.ids import shown
 
 from ..conftest import MakeApp
@@ -66,7 +67,7 @@ def test_a_valid_key_is_let_through_by_bearer_or_x_api_key(headers: dict[str, st
     assert "WWW-Authenticate" not in response.headers
 
 
-@pytest.mark.parametrize(
+@together(
     ("headers", "status", "challenge"),
     [
         ({}, 401, BARE),
@@ -89,7 +90,6 @@ def test_a_valid_key_is_let_through_by_bearer_or_x_api_key(headers: dict[str, st
         ({"Authorization": "Bearer reader-secret", "X-API-Key": "nobody-has-this"}, 400, MALFORMED),
         ({"Authorization": "Bearer", "X-API-Key": "reader-secret"}, 400, MALFORMED),
     ],
-    ids=shown,
 )
 def test_a_refusal_carries_one_challenge_as_rfc_6750_words_it(
     headers: dict[str, str], status: int, challenge: str
@@ -137,7 +137,7 @@ def test_a_key_with_the_scopes_is_let_through(options: dict[str, Any], secret: s
     assert client.get("/", headers={"X-API-Key": secret}).status_code == 200
 
 
-@pytest.mark.parametrize(
+@together(
     ("in_", "path", "headers", "status"),
     [
         ("bearer", "/", {"Authorization": "Bearer reader-secret"}, 200),
@@ -283,7 +283,7 @@ def test_no_bytes_that_a_client_sends_make_an_error_or_reach_a_header(text: str,
 CLIENT = guarded(require_api_key(failures=None))
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "error"),
     [
         ({"scope": "orders:read"}, TypeError),
@@ -300,7 +300,6 @@ CLIENT = guarded(require_api_key(failures=None))
         ({"optional": "no"}, ConfigError),
         ({"mode": "shadow"}, ConfigError),
     ],
-    ids=shown,
 )
 def test_an_invalid_option_is_refused_where_it_is_written(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match=next(iter(options))):

@@ -11,7 +11,7 @@ from flask import Flask, current_app, request
 
 from flask_guard import ApiKey, ConfigError, Guard, current_api_key, require_api_key
 from flask_guard.keys import KeyStore, SignedKeys
-from tests.ids import shown
+from tests.cases import together
 
 from ..conftest import MakeApp
 
@@ -66,12 +66,11 @@ def test_a_source_of_keys_lets_in_whom_it_knows_and_nobody_else(make_app: MakeAp
     assert answer_of(make_app(), None, keys=keys) == (401, "")
 
 
-@pytest.mark.parametrize(
+@together(
     "garbage",
     [True, 1, "shop", {"id": "shop"}, ("shop",), object(), False, 0, "", [], ApiKey],
-    ids=shown,
 )
-@pytest.mark.parametrize("how", ["function", "async function", "store"])
+@together("how", ["function", "async function", "store"])
 def test_a_source_that_returns_something_else_than_a_key_lets_nobody_in(
     make_app: MakeApp, garbage: Any, how: str
 ) -> None:

@@ -12,6 +12,7 @@ from flask import Flask
 
 from flask_guard import ApiKey, ConfigError, Guard, current_api_key, require_api_key
 from flask_guard.keys import KeyStore, StaticKeys
+from tests.cases import together
 from tests.ids import shown
 
 from ..conftest import MakeApp
@@ -46,10 +47,8 @@ def test_a_key_is_written_as_a_secret_a_hash_or_a_dict(make_app: MakeApp, entry:
     assert StaticKeys({"shop": entry}).lookup(SECRET) == ApiKey("shop")
 
 
-@pytest.mark.parametrize("entry", [SECRET, HASH, {"hash": HASH}])
-@pytest.mark.parametrize(
-    "presented", [HASH, HASH.partition(":")[2], "shop", SECRET.upper(), SECRET + " ", "", "\udcff"]
-)
+@together("entry", [SECRET, HASH, {"hash": HASH}])
+@together("presented", [HASH, HASH.partition(":")[2], "shop", SECRET.upper(), SECRET + " ", "", "\udcff"])
 def test_only_the_secret_opens_the_door(entry: Any, presented: str) -> None:
     assert StaticKeys({"shop": entry}).lookup(presented) is None
 
@@ -70,7 +69,7 @@ def test_one_scope_may_be_written_as_a_string() -> None:
     assert key.scopes == {"orders:read"}
 
 
-@pytest.mark.parametrize(
+@together(
     ("expires", "status"),
     [
         (NOW - timedelta(seconds=1), 401),
@@ -85,7 +84,6 @@ def test_one_scope_may_be_written_as_a_string() -> None:
         (NOW.timestamp() + 3600, 200),
         (int(NOW.timestamp()) - 3600, 401),
     ],
-    ids=shown,
 )
 def test_a_key_works_until_it_expires(make_app: MakeApp, expires: object, status: int) -> None:
     app = make_app(GUARD_API_KEYS={"shop": {"hash": HASH, "expires": expires}})
@@ -124,8 +122,8 @@ BAD_ENTRIES = {
 }
 
 
-@pytest.mark.parametrize("how", ["config", "keyword"])
-@pytest.mark.parametrize("entry", BAD_ENTRIES.values(), ids=BAD_ENTRIES.keys())
+@together("how", ["config", "keyword"])
+@together("entry", BAD_ENTRIES.values())
 def test_a_bad_entry_is_refused_at_init_app_by_its_id_and_without_its_secret(
     make_app: MakeApp, entry: Any, how: str
 ) -> None:

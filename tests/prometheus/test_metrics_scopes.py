@@ -12,6 +12,7 @@ from flask import Blueprint, Flask
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
 from flask_guard import ConfigError, Guard, exempt, metrics, protect
+from tests.cases import together
 from tests.conftest import MakeApp
 
 from .metrics_page import requests, samples, send, serve
@@ -144,7 +145,7 @@ def test_an_app_that_has_gone_leaves_its_names_to_the_next(make_app: MakeApp) ->
 # Mistakes ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "message"),
     [
         ({"prefix": "a-b"}, r"metrics\(prefix=…\) must be letters, digits and underscores, not 'a-b'"),

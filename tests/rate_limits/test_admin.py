@@ -21,6 +21,7 @@ from flask_guard.rate_limits.admin import (
 )
 from flask_guard.rate_limits.storage import Backend, Held, StoreDown
 from flask_guard.rate_limits.storage.memory import ExactMemoryStorage
+from tests.cases import together
 
 from ..conftest import MakeApp
 from ..storage_clock import Clock
@@ -52,7 +53,7 @@ def ask(app: Flask, times: int = 1, path: str = "/") -> tuple[Backend, int]:
 # Who is meant -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("client", "identity"),
     [
         ("192.0.2.1", "192.0.2.1"),
@@ -96,7 +97,7 @@ def test_a_client_has_no_other_name(client: str, identity: str) -> None:
     assert not is_client(identity, identities_of(client))
 
 
-@pytest.mark.parametrize(
+@together(
     ("scope", "name", "meant"),
     [
         ("view:api.orders", "view:api.orders", True),

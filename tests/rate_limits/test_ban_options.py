@@ -10,6 +10,7 @@ import pytest
 from flask import Blueprint, Flask
 
 from flask_guard import Ban, ConfigError, Guard, ban, protect
+from tests.cases import together
 
 
 @pytest.mark.parametrize("policy", [ban, ban(), ban(on=401)], ids=["bare", "called", "with options"])
@@ -24,7 +25,7 @@ def test_one_that_does_not_say_after_what_is_refused_wherever_it_is_applied(app:
             apply()
 
 
-@pytest.mark.parametrize(
+@together(
     ("option", "value", "error"),
     [
         ("after", "often", ConfigError),

@@ -18,6 +18,7 @@ from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask.testing import FlaskClient
 
 from flask_guard import Guard, Policy, limit, log_timing, middleware, protect, require_api_key
+from tests.cases import together
 
 from ..conftest import MakeApp
 from ..flask_versions import needs_streams_that_end
@@ -162,9 +163,9 @@ ENDS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-@pytest.mark.parametrize("around", [(), (log_timing,)], ids=["alone", "with log_timing"])
-@pytest.mark.parametrize("end", ENDS)
+@together("method", ["GET", "HEAD", "POST"])
+@together("around", [(), (log_timing,)])
+@together("end", ENDS)
 def test_a_place_is_free_again_however_the_request_ends(
     app: Flask, end: str, around: tuple[Policy, ...], method: str
 ) -> None:

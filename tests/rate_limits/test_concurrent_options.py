@@ -9,6 +9,7 @@ import pytest
 from flask import Blueprint, Flask
 
 from flask_guard import ConfigError, Guard, limit
+from tests.cases import together
 from tests.ids import shown
 
 from .structured_fields import fields
@@ -51,7 +52,7 @@ def test_an_amount_that_cannot_be_meant_is_refused(amount: Any) -> None:
         limit.concurrent(amount)(endless)
 
 
-@pytest.mark.parametrize(
+@together(
     ("option", "value", "error"),
     [
         ("lease", 0, ConfigError),

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_guard import ConfigError, Guard, Limit, Policy, cors, limit, protect
-from tests.ids import shown
+from tests.cases import together
 
 from ..conftest import MakeApp
 from .structured_fields import fields, whole
@@ -93,8 +93,8 @@ def test_fields_that_the_view_wrote_give_way(make_app: MakeApp, config: str) -> 
     assert all("theirs" not in response.headers.getlist(name) for name in ours)
 
 
-@pytest.mark.parametrize("name", ["X Most", "X-Most:", "X-Most\r\nSet-Cookie", "größe", 5, ["X-Most"]], ids=shown)
-@pytest.mark.parametrize("key", OURS)
+@together("name", ["X Most", "X-Most:", "X-Most\r\nSet-Cookie", "größe", 5, ["X-Most"]])
+@together("key", OURS)
 def test_a_name_that_no_field_can_have_is_refused_at_init_app(make_app: MakeApp, key: str, name: Any) -> None:
     with pytest.raises(ConfigError, match=f"{key} must be the name of a header field"):
         Guard(make_app(**{key: name}))

@@ -14,6 +14,7 @@ from flask.views import MethodView
 from werkzeug.test import TestResponse
 
 from flask_guard import Denied, Guard, Limit, LimitExceeded, limit, protect, request_denied, request_would_be_denied
+from tests.cases import together
 from tests.ids import shown
 
 from ..conftest import MakeApp, free_port
@@ -109,8 +110,8 @@ def test_hit_counts_as_many_as_its_cost(app: Flask, algorithm: Any) -> None:
     assert [client.get(path).status_code for path in paths] == [200, 429, 200, 429, 200, 429]
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("cost", [0, -1, -(10**20)])
+@together("algorithm", ALGORITHMS)
+@together("cost", [0, -1, -(10**20)])
 def test_no_cost_of_a_hit_gives_anything_back(app: Flask, cost: int, algorithm: Any) -> None:
     policy = limit("2/day", shared="exports", algorithm=algorithm)
     app.add_url_rule("/back", "back", hitting(policy, cost=cost))

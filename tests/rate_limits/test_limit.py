@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from flask.views import MethodView
 
 from flask_guard import ConfigError, Guard, Limit, cors, current_api_key, limit, protect, require_api_key
+from tests.cases import together
 from tests.ids import shown
 
 from ..conftest import MakeApp
@@ -102,7 +103,7 @@ def test_a_budget_is_there_again_when_its_window_is_over(app: Flask, clock: Cloc
 # Who is counted --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("first", "second", "same"),
     [
         ("203.0.113.1", "203.0.113.1", True),
@@ -198,9 +199,7 @@ def test_by_a_callable_counts_whom_it_names(app: Flask, by: Callable[..., str]) 
     assert statuses(client, 2, "/?who=b") == [200, 429]
 
 
-@pytest.mark.parametrize(
-    "who", ["a/b", "a:b", "a\nb", "a b", "ключ", "\udcff", "x" * 10_000, "203.0.113.1", "key:one", "%s{}"], ids=ascii
-)
+@together("who", ["a/b", "a:b", "a\nb", "a b", "ключ", "\udcff", "x" * 10_000, "203.0.113.1", "key:one", "%s{}"])
 def test_whatever_a_callable_names_is_counted(app: Flask, who: str) -> None:
     client = limited(app, limit("1/minute", by=lambda: who))
 

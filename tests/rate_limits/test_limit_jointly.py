@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from flask.views import MethodView
 
 from flask_guard import Guard, Policy, ban, limit, middleware, protect, require_api_key
+from tests.cases import together
 
 from ..conftest import MakeApp
 from .structured_fields import fields, whole
@@ -58,8 +59,8 @@ NEIGHBOURS: dict[str, Callable[[Flask], FlaskClient]] = {
 }
 
 
-@pytest.mark.parametrize("neighbours", NEIGHBOURS)
-@pytest.mark.parametrize("strategy", ALGORITHMS)
+@together("neighbours", NEIGHBOURS)
+@together("strategy", ALGORITHMS)
 def test_a_limit_is_not_charged_for_what_its_neighbour_refuses(
     make_app: MakeApp, strategy: str, neighbours: str
 ) -> None:

@@ -17,6 +17,7 @@ from limits import RateLimitItem, parse_many
 
 from flask_guard import ConfigError, Denied, Guard, Limit, limit, protect, request_would_be_denied
 from flask_guard.rate_limits import rates
+from tests.cases import together
 from tests.ids import shown
 
 from ..conftest import MakeApp
@@ -59,9 +60,9 @@ def test_a_callable_says_what_a_request_costs(app: Flask, cost: Callable[..., in
     assert statuses(client, "/?cost=3", "/?cost=7", "/?cost=1") == [200, 200, 429]
 
 
-@pytest.mark.parametrize("rates", ["10/day", "10/day; 100/day"])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("cost", [0, -1, -10, -(10**9)])
+@together("rates", ["10/day", "10/day; 100/day"])
+@together("algorithm", ALGORITHMS)
+@together("cost", [0, -1, -10, -(10**9)])
 def test_no_cost_gives_anything_back(app: Flask, cost: int, algorithm: Any, rates: str) -> None:
     client = limited(app, limit(rates, cost=asked_cost, algorithm=algorithm))
 
@@ -171,11 +172,10 @@ def test_in_shadow_every_request_passes_and_what_would_be_denied_is_told(
 # What is refused where it is written -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     "rate",
     ["", "  ", "10", "ten/minute", "10/fortnight", "0/minute", "10/0 minutes", "-1/minute", "1.5/minute", "10/minute;",
      "10/minute; 0/hour", "10//minute", "10/minute\r\nX: y", b"10/minute", 10, None, ["10/minute"]],
-    ids=shown,
 )  # fmt: skip
 def test_a_rate_that_cannot_be_meant_is_refused(rate: Any) -> None:
     with pytest.raises(ConfigError, match="rate") as caught:
@@ -192,7 +192,7 @@ async def an_async_function() -> int:
     return 1
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "error"),
     [
         ({"rate": "1/day"}, TypeError),
@@ -229,7 +229,6 @@ async def an_async_function() -> int:
         ({"deduct_when": 401}, ConfigError),
         ({"mode": "shadow"}, ConfigError),
     ],
-    ids=lambda value: shown(value) if isinstance(value, dict) else "",
 )
 def test_an_option_that_cannot_be_meant_is_refused_by_name(options: dict[str, Any], error: type[Exception]) -> None:
     (option,) = options
@@ -238,7 +237,7 @@ def test_an_option_that_cannot_be_meant_is_refused_by_name(options: dict[str, An
             policy("10/day", **options)
 
 
-@pytest.mark.parametrize(
+@together(
     ("option", "hint"),
     [
         ("key_func", "Write by="),

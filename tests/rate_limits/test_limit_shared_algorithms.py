@@ -11,6 +11,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
 from flask_guard import ConfigError, Guard, Limit, limit, protect
+from tests.cases import together
 
 from ..conftest import MakeApp
 
@@ -47,10 +48,10 @@ PLACES = ["view", "method", "blueprint", "inside"]
 FIXED, MOVING = limit("9/minute", shared="x"), limit("9/minute", shared="x", algorithm="moving-window")
 
 
-@pytest.mark.parametrize("second", PLACES)
-@pytest.mark.parametrize("first", PLACES)
-@pytest.mark.parametrize("guard", ["before", "between", "after"])
-@pytest.mark.parametrize("swapped", [False, True])
+@together("second", PLACES)
+@together("first", PLACES)
+@together("guard", ["before", "between", "after"])
+@together("swapped", [False, True])
 def test_two_algorithms_are_refused_in_whatever_order_they_are_met(
     app: Flask, first: str, second: str, guard: str, swapped: bool
 ) -> None:

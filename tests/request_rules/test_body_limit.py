@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_guard import Denied, Guard, log_timing, request_denied, request_would_be_denied, require_request
+from tests.cases import together
 from tests.serving import GUNICORN, serving
 
 from .served import MOST
@@ -64,8 +65,8 @@ def test_a_declared_length_is_refused_before_the_body_is_read(app: Flask) -> Non
     assert answer.get_json()["detail"] == "The body of a request may have 10 bytes at most."
 
 
-@pytest.mark.parametrize(("size", "expected"), [(0, 200), (9, 200), (10, 200), (11, 413), (100_000, 413)])
-@pytest.mark.parametrize("how", ["length", "chunked"])
+@together(("size", "expected"), [(0, 200), (9, 200), (10, 200), (11, 413), (100_000, 413)])
+@together("how", ["length", "chunked"])
 def test_the_limit_is_the_largest_body_that_is_served(app: Flask, size: int, expected: int, how: str) -> None:
     limited(app)
     body = b"x" * size
@@ -91,8 +92,8 @@ def test_any_length_above_the_limit_is_refused(app: Flask, length: str) -> None:
     assert answer.status_code == 413
 
 
-@pytest.mark.parametrize("length", ["-1", "+5", "1_0", "5, 5", "٣", "0x5", " ", "5.0", "1e1", "nan"])
-@pytest.mark.parametrize("size", [5, 11])
+@together("length", ["-1", "+5", "1_0", "5, 5", "٣", "0x5", " ", "5.0", "1e1", "nan"])
+@together("size", [5, 11])
 def test_a_length_that_is_none_opens_nothing(app: Flask, length: str, size: int) -> None:
     limited(app)
     body = io.BytesIO(b"x" * size)

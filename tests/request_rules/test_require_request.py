@@ -25,6 +25,7 @@ from flask_guard import (
     require_api_key,
     require_request,
 )
+from tests.cases import together
 from tests.conftest import MakeApp
 
 
@@ -89,7 +90,7 @@ HOSTILE_TYPES = [
 ]
 
 
-@pytest.mark.parametrize("content_type", HOSTILE_TYPES)
+@together("content_type", HOSTILE_TYPES)
 def test_what_is_not_json_is_a_415_that_says_so(app: Flask, content_type: str) -> None:
     guarded(app, require_request(json=True))
 
@@ -199,7 +200,7 @@ HOSTS = [
 ]
 
 
-@pytest.mark.parametrize(
+@together(
     "host",
     [
         "api.example.com",
@@ -222,7 +223,7 @@ def test_a_listed_host_is_served(app: Flask, host: str) -> None:
     assert status(app, "GET", headers={"Host": host}) == 200
 
 
-@pytest.mark.parametrize(
+@together(
     "host",
     [
         "",
@@ -283,7 +284,7 @@ def test_a_request_without_a_host_is_refused(app: Flask) -> None:
     assert statuses == ["400 BAD REQUEST"]
 
 
-@pytest.mark.parametrize(
+@together(
     ("address", "expected"),
     [
         ("192.0.2.7", 200),
@@ -454,7 +455,7 @@ def test_error_handlers_of_the_app_render_its_refusals(app: Flask) -> None:
 # Mistakes ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "message"),
     [
         ({"json": 1}, r"require_request\(json=…\) must be True or False"),
@@ -504,7 +505,7 @@ def test_an_unknown_option_has_a_hint() -> None:
 # Weaker and stronger -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("old", "new", "expected"),
     [
         ({"json": True}, {"https": True, "json": True}, "stronger"),

@@ -27,6 +27,7 @@ from flask_guard import (
     require_auth,
     same_origin,
 )
+from tests.cases import together
 from tests.conftest import MakeApp
 
 OWN = "https://shop.example"
@@ -56,7 +57,7 @@ def test_what_the_browser_calls_same_origin_is_served(app: Flask, site: str, ori
     assert post(guarded(app), {"Sec-Fetch-Site": site, **origin}) == 200
 
 
-@pytest.mark.parametrize(
+@together(
     "site",
     [
         "cross-site",
@@ -74,7 +75,7 @@ def test_what_the_browser_calls_same_origin_is_served(app: Flask, site: str, ori
         "x" * 10_000,
     ],
 )
-@pytest.mark.parametrize("origin", [{}, {"Origin": OWN}, {"Origin": "null"}], ids=["no origin", "own", "null"])
+@together("origin", [{}, {"Origin": OWN}, {"Origin": "null"}])
 def test_any_other_site_is_refused_whatever_the_origin_says(app: Flask, site: str, origin: dict[str, str]) -> None:
     guarded(app)
 
@@ -84,7 +85,7 @@ def test_any_other_site_is_refused_whatever_the_origin_says(app: Flask, site: st
 # Origin --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("base_url", "origin"),
     [
         (OWN, OWN),
@@ -152,14 +153,14 @@ HOSTILE_ORIGINS = [
 ]
 
 
-@pytest.mark.parametrize("origin", HOSTILE_ORIGINS)
+@together("origin", HOSTILE_ORIGINS)
 def test_without_it_any_other_origin_is_refused(app: Flask, origin: str) -> None:
     guarded(app)
 
     assert post(app, {}, HTTP_ORIGIN=origin.encode().decode("latin-1")) == 403
 
 
-@pytest.mark.parametrize("origin", HOSTILE_ORIGINS)
+@together("origin", HOSTILE_ORIGINS)
 def test_an_allowed_origin_does_not_open_for_those_that_look_like_it(app: Flask, origin: str) -> None:
     guarded(app, same_origin(allow=[OWN, re.compile(r"https://[a-z]+\.shop\.example"), lambda each: "SHOP" in each]))
 
@@ -181,7 +182,7 @@ def test_the_port_that_a_proxy_hides_does_not_matter_once_the_proxy_is_trusted(a
 # Neither -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("headers", "expected"),
     [
         ({}, 200),
@@ -416,7 +417,7 @@ def test_a_null_origin_over_http_is_explained_once(app: Flask, caplog: pytest.Lo
 # Options -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("allow", "message"),
     [
         ("*", r"same_origin\(allow=…\): '\*' lets every site act as the user"),

@@ -10,6 +10,7 @@ from flask import Blueprint, Flask
 from flask_guard import ConfigError, Guard, SecureHeaders, secure_headers
 from flask_guard.security_headers import nonce, strict_dynamic
 from flask_guard.security_headers.csp import parse_csp, parse_whole_csp
+from tests.cases import together
 
 from .test_secure_headers import security_headers
 
@@ -59,8 +60,8 @@ WRONG: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("policy", "fix"), WRONG.values(), ids=WRONG)
-@pytest.mark.parametrize("keyword", ["csp", "csp_report_only"])
+@together(("policy", "fix"), WRONG.values())
+@together("keyword", ["csp", "csp_report_only"])
 def test_mistake_is_refused_with_the_right_spelling(policy: Any, fix: str, keyword: str) -> None:
     with pytest.raises(ConfigError, match=rf"(?s)secure_headers\({keyword}=…\).*") as refused:
         secure_headers(**{keyword: policy})

@@ -6,6 +6,7 @@ import pytest
 
 from flask_guard.security_headers.csp import parse_whole_csp
 from flask_guard.security_headers.csp_match import allows_inline, allows_url, hash_of
+from tests.cases import together
 
 PAGE = "https://shop.example/orders"
 
@@ -58,7 +59,7 @@ URLS: list[tuple[str, str, str, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("policy", "directive", "url", "allowed"), URLS)
+@together(("policy", "directive", "url", "allowed"), URLS)
 def test_urls(policy: str, directive: str, url: str, allowed: bool) -> None:
     assert allows_url(parse_whole_csp(policy, "csp"), directive, url, PAGE) is allowed
 
@@ -103,7 +104,7 @@ INLINE: list[tuple[str, str, bool, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("policy", "directive", "has_nonce", "allowed"), INLINE)
+@together(("policy", "directive", "has_nonce", "allowed"), INLINE)
 def test_what_is_written_into_the_page(policy: str, directive: str, has_nonce: bool, allowed: bool) -> None:
     assert allows_inline(parse_whole_csp(policy, "csp"), directive, "run()", has_nonce=has_nonce) is allowed
 

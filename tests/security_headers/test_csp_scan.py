@@ -15,6 +15,7 @@ from flask_guard.core.start import start_serving
 from flask_guard.security_headers.csp import parse_whole_csp
 from flask_guard.security_headers.csp_scan import blocked_uses, scan
 from flask_guard.security_headers.page_uses import uses_in
+from tests.cases import together
 
 PAGE = """\
 {% extends "base.html" %}
@@ -79,7 +80,7 @@ def test_url_that_the_template_does_not_tell_is_said_to_be_unknown() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@together(
     ("template", "policy"),
     [
         ("<script>run()</script>", "script-src 'unsafe-inline'"),
@@ -104,7 +105,7 @@ def test_what_is_allowed_is_not_found(template: str, policy: str) -> None:
     assert blocked(template, policy) == []
 
 
-@pytest.mark.parametrize(
+@together(
     ("template", "directive"),
     [
         ("<link rel=modulepreload href=https://cdn.example/a.js>", "script-src-elem"),

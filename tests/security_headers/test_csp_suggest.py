@@ -14,6 +14,7 @@ from flask_guard.security_headers.csp import Csp, nonce, parse_whole_csp
 from flask_guard.security_headers.csp_match import allows_inline, allows_url, deciding, hash_of
 from flask_guard.security_headers.csp_suggest import suggest
 from flask_guard.security_headers.violations import Violation, violations_in_text
+from tests.cases import together
 
 PAGE = "https://shop.example/orders"
 STRICT = parse_whole_csp("default-src 'self'; script-src 'self' 'nonce'; base-uri 'none'", "csp")
@@ -30,7 +31,7 @@ def suggested(*violations: Violation, policy: Csp = STRICT) -> dict[str, str]:
     return {name: " ".join(sources or ()) for name, sources in changed if before.get(name) != sources}
 
 
-@pytest.mark.parametrize(
+@together(
     ("reported", "changes"),
     [
         (

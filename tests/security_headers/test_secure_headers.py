@@ -14,6 +14,7 @@ from flask_guard import (
     exempt,
     secure_headers,
 )
+from tests.cases import together
 
 OWASP_STRICT = {
     "Cache-Control": "no-store, max-age=0",
@@ -167,7 +168,7 @@ def test_refined_policy_keeps_what_it_was_refined_from(app: Flask) -> None:
 
 
 @every_keyword
-@pytest.mark.parametrize(
+@together(
     "value",
     ["", " ", "a\nb", "a\r\nSet-Cookie: b", "a\x00b", "a\x7fb", "a\x85b", "a\u2028b", "€", -5, 1.5, b"bytes", ["list"]],
 )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flask_guard import ConfigError, secure_headers
+from tests.cases import together
 
 WRONG: list[tuple[str, Any, str]] = [
     ("hsts", "31536000", "write 31536000 without quotes, or 'max-age=31536000'"),
@@ -64,7 +65,7 @@ WRONG: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("keyword", "value", "fix"), WRONG)
+@together(("keyword", "value", "fix"), WRONG)
 def test_value_that_browsers_would_ignore_is_refused_with_the_fix(keyword: str, value: Any, fix: str) -> None:
     with pytest.raises(ConfigError, match=rf"secure_headers\({keyword}=…\)") as refused:
         secure_headers(**{keyword: value})
@@ -101,7 +102,7 @@ RIGHT: list[tuple[str, Any, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("keyword", "value", "sent"), RIGHT)
+@together(("keyword", "value", "sent"), RIGHT)
 def test_value_is_taken_in_each_form_and_sent_in_one(keyword: str, value: Any, sent: str) -> None:
     assert getattr(secure_headers(**{keyword: value}), keyword) == sent
 

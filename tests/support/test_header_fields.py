@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 
 from flask_guard.support.header_fields import add_vary, append, drop, pairs_of, put
+from tests.cases import together
 
 
 def test_headers_of_werkzeug_still_wrap_a_list_of_pairs() -> None:
@@ -24,7 +24,7 @@ def test_headers_of_werkzeug_still_wrap_a_list_of_pairs() -> None:
     assert pairs_of(headers) == list(headers) == [("x-two", "3")]
 
 
-@pytest.mark.parametrize(
+@together(
     ("lines", "expected"),
     [
         ([], ["Origin"]),

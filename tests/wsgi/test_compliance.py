@@ -11,6 +11,7 @@ import pytest
 from flask import Flask, Response, send_file
 
 from flask_guard.wsgi import Layer, stack
+from tests.cases import together
 from tests.wsgi.driver import CHECKS, LAYERS, Answer, Body, Check, Server, answering, environ_of, send
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ APPS: dict[str, WSGIApplication] = {
 
 @every_check
 @every_layer
-@pytest.mark.parametrize("app", APPS.values(), ids=APPS)
+@together("app", APPS.values())
 def test_nobody_complains_around_or_inside_a_layer(app: WSGIApplication, layer: Layer, check: Check) -> None:
     answer = send(check(stack(check(app), layer)))
 
@@ -98,7 +99,7 @@ def test_nobody_complains_around_or_inside_a_layer(app: WSGIApplication, layer: 
 
 
 @every_check
-@pytest.mark.parametrize("app", APPS.values(), ids=APPS)
+@together("app", APPS.values())
 def test_nobody_complains_about_all_of_them_at_once(app: WSGIApplication, check: Check) -> None:
     answer = send(check(stack(check(app), *LAYERS.values())))
 
@@ -107,14 +108,14 @@ def test_nobody_complains_about_all_of_them_at_once(app: WSGIApplication, check:
 
 @every_check
 @every_layer
-@pytest.mark.parametrize("inner", LAYERS.values(), ids=LAYERS)
+@together("inner", LAYERS.values())
 def test_nobody_complains_between_two_layers(layer: Layer, inner: Layer, check: Check) -> None:
     assert send(check(stack(check(stack(check(complete), inner)), layer))).body
 
 
 @every_check
 @every_layer
-@pytest.mark.parametrize(
+@together(
     ("status", "content_type"), [("204 No Content", ""), ("304 Not Modified", ""), ("404 Not Found", "text/plain")]
 )
 def test_responses_without_content_stay_so(layer: Layer, status: str, content_type: str, check: Check) -> None:
@@ -129,7 +130,7 @@ def test_responses_without_content_stay_so(layer: Layer, status: str, content_ty
 
 
 @every_layer
-@pytest.mark.parametrize("content_type", ["text/plain", "text/html", "image/png"])
+@together("content_type", ["text/plain", "text/html", "image/png"])
 def test_head_is_the_get_without_its_body(layer: Layer, content_type: str) -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         body = b"helloworld"
@@ -156,8 +157,8 @@ def serve(app: WSGIApplication, layer: Layer, chunks: int | None = None) -> Answ
 
 
 @every_layer
-@pytest.mark.parametrize("chunks", [None, 0, 1, 2])
-@pytest.mark.parametrize("content_type", ["text/html", "image/png"])
+@together("chunks", [None, 0, 1, 2])
+@together("content_type", ["text/html", "image/png"])
 def test_body_is_closed_once_even_if_the_client_hangs_up(layer: Layer, chunks: int | None, content_type: str) -> None:
     body = Body(b"a", b"b", b"c", b"d")
 
@@ -167,7 +168,7 @@ def test_body_is_closed_once_even_if_the_client_hangs_up(layer: Layer, chunks: i
 
 
 @every_layer
-@pytest.mark.parametrize("before", [0, 2])
+@together("before", [0, 2])
 def test_body_that_fails_is_closed_once_and_its_exception_comes_through(layer: Layer, before: int) -> None:
     body = Body(*[b"a"] * before, fails=ZeroDivisionError("mine"))
 

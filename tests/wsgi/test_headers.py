@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flask_guard.wsgi import Headers
+from tests.cases import together
 from tests.wsgi.driver import answering, send
 
 app = answering([b"hello"], "text/html", X_One="1", x_two="2", Set_Cookie="a=1")
@@ -16,7 +17,7 @@ def fields(layer: Headers, name: str) -> list[str]:
     return [value for each, value in send(layer.around(app)).headers if each.lower() == name]
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "name", "expected"),
     [
         ({"add": {"X-New": "n"}}, "x-new", ["n"]),
@@ -46,8 +47,8 @@ def test_responses_without_content_get_no_field_that_describes_some(status: str)
     assert (answer["Content-Type"], answer["Last-Modified"], answer["X-A"]) == (None, None, "b")
 
 
-@pytest.mark.parametrize("option", ["add", "set", "default"])
-@pytest.mark.parametrize(
+@together("option", ["add", "set", "default"])
+@together(
     "value", ["a\r\nSet-Cookie: b=1", "a\nb", "a\x00", "a\x1b", "a\x7f", "a\x90b", "a\t", " a", "a ", "€", "\u2028"]
 )
 def test_values_that_a_header_cannot_carry_are_refused(option: str, value: str) -> None:
@@ -55,8 +56,8 @@ def test_values_that_a_header_cannot_carry_are_refused(option: str, value: str) 
         Headers(**{option: {"X-A": value}})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("option", ["add", "set", "default", "remove"])
-@pytest.mark.parametrize("name", ["", " ", "X A", "X:A", "X\r\nA", "X\x00", "É", "-X", "X-", "X_", "\nX", "X\n"])
+@together("option", ["add", "set", "default", "remove"])
+@together("name", ["", " ", "X A", "X:A", "X\r\nA", "X\x00", "É", "-X", "X-", "X_", "\nX", "X\n"])
 def test_names_that_a_header_cannot_have_are_refused(option: str, name: str) -> None:
     given: Any = [name] if option == "remove" else {name: "x"}
 
@@ -72,7 +73,7 @@ def test_fields_of_the_server_are_refused(name: str) -> None:
         Headers(set={name: "x"})
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "error", "message"),
     [
         ({"set": {"X-A": "1"}, "remove": ["x-a"]}, ValueError, "'x-a' twice"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flask_guard.wsgi import Answer, Ending, HeaderList, Headers, Incremental, Middleware, RequestID, Timing, stack
+from tests.cases import together
 from tests.clock import Clock
 from tests.wsgi.driver import Body, Server, answering, environ_of, send
 
@@ -156,7 +157,7 @@ ENDINGS: list[tuple[WSGIApplication, int | None, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("app", "chunks", "method", "expected"), ENDINGS)
+@together(("app", "chunks", "method", "expected"), ENDINGS)
 def test_on_end_is_called_once_with_how_it_ended(
     app: WSGIApplication, chunks: int | None, method: str, expected: Any
 ) -> None:

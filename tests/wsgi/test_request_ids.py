@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_guard.wsgi.request_ids import CURRENT, ENVIRON_KEY, RequestIds, trace_id
+from tests.cases import together
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -52,12 +53,12 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("given_id", MALFORMED)
+@together("given_id", MALFORMED)
 def test_malformed_request_id_is_replaced(given_id: str) -> None:
     assert NEW.fullmatch(id_of(given_id))
 
 
-@pytest.mark.parametrize("given_id", [None, *MALFORMED])
+@together("given_id", [None, *MALFORMED])
 def test_trace_id_stands_in_for_a_request_id(given_id: str | None) -> None:
     assert id_of(given_id, TRACEPARENT) == TRACE
 
@@ -66,7 +67,7 @@ def test_request_id_goes_before_the_trace_id() -> None:
     assert id_of("from-the-client", TRACEPARENT) == "from-the-client"
 
 
-@pytest.mark.parametrize(
+@together(
     "traceparent",
     [
         "",
@@ -147,7 +148,7 @@ def test_there_is_no_current_id_unless_somebody_sets_it() -> None:
 FROM_OUTSIDE = {"HTTP_X_REQUEST_ID": "from-the-client", "HTTP_TRACEPARENT": TRACEPARENT}
 
 
-@pytest.mark.parametrize(
+@together(
     ("trust", "peer", "taken"),
     [
         (True, "203.0.113.9", True),
@@ -164,7 +165,7 @@ FROM_OUTSIDE = {"HTTP_X_REQUEST_ID": "from-the-client", "HTTP_TRACEPARENT": TRAC
         (["0.0.0.0/0"], "1" * 100_000, False),
     ],
 )
-@pytest.mark.parametrize("header", FROM_OUTSIDE)
+@together("header", FROM_OUTSIDE)
 def test_ids_are_taken_from_the_trusted_only(trust: Any, peer: str, taken: bool, header: str) -> None:
     environ = {header: FROM_OUTSIDE[header], "REMOTE_ADDR": peer}
 
@@ -201,7 +202,7 @@ def test_current_span_goes_before_the_trace_that_the_client_names(
     assert RequestIds(trace=lambda: span).of(environ) == expected
 
 
-@pytest.mark.parametrize(
+@together(
     "options",
     [
         {"trust": None},

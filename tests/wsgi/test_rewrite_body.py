@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flask_guard.wsgi import Middleware, NotRewritten, RewriteBody, stack
+from tests.cases import together
 from tests.wsgi.driver import Body, answering, send
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def test_length_is_not_given_where_it_is_not_known_in_time() -> None:
 
 
 @both
-@pytest.mark.parametrize(
+@together(
     "name", ["Accept-Ranges", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest"]
 )  # fmt: skip
 def test_what_the_application_said_of_its_own_bytes_is_taken_off(layer: RewriteBody, name: str) -> None:
@@ -223,7 +224,7 @@ def test_strict_rewrites_what_it_can_and_leaves_alone_what_it_should() -> None:
 # Options ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "error", "message"),
     [
         ({}, TypeError, "takes one of rewrite=… .* and incremental=…"),

@@ -14,6 +14,7 @@ from flask import Flask
 from flask_compress import Compress
 
 from flask_guard.wsgi import RewriteBody
+from tests.cases import together
 from tests.wsgi.driver import Body, answering, environ_of, send
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ CODINGS: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = 
 }
 
 
-@pytest.mark.parametrize("coding", CODINGS)
-@pytest.mark.parametrize("size", [1, 1000, 10**6])
+@together("coding", CODINGS)
+@together("size", [1, 1000, 10**6])
 def test_compressed_page_is_rewritten_and_stays_compressed(coding: str, size: int) -> None:
     compress, decompress = CODINGS[coding]
     data = compress(PAGE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flask_guard.wsgi import Headers, Layer, RequestID, RewriteBody, Timing, stack
+from tests.cases import together
 from tests.wsgi.driver import LAYERS, Body, Replacing, answering, environ_of
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def large() -> Iterator[bytes]:
 
 
 @every_streaming_layer
-@pytest.mark.parametrize("content_type", ["text/html", "image/png"])
+@together("content_type", ["text/html", "image/png"])
 def test_ten_megabytes_pass_in_constant_memory(layer: Layer, content_type: str) -> None:
     sent, peak = peak_of(stack(answering(large(), content_type), layer))
 

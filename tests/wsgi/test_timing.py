@@ -13,6 +13,7 @@ from flask import Flask
 
 from flask_guard import Guard, exempt, log_timing
 from flask_guard.wsgi import Ending, RequestID, Timing, stack
+from tests.cases import together
 from tests.clock import Clock
 from tests.wsgi.driver import Body, Server, answering, environ_of, send
 
@@ -248,7 +249,7 @@ def test_class_made_from_it_may_watch_how_responses_end_without_a_logger() -> No
     assert Counting.sizes == [5]
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "error", "message"),
     [
         ({"metric": "a b"}, ValueError, "must be a token"),

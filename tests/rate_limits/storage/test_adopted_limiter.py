@@ -12,6 +12,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
 from flask_guard import ConfigError, Guard, Policy, ban, limit
+from tests.cases import together
 from tests.ids import shown
 
 from ...conftest import MakeApp
@@ -201,10 +202,10 @@ def test_the_way_out_works(make_app: MakeApp, order: str) -> None:
     assert statuses(client, "/theirs", 2) == [200, 429]
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("inside", [False, True], ids=["decorator", "in the view"])
-@pytest.mark.parametrize(("theirs", "ours", "tightest"), [(9, 3, 3), (3, 9, 3), (5, 5, 5)])
-@pytest.mark.parametrize("wanted", ["both", "legacy"])
+@together("order", ORDERS)
+@together("inside", [False, True])
+@together(("theirs", "ours", "tightest"), [(9, 3, 3), (3, 9, 3), (5, 5, 5)])
+@together("wanted", ["both", "legacy"])
 def test_fields_that_both_write_are_there_once_and_tell_of_the_tightest(
     make_app: MakeApp, order: str, inside: bool, theirs: int, ours: int, tightest: int, wanted: str
 ) -> None:

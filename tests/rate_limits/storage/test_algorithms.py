@@ -13,6 +13,7 @@ from limits import RateLimitItemPerSecond
 from flask_guard.rate_limits.storage import Budget, ban_budget, concurrency_budget, rate_budget
 from flask_guard.rate_limits.storage.algorithms import BANS, FIXED, LEASES, MOVING, SLIDING, Algorithm, State
 from flask_guard.rate_limits.storage.counter import settle
+from tests.cases import together
 
 NOW = 1_700_000_000.0
 HOUR = 3600.0
@@ -104,8 +105,8 @@ def test_what_was_denied_fits_after_the_wait_and_not_before(
             return
 
 
-@pytest.mark.parametrize("later", [10, 10.5, 11, 14, 19])
-@pytest.mark.parametrize("need", [1, 2, 10])
+@together("later", [10, 10.5, 11, 14, 19])
+@together("need", [1, 2, 10])
 def test_the_wait_for_a_sliding_counter_ends_as_soon_as_little_enough_of_the_last_window_counts(
     later: float, need: int
 ) -> None:

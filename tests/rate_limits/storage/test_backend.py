@@ -12,7 +12,7 @@ from flask import Flask, request
 from flask.testing import FlaskClient
 
 from flask_guard import ConfigError, Guard, Policy, limit, protect, require_api_key
-from tests.ids import shown
+from tests.cases import together
 
 from ...conftest import MakeApp
 from ...storage_clock import Clock
@@ -188,8 +188,8 @@ BAD_CONFIG: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("policies", [[limit("5/minute")], [require_api_key], []], ids=shown)
-@pytest.mark.parametrize("config", BAD_CONFIG.values(), ids=BAD_CONFIG.keys())
+@together("policies", [[limit("5/minute")], [require_api_key], []])
+@together("config", BAD_CONFIG.values())
 def test_a_storage_or_strategy_that_cannot_be_meant_is_refused_at_init_app(
     make_app: MakeApp, config: dict[str, Any], policies: list[Policy]
 ) -> None:

@@ -9,6 +9,8 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from limits.storage import RedisStorage
 
+from tests.cases import together
+
 NAMES: list[tuple[type, str, str]] = [
     (RedisStorage, "_current_window_key", "RedisCounter.__init__"),
     (RedisStorage, "_previous_window_key", "RedisCounter.__init__"),
@@ -29,7 +31,7 @@ NAMES: list[tuple[type, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("owner", "name", "used"), NAMES)
+@together(("owner", "name", "used"), NAMES)
 def test_a_name_that_is_not_promised_is_there(owner: type, name: str, used: str) -> None:
     assert hasattr(owner, name), f"{owner.__module__}.{owner.__qualname__} has no {name} any more: mend {used}"
 

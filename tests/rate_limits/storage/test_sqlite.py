@@ -17,6 +17,7 @@ from limits.storage import storage_from_string
 
 from flask_guard import ConfigError, Guard, limit
 from flask_guard.rate_limits.storage import Budget, Charge, SQLiteStorage, rate_budget
+from tests.cases import together
 from tests.conftest import MakeApp
 from tests.storage_clock import Clock
 
@@ -91,7 +92,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("uri", "message"), REFUSED.items(), ids=REFUSED)
+@together(("uri", "message"), REFUSED.items())
 def test_a_uri_that_cannot_be_meant_is_refused_at_init_app(make_app: MakeApp, uri: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Guard(make_app(RATELIMIT_STORAGE_URI=uri), policies=[limit("5/minute")])
