@@ -22,6 +22,7 @@ import pytest
 from flask import Flask, has_app_context, has_request_context
 from hypothesis import settings
 
+from .forked import Forks
 from .ids import shown
 from .run_log import SecretFinder
 
@@ -63,15 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("serial"))
 
 
-@pytest.fixture(autouse=True)
-def no_secret_logged(run_log: SecretFinder) -> Iterator[None]:
-    """Fail a test in which a secret was logged."""
-    yield
-    found, run_log.found = run_log.found, []
-    assert found == []
-
-
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def run_log() -> Iterator[SecretFinder]:
     """Look for secrets in every record of the run, those that nobody else listens to included."""
     finder, logger = SecretFinder(), logging.getLogger("flask_guard")
@@ -98,14 +91,6 @@ def make_app() -> MakeApp:
 def app(make_app: MakeApp) -> Flask:
     """Return an app with the default configuration."""
     return make_app()
-
-
-@pytest.fixture(autouse=True)
-def no_context_left() -> Iterator[None]:
-    """Fail a test that leaves a Flask context behind, as its next one would work by accident."""
-    yield
-    assert not has_app_context()
-    assert not has_request_context()
 
 
 def free_port() -> int:
@@ -172,6 +157,14 @@ def required_program(name: str, package: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Return what starts programs. Tests that use it belong into one process: mark them with its group."""
+    started = Forks()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the URL of a real Redis that nobody else uses."""
     program = required_program("redis-server", "redis-server")
@@ -192,18 +185,31 @@ def patient(redis_url: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    """Fail a test that leaves a thread behind, other than limits' short-lived timers and the pools of asgiref.
+def nothing_left(run_log: SecretFinder) -> Iterator[None]:
+    """Fail a test that has logged a secret, or leaves a Flask context or a thread behind.
 
-    Those pools have the names that Python gives, and live as long as the traceback of an exception refers to them.
+    With a context that is left, the next test would work by accident.
     """
     before = set(threading.enumerate())
     yield
+    found, run_log.found = run_log.found, []
+    assert found == []
+    assert not has_app_context()
+    assert not has_request_context()
+    assert threads_left(before) == []
+
+
+def threads_left(before: set[threading.Thread]) -> list[threading.Thread]:
+    """Return the threads that run and did not before, after a while, in which they may be about to end.
+
+    Limits' short-lived timers and the pools of asgiref do not count. Those pools have the names that Python gives, and
+    live as long as the traceback of an exception refers to them.
+    """
     left = [each for each in threading.enumerate() if each not in before and not isinstance(each, threading.Timer)]
     left = [each for each in left if not each.name.startswith("ThreadPoolExecutor-")]
     for thread in left:
         while thread.ident is None:  # it is being started, and cannot be joined yet
             time.sleep(0.01)
         with contextlib.suppress(RuntimeError):  # as long as it has an ident, and has not said that it started
-            thread.join(2)  # it may be about to end
-    assert [each for each in left if each.is_alive()] == []
+            thread.join(2)
+    return [each for each in left if each.is_alive()]

@@ -19,10 +19,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import free_port, is_listening, stop, wait_for
+from tests.forked import Forks
 from tests.readme import blocks
 from tests.serving import ROOT, Serving
 
-pytestmark = pytest.mark.xdist_group("lines on stderr")
+pytestmark = pytest.mark.xdist_group("programs")
 
 ESCAPE = re.compile(r"\x1b\[[\d;]*m")
 APP = """
@@ -216,20 +217,13 @@ def test_terminal_shows_what_the_readme_shows(folder: Path) -> None:
 
 
 @pytest.fixture
-def stderr_of(folder: Path) -> Callable[..., list[str]]:
+def stderr_of(folder: Path, forks: Forks) -> Callable[..., list[str]]:
     """Return a function that runs a program, with the app, and returns the lines on its stderr."""
 
     def run(program: str) -> list[str]:
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(program)],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        return done.stderr.splitlines()
+        ended = forks.run(["-c", textwrap.dedent(program)], folder)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stderr.splitlines()
 
     return run
 

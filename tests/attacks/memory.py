@@ -29,7 +29,7 @@ from flask_guard import (
 
 MOST = 50
 """Clients whose counts are kept."""
-CLIENTS = 400
+CLIENTS = 300
 
 
 def address(number: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_guard.audit.changes import compare_all
@@ -98,6 +98,7 @@ ORDERED = [
 
 
 @pytest.mark.parametrize(("policy", "option"), ORDERED, ids=shown)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_order_of_an_option_is_reflexive_antisymmetric_and_transitive(
     policy: str, option: str, data: st.DataObject
@@ -106,6 +107,7 @@ def test_order_of_an_option_is_reflexive_antisymmetric_and_transitive(
 
 
 @pytest.mark.parametrize("policy", BUILT_IN, ids=shown)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_order_of_a_policy_is_reflexive_antisymmetric_and_transitive(policy: str, data: st.DataObject) -> None:
     check_laws(BUILT_IN[policy].compare, *(data.draw(options_of(policy)) for _ in range(3)))

@@ -5,41 +5,45 @@ from __future__ import annotations
 import os
 import pty
 import select
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..conftest import stop
+from ..forked import Ended, Forks
 
 
-def guard_of(app: str, folder: Path) -> list[str]:
-    """Return the command line of ``flask guard`` for the app of which `app` is the source."""
-    (folder / "shop.py").write_text(app)
-    return [sys.executable, "-W", "error", "-m", "flask", "--app", str(folder / "shop.py"), "guard"]
+class Command:
+    """A command of ``flask guard``, for the app of which `app` is the source.
 
+    :param names: those that each line begins with.
+    """
 
-def run(command: list[str], folder: Path, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*command, *arguments], input=input, cwd=folder, capture_output=True, text=True, timeout=60, check=False
-    )
+    def __init__(self, forks: Forks, app: str, folder: Path, *names: str) -> None:
+        (folder / "shop.py").write_text(app)
+        self._forks = forks
+        self._folder = folder
+        self._program = ["-m", "flask", "--app", str(folder / "shop.py"), "guard", *names]
 
+    def run(self, *arguments: str, input: str = "") -> Ended:
+        """Run it with pipes."""
+        return self._forks.run([*self._program, *arguments], self._folder, input)
 
-def on_terminal(command: list[str], folder: Path, *arguments: str, wait: str, type: str) -> tuple[int, str, str]:
-    """Run a command on a terminal, type once it shows `wait`; return its exit code, output and what was shown."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*command, *arguments], cwd=folder, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, start_new_session=True
-    )
-    os.close(theirs)
-    try:
-        shown = read_until(ours, wait.encode())
-        os.write(ours, f"{type}\n".encode())
-        output, _ = process.communicate(timeout=30)
-        shown += read_until(ours, None)
-    finally:
-        os.close(ours)
-        stop(process)
-    return process.returncode, output.decode(), shown.decode()
+    def on_terminal(self, *arguments: str, wait: str, type: str) -> tuple[int, str, str]:
+        """Run it on a terminal, type once this shows `wait`; return its exit code, its output and what was shown."""
+        ours, theirs = pty.openpty()
+        output = self._folder / "output"
+        output.touch()
+        streams = {0: os.ttyname(theirs), 1: str(output), 2: os.ttyname(theirs)}
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                ended = pool.submit(self._forks.start, [*self._program, *arguments], self._folder, streams)
+                shown = read_until(ours, wait.encode())
+                os.write(ours, f"{type}\n".encode())
+                code = ended.result(30)
+                os.close(theirs)
+                shown += read_until(ours, None)
+            finally:
+                os.close(ours)
+        return code, output.read_text(), shown.decode()
 
 
 def read_until(terminal: int, wanted: bytes | None) -> bytes:

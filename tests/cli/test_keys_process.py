@@ -10,10 +10,11 @@ from flask import Flask
 
 from flask_guard.keys import NewKey, SQLKeys
 
+from ..forked import Forks
 from .conftest import status_of
-from .process import guard_of, on_terminal, run
+from .process import Command
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("programs")]
 
 APP = """
 from flask import Flask
@@ -26,38 +27,38 @@ Guard(app, keys=SQLKeys("sqlite:///keys.sqlite"))
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> list[str]:
-    """Return the command line of ``flask guard keys`` for an app whose keys are those of `store`."""
-    return [*guard_of(APP, tmp_path), "keys"]
+def command(forks: Forks, tmp_path: Path) -> Command:
+    """Return the ``flask guard keys`` for an app whose keys are those of `store`."""
+    return Command(forks, APP, tmp_path, "keys")
 
 
-def test_a_key_lives_from_create_to_revoke_across_processes(app: Flask, command: list[str], tmp_path: Path) -> None:
-    created = run(command, tmp_path, "create", "--scope", "orders:read", "--json")
+def test_a_key_lives_from_create_to_revoke_across_processes(app: Flask, command: Command) -> None:
+    created = command.run("create", "--scope", "orders:read", "--json")
     first = json.loads(created.stdout)
     assert (created.returncode, created.stdout.count(first["secret"])) == (0, 1)
     assert first["secret"] not in created.stderr
-    assert run(command, tmp_path, "verify", input=first["secret"]).returncode == 0
+    assert command.run("verify", input=first["secret"]).returncode == 0
     assert status_of(app, first["secret"]) == 200
 
-    second = json.loads(run(command, tmp_path, "rotate", first["id"], "--overlap", "24h", "--json").stdout)
+    second = json.loads(command.run("rotate", first["id"], "--overlap", "24h", "--json").stdout)
     assert [status_of(app, each["secret"]) for each in (first, second)] == [200, 200]
 
-    asked = run(command, tmp_path, "revoke", first["id"])
+    asked = command.run("revoke", first["id"])
     assert (asked.returncode, asked.stdout, "--yes" in asked.stderr) == (2, "", True)
-    assert run(command, tmp_path, "revoke", first["id"], "--yes").returncode == 0
+    assert command.run("revoke", first["id"], "--yes").returncode == 0
     assert [status_of(app, each["secret"]) for each in (first, second)] == [401, 401]
-    refused = run(command, tmp_path, "verify", input=second["secret"])
+    refused = command.run("verify", input=second["secret"])
     assert (refused.returncode, refused.stdout, refused.stderr) == (1, "not valid\n", "")
 
 
 @pytest.mark.parametrize(("arguments", "exit_code"), [(["show", "x"], 3), (["list"], 4)], ids=["3", "4"])
 def test_a_process_ends_with_the_exit_code_and_one_line(
-    command: list[str], tmp_path: Path, arguments: list[str], exit_code: int
+    command: Command, tmp_path: Path, arguments: list[str], exit_code: int
 ) -> None:
     if exit_code == 4:
         (tmp_path / "keys.sqlite").write_text("this is no database, and long enough to be seen as none" * 20)
 
-    result = run(command, tmp_path, *arguments)
+    result = command.run(*arguments)
 
     assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (exit_code, "", 1)
 
@@ -71,19 +72,17 @@ def new(app: Flask, store: SQLKeys) -> NewKey:
     ("answer", "exit_code", "status"), [("y", 0, "revoked"), ("n", 1, "active"), ("", 1, "active")]
 )
 def test_revoke_asks_on_a_terminal(
-    command: list[str], tmp_path: Path, store: SQLKeys, new: NewKey, answer: str, exit_code: int, status: str
+    command: Command, store: SQLKeys, new: NewKey, answer: str, exit_code: int, status: str
 ) -> None:
-    code, output, shown = on_terminal(command, tmp_path, "revoke", new.key.id, "--json", wait="[y/N]", type=answer)
+    code, output, shown = command.on_terminal("revoke", new.key.id, "--json", wait="[y/N]", type=answer)
 
     assert (code, store.get(new.key.id).status) == (exit_code, status)
     assert f"Revoke key {new.key.id} (The shop)?" in shown
     assert (json.loads(output)["status"] if output else "active") == status
 
 
-def test_verify_asks_for_the_key_on_a_terminal_and_does_not_show_it(
-    command: list[str], tmp_path: Path, new: NewKey
-) -> None:
-    code, output, shown = on_terminal(command, tmp_path, "verify", "--json", wait="Key", type=new.secret)
+def test_verify_asks_for_the_key_on_a_terminal_and_does_not_show_it(command: Command, new: NewKey) -> None:
+    code, output, shown = command.on_terminal("verify", "--json", wait="Key", type=new.secret)
 
     assert (code, json.loads(output)["id"]) == (0, new.key.id)
     assert new.secret not in shown + output

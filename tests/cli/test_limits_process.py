@@ -9,8 +9,11 @@ import pytest
 from flask import Flask
 
 from ..conftest import MakeApp
+from ..forked import Forks
 from .conftest import ask, held, limited_app
-from .process import guard_of, on_terminal, run
+from .process import Command
+
+pytestmark = pytest.mark.xdist_group("programs")
 
 on_sqlite = pytest.mark.parametrize("storage_uri", ["sqlite"], indirect=True)
 
@@ -31,35 +34,35 @@ def app(make_app: MakeApp, storage_uri: str) -> Flask:
 
 
 @pytest.fixture
-def command(app: Flask, tmp_path: Path) -> list[str]:
-    """Return the command line of ``flask guard`` for an app that counts where `app` does."""
-    return guard_of(APP.format(uri=app.config["RATELIMIT_STORAGE_URI"]), tmp_path)
+def command(app: Flask, forks: Forks, tmp_path: Path) -> Command:
+    """Return the ``flask guard`` for an app that counts where `app` does."""
+    return Command(forks, APP.format(uri=app.config["RATELIMIT_STORAGE_URI"]), tmp_path)
 
 
 @pytest.mark.slow
-def test_support_sees_and_clears_what_another_process_counts(app: Flask, command: list[str], tmp_path: Path) -> None:
+def test_support_sees_and_clears_what_another_process_counts(app: Flask, command: Command) -> None:
     ask(app, "/search", times=8)
     ask(app, "/banned?bad", times=2)
 
-    seen = run(command, tmp_path, "limits", "status", "--key", "192.0.2.1", "--json")
+    seen = command.run("limits", "status", "--key", "192.0.2.1", "--json")
     assert (seen.returncode, seen.stderr) == (0, "")
     assert [(each["kind"], each["remaining"]) for each in json.loads(seen.stdout)] == [
         ("ban", 0),
         ("limit", 0),
     ]
 
-    assert run(command, tmp_path, "limits", "reset", "--key", "192.0.2.1", "--yes").returncode == 0
+    assert command.run("limits", "reset", "--key", "192.0.2.1", "--yes").returncode == 0
     assert [ask(app, path) for path in ("/search", "/banned")] == [200, 429]
-    assert run(command, tmp_path, "bans", "lift", "--key", "192.0.2.1", "--yes").returncode == 0
+    assert command.run("bans", "lift", "--key", "192.0.2.1", "--yes").returncode == 0
     assert ask(app, "/banned") == 200
 
-    again = run(command, tmp_path, "bans", "lift", "--key", "192.0.2.1", "--yes")
+    again = command.run("bans", "lift", "--key", "192.0.2.1", "--yes")
     assert (again.returncode, again.stdout, len(again.stderr.splitlines())) == (3, "", 1)
 
 
 @pytest.mark.parametrize("storage_uri", ["memory://", "redis://127.0.0.1:1/0"])
-def test_a_process_ends_with_the_exit_code_and_one_line(command: list[str], tmp_path: Path, storage_uri: str) -> None:
-    result = run(command, tmp_path, "bans", "list")
+def test_a_process_ends_with_the_exit_code_and_one_line(command: Command, storage_uri: str) -> None:
+    result = command.run("bans", "list")
 
     assert (result.returncode, result.stdout) == (5 if storage_uri == "memory://" else 4, "")
     assert len(result.stderr.splitlines()) == 1
@@ -68,12 +71,12 @@ def test_a_process_ends_with_the_exit_code_and_one_line(command: list[str], tmp_
 @on_sqlite
 @pytest.mark.parametrize(("answer", "exit_code", "left"), [("y", 0, 0), ("n", 1, 1), ("", 1, 1)])
 def test_reset_shows_what_it_is_about_and_asks_on_a_terminal(
-    app: Flask, command: list[str], tmp_path: Path, answer: str, exit_code: int, left: int
+    app: Flask, command: Command, answer: str, exit_code: int, left: int
 ) -> None:
     ask(app, "/search")
 
-    code, output, shown = on_terminal(
-        command, tmp_path, "limits", "reset", "--key", "192.0.2.1", "--json", wait="[y/N]", type=answer
+    code, output, shown = command.on_terminal(
+        "limits", "reset", "--key", "192.0.2.1", "--json", wait="[y/N]", type=answer
     )
 
     assert (code, len(held(app, "192.0.2.1"))) == (exit_code, left)
@@ -83,12 +86,10 @@ def test_reset_shows_what_it_is_about_and_asks_on_a_terminal(
 
 @on_sqlite
 @pytest.mark.parametrize(("answer", "exit_code", "status"), [("y", 0, 200), ("n", 1, 429)])
-def test_lift_asks_on_a_terminal(
-    app: Flask, command: list[str], tmp_path: Path, answer: str, exit_code: int, status: int
-) -> None:
+def test_lift_asks_on_a_terminal(app: Flask, command: Command, answer: str, exit_code: int, status: int) -> None:
     ask(app, "/banned?bad", times=2)
 
-    code, _, shown = on_terminal(command, tmp_path, "bans", "lift", "--key", "192.0.2.1", wait="[y/N]", type=answer)
+    code, _, shown = command.on_terminal("bans", "lift", "--key", "192.0.2.1", wait="[y/N]", type=answer)
 
     assert (code, ask(app, "/banned")) == (exit_code, status)
     assert "ban:view:banned" in shown

@@ -13,16 +13,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pytest
 
 from ..conftest import free_port, is_listening, stop, wait_for
+from ..forked import Forks
 from ..keys.reports import PUBLIC_KEYS, report_of, signed
 from ..readme import ROOT
 
 EXAMPLE = ROOT / "examples" / "keys.py"
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("examples.keys")]  # which share one server
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("programs")]  # which share one server
 
 BOUND = 0.5
 """Seconds within which a revocation reaches the running server. The example itself has five."""
@@ -31,7 +33,8 @@ BOUND = 0.5
 class Example:
     """A copy of the example in a folder of its own, where its instance folder is too, and a server that runs it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, forks: Forks) -> None:
+        self._forks = forks
         (folder / "examples").mkdir()
         shutil.copy(EXAMPLE.parent / "__init__.py", folder / "examples")
         text = EXAMPLE.read_text(encoding="utf-8")
@@ -54,10 +57,12 @@ class Example:
     def run(self, command: str, **variables: str) -> tuple[int, Any]:
         """Run the line of the docstring that has `command`. Return its exit code and what it printed as JSON."""
         line = next(each for each in documented() if f"guard keys {command}" in each)
-        yes = " --yes" if command == "revoke" else ""
-        shell = line.replace("flask ", f"{shlex.quote(sys.executable)} -m flask ", 1) + f"{yes} --json"
-        environ = {**self.environ, **variables}
-        done = subprocess.run(shell, shell=True, cwd=self.folder, env=environ, capture_output=True, text=True)  # noqa: S602
+        yes = ["--yes"] if command == "revoke" else []
+        piped, _, flask = line.rpartition(" | ")
+        assert piped in ("", 'printf %s "$KEY"')
+        words = [Template(word).substitute(variables) for word in shlex.split(flask)]
+        text = variables["KEY"] if piped else ""
+        done = self._forks.run(["-m", *words, *yes, "--json"], self.folder, text, self.environ)
         assert "Traceback" not in done.stderr
         return done.returncode, json.loads(done.stdout)
 
@@ -88,9 +93,9 @@ def documented() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
+def example(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Iterator[Example]:
     """Return the running example."""
-    example = Example(tmp_path_factory.mktemp("example"))
+    example = Example(tmp_path_factory.mktemp("example"), forks)
     process = example.start()
     try:
         yield example

@@ -24,10 +24,10 @@ from flask_guard import Guard, limit, protect
 from ..conftest import free_port, stop
 from ..readme import ROOT
 
-LIMIT = 50
+LIMIT = 20
 ROOMY = 10_000
 ALGORITHMS = ("fixed-window", "moving-window", "sliding-window-counter", "token-bucket")
-STEADY = 20
+STEADY = 100
 """The requests a second of a bucket that fills meanwhile."""
 CONNECTIONS = 64
 CLIENT = "X-Client"

@@ -12,7 +12,7 @@ from .exactness import ALGORITHMS, CONNECTIONS, LIMIT, Server, remaining, servin
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
-USED = 40
+USED = LIMIT - 5
 
 
 def restart(server: Server) -> None:
