@@ -9,7 +9,8 @@ from flask import Flask, request
 
 from flask_guard import Guard, defer
 from tests.conftest import MakeApp
-from tests.test_defer import Seen
+
+from .test_defer import Seen
 
 
 @pytest.fixture
