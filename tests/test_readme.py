@@ -173,7 +173,7 @@ SERVERS = {
 }
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(scope="module", params=[pytest.param(each, marks=pytest.mark.slow) for each in SERVERS])
 def quickstart(request: pytest.FixtureRequest) -> Iterator[int]:
     """Return the port of a running quickstart."""
     port = free_port()

@@ -12,6 +12,7 @@ import pytest
 from flask import Blueprint, Flask, Response, abort, jsonify, request
 
 from flask_guard import Guard, cors, exempt, limit, log_timing, protect, require_api_key
+from tests.cases import together
 
 from .conftest import Browser, Server, Tab, blank, serving
 
@@ -206,7 +207,7 @@ def test_request_that_its_preflight_does_not_allow_is_never_sent(
 
 
 @pytest.mark.parametrize("host", [OTHER, *LOOKALIKES])
-@pytest.mark.parametrize("credentials", ["include", "omit"])
+@together("credentials", ["include", "omit"])
 def test_page_of_an_unlisted_origin_never_sends_what_needs_a_preflight(
     tab: Tab, pages: Server, api: Api, at: Server, host: str, credentials: str
 ) -> None:

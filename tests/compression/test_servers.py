@@ -15,6 +15,8 @@ from tests.serving import GUNICORN, serving
 
 from . import served
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("server that compresses")]
+
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:

@@ -25,7 +25,7 @@ from flask_guard.keys import KeyStoreUnavailable, NewKey, RedisKeys, SignedKeys,
 
 from ..conftest import MakeApp, free_port, is_listening, required_program, wait_for
 from .clock import Clock
-from .conftest import Postgres
+from .conftest import IN_POSTGRES, Postgres
 
 pytestmark = pytest.mark.slow
 
@@ -142,7 +142,15 @@ def faulty_sqlite(folder: Path) -> Iterator[Faulty]:
     yield Faulty(open_store, down, up)
 
 
-@pytest.fixture(params=["redis stopped", "redis frozen", "postgres stopped", "postgres frozen", "sqlite"])
+@pytest.fixture(
+    params=[
+        "redis stopped",
+        "redis frozen",
+        pytest.param("postgres stopped", marks=IN_POSTGRES),
+        pytest.param("postgres frozen", marks=IN_POSTGRES),
+        "sqlite",
+    ]
+)
 def faulty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Faulty]:
     kind, _, how = request.param.partition(" ")
     if kind == "redis":

@@ -19,6 +19,7 @@ from tests.serving import GUNICORN, serving
 
 from .served import MOST
 
+SHARED = pytest.mark.xdist_group("servers of bodies")
 PATHS = ["/stream", "/data", "/form", "/json", "/lines"]
 
 
@@ -207,7 +208,7 @@ def test_reads_of_any_size_see_the_body_or_are_refused(body: bytes, most: int, s
 # Under gunicorn ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=["sync", "gthread"])
+@pytest.fixture(scope="module", params=[pytest.param(each, marks=SHARED) for each in ("sync", "gthread")])
 def port(request: pytest.FixtureRequest) -> Iterator[int]:
     """Return the port of a gunicorn with one worker."""
     with serving([*GUNICORN, "-k", request.param, "tests.request_rules.served:app"]) as server:
