@@ -208,6 +208,7 @@ def test_curl_commands_answer_as_promised(quickstart: int) -> None:
     assert statuses == [curl.status for curl in calls]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks("console"), ids=lambda block: str(block).splitlines()[0])
 def test_commands_of_the_readme_print_what_it_shows(block: str) -> None:
     command, *shown = block.removeprefix("$ flask ").splitlines()

@@ -14,7 +14,7 @@ import pytest
 
 from tests.serving import Serving, serving
 
-pytestmark = pytest.mark.xdist_group("flask run")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flask run")]
 
 APP = """
 import logging

@@ -113,6 +113,7 @@ def written() -> Iterator[dict[str, io.StringIO]]:
         each.handlers.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize("field", FIELDS)
 def test_one_record_is_one_line(

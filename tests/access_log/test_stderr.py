@@ -23,7 +23,7 @@ from tests.forked import Forks
 from tests.readme import blocks
 from tests.serving import ROOT, Serving
 
-pytestmark = pytest.mark.xdist_group("programs")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("programs")]
 
 ESCAPE = re.compile(r"\x1b\[[\d;]*m")
 APP = """

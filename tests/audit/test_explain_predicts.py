@@ -6,6 +6,7 @@ import logging
 import random
 import re
 
+import pytest
 from flask import Flask
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from flask_guard.audit.masking import shown_value
 from flask_guard.audit.rehearsal import Asked
 
 from .generated_apps import KEY, METHODS, ORIGIN, generated_app
+
+pytestmark = pytest.mark.slow
 
 CREDENTIALS = (
     ("X-API-Key", KEY), ("X-API-Key", "wrong"), ("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer wrong"),

@@ -97,6 +97,7 @@ NAME = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 LINES = st.lists(st.builds(Line, NAME, st.dictionaries(NAME, JSON, max_size=3)), max_size=3).map(tuple)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(TEXT.map(lambda path: f"GET /{path}"), LINES, max_size=4), LINES)
 def test_any_lock_can_be_read_again(blocks: dict[str, tuple[Line, ...]], app: tuple[Line, ...]) -> None:
     lock = Lock({"limit": {"rates": []}}, app, blocks)
@@ -201,6 +202,7 @@ sys.stdout.write(as_text(make_lock(take_inventory(app))))
 """
 
 
+@pytest.mark.slow
 def test_text_depends_on_no_order_seed_folder_or_time(tmp_path: Path) -> None:
     texts = set()
     for seed, order, name in (("1", "forward", "one"), ("2", "backward", "two"), ("3", "forward", "three")):

@@ -15,6 +15,8 @@ from flask_guard.support.options import orders_of
 from flask_guard.support.orders import REVERSED, irrelevant, unordered
 from tests.ids import shown
 
+pytestmark = pytest.mark.slow
+
 BUILT_IN: dict[str, Any] = {policy.name: type(policy) for policy in built_in_policies()}
 
 

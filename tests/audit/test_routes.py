@@ -340,6 +340,7 @@ def test_the_commands_are_there_for_every_app() -> None:
     assert [each.value for each in found] == ["flask_guard.cli:guard_group"]
 
 
+@pytest.mark.slow
 def test_flask_guard_works_on_an_app_that_has_never_heard_of_it(tmp_path: Path) -> None:
     (tmp_path / "plain.py").write_text(
         "from flask import Flask\napp = Flask(__name__)\n\n@app.post('/x')\ndef x():\n    return 'x'\n"
@@ -353,6 +354,7 @@ def test_flask_guard_works_on_an_app_that_has_never_heard_of_it(tmp_path: Path) 
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_guarded_app_has_the_commands_once(tmp_path: Path) -> None:
     (tmp_path / "guarded.py").write_text(
         "from flask import Flask\nfrom flask_guard import Guard\napp = Flask(__name__)\nGuard(app)\n"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from flask import Flask
 from flask_jwt_extended import create_access_token
 from hypothesis import HealthCheck, Phase, given, settings
@@ -21,6 +22,8 @@ from flask_guard.audit.inventory import take_inventory
 from flask_guard.audit.routes import describe_routes
 
 from .generated_apps import KEY, ORIGIN, generated_app
+
+pytestmark = pytest.mark.slow
 
 AUTHENTICATION = {"X-API-Key": "require_api_key", "Authorization": "require_auth"}
 OTHERS = {"X-User": "Flask-Login", "X-Token": "Flask-HTTPAuth", "X-JWT": "Flask-JWT-Extended"}

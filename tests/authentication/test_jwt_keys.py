@@ -301,6 +301,7 @@ def test_async_callables_are_refused() -> None:
         JWT(SECRET, principal=principal)
 
 
+@pytest.mark.slow
 def test_without_joserfc_the_error_names_the_command_that_installs_it() -> None:
     program = (
         "import sys; sys.modules['joserfc'] = None\n"

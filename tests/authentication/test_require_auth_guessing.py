@@ -131,6 +131,7 @@ def test_paths_that_do_not_exist_below_a_blueprint_are_no_way_round_the_limit(
     assert guess(client, RIGHT, path="/api/there") == 429
 
 
+@pytest.mark.slow
 def test_one_thousand_guesses_do_not_find_the_password(client: FlaskClient, passwords: Passwords) -> None:
     statuses = [guess(client, RIGHT if number == 776 else f"guess-{number}") for number in range(1000)]
 

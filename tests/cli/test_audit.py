@@ -265,6 +265,7 @@ def test_an_app_that_is_misconfigured_is_named_with_its_mistake(folder: Path) ->
     assert "this endpoint cannot have it" in result.stderr
 
 
+@pytest.mark.slow
 def test_an_app_without_a_guard_is_audited_as_it_stands(folder: Path) -> None:
     (folder / "plain.py").write_text(
         "from flask import Flask\napp = Flask('plain')\n@app.post('/things')\ndef add():\n    return 'added'\n",

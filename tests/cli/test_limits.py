@@ -153,6 +153,7 @@ def test_all_of_nothing_is_a_list(limited: Flask) -> None:
     assert listed(guard_command(limited, "limits", "status", "--all", "--json")) == []
 
 
+@pytest.mark.slow
 def test_all_is_bounded_and_says_so(limited: Flask) -> None:
     for number in range(1001):
         ask(limited, "/search", address=f"192.0.{number // 250}.{number % 250}")

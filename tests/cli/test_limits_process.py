@@ -13,7 +13,7 @@ from ..forked import Forks
 from .conftest import ask, held, limited_app
 from .process import Command
 
-pytestmark = pytest.mark.xdist_group("programs")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("programs")]
 
 on_sqlite = pytest.mark.parametrize("storage_uri", ["sqlite"], indirect=True)
 

@@ -17,6 +17,8 @@ from ..conftest import MakeApp, free_port
 from ..rate_limits.unlistable import Unlistable
 from .conftest import KEYS, ask, assert_refused, guard_command, held, limited_app, sqlite_uri
 
+pytestmark = pytest.mark.slow
+
 OF_CLIENT = [["limits", "status"], ["limits", "reset", "--yes"], ["bans", "show"], ["bans", "lift", "--yes"]]
 ALL = [[*command, "--key", "192.0.2.1"] for command in OF_CLIENT] + [["limits", "status", "--all"], ["bans", "list"]]
 

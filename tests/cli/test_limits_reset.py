@@ -13,6 +13,8 @@ from tests.ids import shown
 from ..conftest import MakeApp
 from .conftest import CI, SHOP, ask, assert_refused, guard_command, held, limited_app, listed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("path", "request_", "client", "most"),

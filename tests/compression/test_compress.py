@@ -577,6 +577,7 @@ def test_forcing_it_is_weaker() -> None:
     assert Compress.compare(before, after) == "weaker"
 
 
+@pytest.mark.slow
 def test_without_flask_compress_the_app_is_refused_with_the_command_to_run() -> None:
     program = (
         "import sys; sys.modules['flask_compress'] = None\n"

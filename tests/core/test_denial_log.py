@@ -40,6 +40,7 @@ def denied(app: Flask, times: int = 1, address: str = "192.0.2.7", **headers: st
         assert response.status_code >= 400
 
 
+@pytest.mark.slow
 def test_first_denial_of_a_client_is_logged_and_the_others_are_counted(
     app: Flask, caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
@@ -202,6 +203,7 @@ def test_report_mode_is_bounded_too_and_apart(make_app: MakeApp, caplog: pytest.
     ]
 
 
+@pytest.mark.slow
 def test_counts_are_written_when_the_process_ends() -> None:
     program = """
 import logging

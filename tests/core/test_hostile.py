@@ -29,6 +29,8 @@ from flask_guard import (
 from flask_guard.keys import SignedKeys
 from tests.cases import case, together
 
+pytestmark = pytest.mark.slow
+
 ORIGIN = "https://app.example.com"
 KEY = "the secret of ci"
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

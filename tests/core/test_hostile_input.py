@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
@@ -16,6 +17,8 @@ from flask_guard import ApiKey, ConfigError, cors, limit, log_timing, require_ap
 from flask_guard.keys import SignedKeys, StaticKeys
 from flask_guard.keys.signed import SALT
 from flask_guard.security_headers.presets import NAMES
+
+pytestmark = pytest.mark.slow
 
 text = st.one_of(st.text(max_size=60), st.text("0123456789 /;,.-:pereinutdayhoursc\n٣", max_size=40))
 anything = st.one_of(

@@ -54,6 +54,7 @@ def tracer(trace: list[str], name: str, phase: Phase = Phase.CUSTOM) -> Middlewa
     return middleware(phase=phase)(around)
 
 
+@pytest.mark.slow
 def test_permutations_of_decorators_give_the_same_plan(app: Flask) -> None:
     guard = Guard(app)
     policies = [placed for placed in ONE_OF_EACH_PHASE if placed != limit("1/hour", by="api_key")]

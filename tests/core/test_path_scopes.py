@@ -50,6 +50,7 @@ def served(path: str, **options: Any) -> Callable[[Flask], None]:
 # What lies below ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @together("early", [True, False])
 @together(
     ("under", "rule", "path", "is_below"),
@@ -192,6 +193,7 @@ def site(app: Flask) -> Flask:
     return app
 
 
+@pytest.mark.slow
 @together("method", ["GET", "HEAD", "PUT", "POST", "DELETE", "TRACE", "MADEUP"])
 @together(
     "path",

@@ -323,6 +323,7 @@ def calls_per_plan(app: Flask, guard: Guard, endpoints: int) -> float:
     return calls[0] / endpoints
 
 
+@pytest.mark.slow
 def test_making_a_plan_costs_the_same_however_many_endpoints_there_are(make_app: MakeApp) -> None:
     few, many = (calls_per_plan(app, Guard(app), count) for app, count in ((make_app(), 20), (make_app(), 400)))
 

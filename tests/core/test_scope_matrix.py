@@ -25,6 +25,8 @@ from tests.core.scopes import (
     status_in,
 )
 
+pytestmark = pytest.mark.slow
+
 every_policy = pytest.mark.parametrize("policy", POLICIES)
 every_scope = pytest.mark.parametrize("scope", SCOPES)
 

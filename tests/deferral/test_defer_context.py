@@ -234,11 +234,11 @@ class Broken:
 @pytest.mark.parametrize(
     ("function", "name"),
     [
-        (broken, "tests.test_defer_context.broken"),
-        (broken_async, "tests.test_defer_context.broken_async"),
-        (leaves, "tests.test_defer_context.leaves"),
-        (functools.partial(broken, "hunter2"), "tests.test_defer_context.broken"),
-        (Broken(), "tests.test_defer_context.Broken"),
+        (broken, "tests.deferral.test_defer_context.broken"),
+        (broken_async, "tests.deferral.test_defer_context.broken_async"),
+        (leaves, "tests.deferral.test_defer_context.leaves"),
+        (functools.partial(broken, "hunter2"), "tests.deferral.test_defer_context.broken"),
+        (Broken(), "tests.deferral.test_defer_context.Broken"),
     ],
 )
 def test_an_error_is_logged_with_the_name_of_the_function(
@@ -254,7 +254,7 @@ def test_an_error_is_logged_with_the_name_of_the_function(
 def test_arguments_are_not_logged(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     after(app, lambda: defer(broken, "hunter2"))
 
-    assert "tests.test_defer_context.broken failed" in caplog.text
+    assert "tests.deferral.test_defer_context.broken failed" in caplog.text
     assert "hunter2" not in caplog.text
 
 

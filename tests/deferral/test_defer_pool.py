@@ -241,12 +241,14 @@ def end(drain: float, seconds: float, more: str = "", status: int = 0) -> tuple[
     return sorted(done.stdout.split()), done.stderr, time.monotonic() - began
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_finishes_what_it_has_deferred() -> None:
     printed, log, _ = end(drain=20, seconds=0.1)
 
     assert (printed, log) == ([str(number) for number in range(6)], "")
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_waits_no_longer_than_it_may() -> None:
     printed, log, took = end(drain=0.5, seconds=60)
 
@@ -256,6 +258,7 @@ def test_a_process_that_ends_waits_no_longer_than_it_may() -> None:
     assert "were cut off or never begun after 0.5 s" in log
 
 
+@pytest.mark.slow
 def test_what_is_deferred_while_the_process_ends_runs() -> None:
     printed, log, _ = end(
         drain=20,
@@ -272,6 +275,7 @@ def test_what_is_deferred_while_the_process_ends_runs() -> None:
     assert (printed, log) == ([*map(str, range(6)), "exit"], "")
 
 
+@pytest.mark.slow
 def test_a_forked_process_has_a_pool_of_its_own_and_leaves_the_parents_alone() -> None:
     printed, log, _ = end(
         drain=20,
@@ -295,12 +299,14 @@ SIGTERM = """
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_gets_sigterm_finishes_what_it_has_deferred_and_dies_as_by_default() -> None:
     printed, log, _ = end(drain=20, seconds=0.1, more=SIGTERM, status=-signal.SIGTERM)
 
     assert (printed, log) == ([str(number) for number in range(6)], "")
 
 
+@pytest.mark.slow
 def test_a_process_that_gets_sigterm_twice_dies_at_once() -> None:
     again = "import threading; threading.Timer(0.5, os.kill, (os.getpid(), 15)).start()"
 

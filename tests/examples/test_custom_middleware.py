@@ -20,6 +20,8 @@ import pytest
 from ..conftest import free_port, is_listening, stop, wait_for
 from ..readme import ROOT
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = ROOT / "examples" / "custom_middleware.py"
 SERVERS = {
     "flask": ["flask", "--app", "examples.custom_middleware", "run", "--port", "{port}"],

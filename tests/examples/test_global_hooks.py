@@ -18,6 +18,8 @@ import pytest
 from ..conftest import free_port, is_listening, stop, wait_for
 from ..readme import ROOT
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = ROOT / "examples" / "global_hooks.py"
 SERVERS = {
     "flask": ["flask", "--app", "examples.global_hooks", "run", "--port", "{port}"],

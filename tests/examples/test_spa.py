@@ -13,6 +13,8 @@ from examples.spa.api import create_api
 from examples.spa.pages import create_pages
 from tests.conftest import free_port, is_listening, stop, wait_for
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 PAGE = "http://localhost:5000"
 

@@ -131,6 +131,7 @@ def test_every_finally_runs_though_an_inner_one_fails(make_app: MakeApp) -> None
     assert events == ["outer before", "failing finally", "outer finally"]
 
 
+@pytest.mark.slow
 def test_response_is_let_go_of_when_an_async_generator_has_seen_it(app: Flask) -> None:
     @middleware
     async def awaiting(_request: object) -> AsyncGenerator[None, Response]:

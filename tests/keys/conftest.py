@@ -110,7 +110,7 @@ def postgres() -> Iterator[Postgres]:
             server.stop()
 
 
-@pytest.fixture(params=["sqlite", "redis", pytest.param("postgresql", marks=IN_POSTGRES)])
+@pytest.fixture(params=["sqlite", "redis", pytest.param("postgresql", marks=[pytest.mark.slow, IN_POSTGRES])])
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeStore]:
     """Return a function that opens a store of each kind: always the same one, which nobody else uses."""
     unique, patient = uuid4().hex, {"timeout": 30.0}  # on however busy a machine

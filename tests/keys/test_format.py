@@ -102,6 +102,7 @@ def test_nothing_that_is_malformed_raises_or_is_looked_up(unreachable: SQLKeys, 
         assert unreachable.lookup(presented) is None
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200))
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_in_a_header_get_anything_but_a_denial(unreachable: SQLKeys, raw: bytes) -> None:

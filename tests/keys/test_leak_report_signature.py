@@ -214,6 +214,7 @@ def test_while_public_keys_cannot_be_fetched_those_at_hand_are_used_and_without_
     assert post(client) == 204
 
 
+@pytest.mark.slow
 def test_without_cryptography_the_error_names_the_command_that_installs_it() -> None:
     program = (
         "import sys; sys.modules['cryptography'] = None\n"

@@ -116,6 +116,7 @@ def test_the_first_page_shows_the_registry_that_a_view_names(app: Flask) -> None
     assert samples(app, "orders_total") == {(): 0}
 
 
+@pytest.mark.slow
 def test_two_apps_of_one_registry_need_two_prefixes(make_app: MakeApp) -> None:
     registry = CollectorRegistry()
     first, second = make_app(), make_app()
@@ -130,6 +131,7 @@ def test_two_apps_of_one_registry_need_two_prefixes(make_app: MakeApp) -> None:
     assert sum(requests(first).values()) == sum(requests(second, "second").values()) == 1
 
 
+@pytest.mark.slow
 def test_an_app_that_has_gone_leaves_its_names_to_the_next(make_app: MakeApp) -> None:
     for _ in range(3):
         app = make_app()
@@ -201,6 +203,7 @@ Guard(Flask("lacking"), policies=[metrics])
 """
 
 
+@pytest.mark.slow
 def test_without_prometheus_client_it_is_refused_when_the_app_is_set_up_with_the_command_that_installs_it() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
 

@@ -15,7 +15,7 @@ from tests.serving import GUNICORN, Serving, serving
 
 from .metrics_page import Samples, samples_in
 
-pytestmark = pytest.mark.xdist_group("servers with metrics")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("servers with metrics")]
 
 APP = """
 import os

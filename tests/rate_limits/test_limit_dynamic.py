@@ -87,6 +87,7 @@ def test_each_distinct_text_is_parsed_once(app: Flask) -> None:
     assert Rate.parsed == 2
 
 
+@pytest.mark.slow
 def test_endless_inventions_of_rates_are_all_counted(app: Flask) -> None:
     client = limited(app, lambda: f"{request.args['n']}/minute", by="address")
     headers = {"X-API-Key": "plain-secret"}

@@ -19,6 +19,8 @@ from tests.cases import together
 from ..conftest import MakeApp
 from .structured_fields import fields, whole
 
+pytestmark = pytest.mark.slow
+
 ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter"]
 KEY = {"X-API-Key": "secret"}
 

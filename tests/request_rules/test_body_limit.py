@@ -19,7 +19,7 @@ from tests.serving import GUNICORN, serving
 
 from .served import MOST
 
-SHARED = pytest.mark.xdist_group("servers of bodies")
+SHARED = [pytest.mark.slow, pytest.mark.xdist_group("servers of bodies")]
 PATHS = ["/stream", "/data", "/form", "/json", "/lines"]
 
 

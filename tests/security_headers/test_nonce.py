@@ -292,6 +292,7 @@ print(json.dumps(made + json.loads(os.read(end, 65536))))
 """
 
 
+@pytest.mark.slow
 def test_no_nonce_is_made_twice_by_processes_that_fork() -> None:
     run = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=60, check=True)
 

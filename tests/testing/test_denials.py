@@ -72,6 +72,7 @@ def test_failure_shows_what_explain_prints(app: Flask) -> None:
     assert "would deny (missing)" in explanation
 
 
+@pytest.mark.slow
 def test_an_app_that_has_gone_is_not_kept(make_app: MakeApp) -> None:
     def denied_once() -> weakref.ref[Flask]:
         app = make_app(GUARD_API_KEYS={"ci": "a long random secret"})

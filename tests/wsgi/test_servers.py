@@ -19,7 +19,7 @@ import pytest
 from tests.prometheus.metrics_page import samples_in
 from tests.serving import GUNICORN, UWSGI, Serving, serving
 
-pytestmark = pytest.mark.xdist_group("servers of layers and policies")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("servers of layers and policies")]
 
 SIZE = 10 * 1024 * 1024
 APP = "tests.access_log.served:app"

@@ -17,6 +17,8 @@ from flask_guard import Guard, limit
 from ...conftest import MakeApp, free_port
 from .conftest import FAULTS, RECOVERY, RedisServer, Reports, seconds_until, seconds_until_back
 
+pytestmark = pytest.mark.slow
+
 RATE = "3/day"
 SEEN = {"local": [200, 200, 200, 429, 429], "allow": [200] * 5, "deny": [503] * 5}
 

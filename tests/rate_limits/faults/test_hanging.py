@@ -22,6 +22,8 @@ from ...conftest import MakeApp
 from ...storage_clock import Clock
 from .conftest import RedisServer, Reports, seconds_until
 
+pytestmark = pytest.mark.slow
+
 THREADS = 8
 PROBE = "flask-guard-probe"
 

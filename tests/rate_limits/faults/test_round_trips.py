@@ -14,6 +14,8 @@ from flask_guard import Guard, Policy, limit, protect
 from ...conftest import MakeApp
 from .conftest import RedisServer
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = 20
 SCRIPTS = ("evalsha", "eval", "fcall")
 

@@ -275,6 +275,7 @@ def test_one_process_sweeps_for_all(storage: SQLiteStorage, path: Path, monkeypa
     assert swept == [storage]
 
 
+@pytest.mark.slow
 def test_the_log_beside_the_file_stays_small(storage: SQLiteStorage, path: Path) -> None:
     for number in range(20_000):
         storage.take(charge("1000000/day", f"client {number % 50}"))
