@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -44,12 +45,18 @@ def module_name(file: Path) -> str:
 MODULES = {module_name(file): file for file in FILES}
 
 
+@functools.cache
+def tree_of(file: Path) -> ast.Module:
+    """Return the syntax tree of a file, parsed once."""
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def imports_of(file: Path) -> set[str]:
     """Return the modules of the package that `file` imports, in functions and for types alone included."""
     name = module_name(file)
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.ImportFrom):
             source = resolve_name("." * node.level + (node.module or ""), package)
             found.update(each if (each := f"{source}.{alias.name}") in MODULES else source for alias in node.names)
@@ -83,7 +90,7 @@ def test_importing_the_package_says_and_starts_nothing() -> None:
 
 @together("module", [name for name in MODULES if name.startswith("flask_guard.wsgi")])
 def test_what_works_below_flask_imports_neither_flask_nor_the_rest(module: str) -> None:
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    tree = tree_of(MODULES[module])
     imported = {
         resolve_name("." * node.level + (node.module or ""), "flask_guard.wsgi")
         for node in ast.walk(tree)
@@ -101,9 +108,7 @@ def test_files_are_short() -> None:
 
 
 def test_files_say_what_they_are_for() -> None:
-    docstrings = {
-        name: ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "" for name, file in MODULES.items()
-    }
+    docstrings = {name: ast.get_docstring(tree_of(file)) or "" for name, file in MODULES.items()}
 
     opened = {name: text.partition("\n")[0] for name, text in docstrings.items()}
     assert {name: line for name, line in opened.items() if not line.endswith((".", ":"))} == {}
@@ -117,7 +122,7 @@ def test_public_names_are_sorted_and_there() -> None:
 
 def documented_variables() -> set[str]:
     """Return the names of the package's variables that have a docstring on the line below."""
-    bodies = [ast.parse(file.read_text(encoding="utf-8")).body for file in FILES]
+    bodies = [tree_of(file).body for file in FILES]
     return {
         ast.unparse(node.target)
         for body in bodies
@@ -140,7 +145,7 @@ def test_public_name_has_a_docstring() -> None:
 
 
 def test_init_is_a_map_and_nothing_else() -> None:
-    _docstring, *rest = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")).body
+    _docstring, *rest = tree_of(PACKAGE / "__init__.py").body
     future, typing, lazy, for_types, names, get = rest
 
     assert all(isinstance(each, ast.ImportFrom) for each in (future, typing, lazy))
@@ -154,7 +159,7 @@ def test_init_is_a_map_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("package", ["flask_guard", "flask_guard.keys"])
 def test_names_that_are_imported_on_demand_are_those_that_type_checkers_see(package: str) -> None:
-    body = ast.parse(MODULES[package].read_text(encoding="utf-8")).body
+    body = tree_of(MODULES[package]).body
     for_types = next(node for node in body if isinstance(node, ast.If))
     seen = {
         alias.asname or alias.name: (node.module, alias.name)
@@ -174,7 +179,7 @@ def test_names_that_are_imported_on_demand_are_those_that_type_checkers_see(pack
 
 def third_parties(file: Path) -> set[str]:
     """Return the packages that importing `file` imports, apart from this one and the standard library."""
-    body = ast.parse(file.read_text(encoding="utf-8")).body
+    body = tree_of(file).body
     absolute = [node.module or "" for node in body if isinstance(node, ast.ImportFrom) and not node.level]
     absolute += [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
     return {name.partition(".")[0] for name in absolute} - sys.stdlib_module_names

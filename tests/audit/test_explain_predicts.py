@@ -31,7 +31,7 @@ CHANGING = re.compile(r"(?<=;t=)\d+")
 REQUESTS = 60
 
 
-@settings(max_examples=10, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32))
 def test_explanation_predicts_the_response(seed: int) -> None:
     logging.getLogger("generated.access").setLevel(logging.CRITICAL)

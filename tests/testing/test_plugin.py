@@ -61,15 +61,24 @@ def write(pytester: pytest.Pytester, decorator: str) -> None:
     pytester.makepyfile(shop=SHOP.replace("DECORATOR", decorator))
 
 
+@pytest.fixture(autouse=True)
+def no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep pytest from importing all plugins that are installed, which takes long."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
     """Run pytest in a process of its own: each run imports the app anew."""
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:xdist", *options)
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "flask_guard.testing.plugin", *options)
 
 
-def test_fixtures_reset_and_stop_the_clock(pytester: pytest.Pytester) -> None:
+def test_pytest_finds_the_plugin_whose_fixtures_reset_and_stop_the_clock(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     pytester.makepyfile(TESTS)
 
-    run(pytester).assert_outcomes(passed=3)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:xdist").assert_outcomes(passed=3)
 
 
 def test_findings_are_failures_from_the_level_on(shop: pytest.Pytester) -> None:
