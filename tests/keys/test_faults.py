@@ -371,4 +371,4 @@ def test_uses_that_cannot_be_noted_are_logged_and_harm_nobody(
     with caplog.at_level(logging.WARNING, "flask_guard"):
         served.flush()
 
-    assert "last used could not be written" in caplog.text
+    assert "last use of API keys could not be written" in caplog.text
