@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..core.denials import Banned, Denied, LimitExceeded, store_unavailable
 from ..core.request_run import Slot
+from ..support.header_fields import Pair
 from .fields import STANDINGS
 from .storage import Budget, Charge, Counter, Draw, Standing, StoreDown, lacking_room
 from .storage.algorithms import BANS, LEASES, Algorithm
@@ -65,8 +66,8 @@ def drawer(draw: Draw, budget: Budget, cost: int) -> Callable[[Run, str], None]:
         else:
             met += standings
         if not taken:
-            note_refused(run, [(budget, client, cost, cost)])
-            raise _denial(standings)
+            _REFUSED.made(run, set).add(budget.key_for(client))
+            raise _exceeded([budget], max(1, standings[0].wait))
 
     return draw_or_deny
 
@@ -112,17 +113,26 @@ def needed(cost: int) -> int:
 
 def _denial(standings: list[Standing]) -> Denied:
     violated, wait = lacking_room(standings)
-    headers = [("Retry-After", str(wait + random.randint(0, min(MOST_JITTER, max(1, wait // 10)))))]  # noqa: S311
     if any(budget.algorithm is BANS for budget in violated):
-        return Banned("Too many requests of this client were refused.", policy="ban", reason="banned", headers=headers)
-    shown = " and ".join(budget.text for budget in violated)
+        text = "Too many requests of this client were refused."
+        return Banned(text, policy="ban", reason="banned", headers=[_retry_after(wait)])
+    return _exceeded(violated, wait)
+
+
+def _exceeded(violated: list[Budget], wait: int) -> LimitExceeded:
+    shown = " and ".join([budget.text for budget in violated])
     return LimitExceeded(
         f"The limit of {shown} is used up. Try again in {wait} s.",
         policy=kind_of(violated[0]),
         reason="exceeded",
-        headers=headers,
+        headers=[_retry_after(wait)],
         members={"violated-policies": [budget.name for budget in violated]},
     )
+
+
+def _retry_after(wait: int) -> Pair:
+    jitter = int(random.random() * (1 + min(MOST_JITTER, max(1, wait // 10))))  # noqa: S311
+    return "Retry-After", str(wait + jitter)
 
 
 def unavailable(charges: list[Charge]) -> Denied:
