@@ -18,7 +18,7 @@ Draw: TypeAlias = Callable[[str], tuple[bool, list[Standing]]]
 
 Advance: TypeAlias = Callable[[State, float], "tuple[State, float, int, int] | None"]
 """Works one charge out on a state, given the time: the new state (None if there is no room), when that may be
-forgotten, the remaining units and the seconds to wait. None for a state that has changed by the passing of time."""
+forgotten, the remaining units and the seconds to wait. None where that takes more, as for a window that has ended."""
 
 
 @runtime_checkable
@@ -62,13 +62,12 @@ def _advancing(budget: Budget, cost: int) -> Advance:
     algorithm, amount, seconds, longest = budget.algorithm, budget.amount, budget.seconds, budget.longest_wait
 
     def advance(state: State, now: float) -> tuple[State, float, int, int] | None:
-        if algorithm.current(state, seconds, now) is not state:
-            return None
-        remaining, wait = algorithm.room(state, amount, seconds, cost, now)
+        current = algorithm.current(state, seconds, now)
+        remaining, wait = algorithm.room(current, amount, seconds, cost, now)
         shown = min(ceil(wait), longest)
         if remaining < cost:
-            return None, now, remaining, shown
-        charged, ends = algorithm.charge(state, seconds, cost, now, "")
+            return (None, now, remaining, shown) if current is state else None
+        charged, ends = algorithm.charge(current, seconds, cost, now, "")
         return charged, ends, remaining - cost, shown
 
     return advance
