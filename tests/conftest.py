@@ -51,9 +51,9 @@ def pytest_report_header() -> list[str]:
     return [f"services found: {', '.join(found) or 'none'}"]
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return how many processes ``-n auto`` starts: two a core, as many tests wait for a server."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes ``-n auto`` starts: two a core, as many of the slow tests wait for a server."""
+    return (1 if config.getoption("markexpr") == "not slow" else 2) * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups

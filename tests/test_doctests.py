@@ -6,7 +6,11 @@ import doctest
 import importlib
 import pkgutil
 
+import pytest
+
 import flask_guard
+
+pytestmark = pytest.mark.slow
 
 
 def test_examples_in_docstrings_return_what_they_show() -> None:

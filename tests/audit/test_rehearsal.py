@@ -43,6 +43,8 @@ from flask_guard.keys import SQLKeys
 from flask_guard.rate_limits.storage.backend import Backend
 from tests.conftest import MakeApp
 
+pytestmark = pytest.mark.slow
+
 STORAGES = ["memory", "sqlite", "redis"]
 
 

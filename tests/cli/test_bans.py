@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from flask import Flask
 
 from .conftest import ask, assert_refused, guard_command, listed
+
+pytestmark = pytest.mark.slow
 
 
 def banned(app: Flask, *addresses: str) -> None:

@@ -14,6 +14,8 @@ from tests.cases import together
 from ..conftest import MakeApp
 from .conftest import Keys, assert_refused, guarded, made, one_of_each, runner
 
+pytestmark = pytest.mark.slow
+
 
 def no_keys(_presented: str) -> ApiKey | None:
     return None

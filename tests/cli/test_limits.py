@@ -14,6 +14,8 @@ from ..conftest import MakeApp
 from ..storage_clock import Clock
 from .conftest import CI, ask, assert_refused, guard_command, held, limited_app, listed
 
+pytestmark = pytest.mark.slow
+
 FACTS = {"client", "scope", "kind", "rate", "algorithm", "remaining", "seconds", "available_in"}
 
 

@@ -20,6 +20,8 @@ from flask_guard import Guard, compose, cors, exempt, limit, protect, require_ap
 from tests.cases import together
 from tests.conftest import MakeApp
 
+pytestmark = pytest.mark.slow
+
 OURS = "https://ours.example"
 THEIRS = "https://theirs.example"
 EVIL = "https://evil.example.net"

@@ -17,6 +17,8 @@ from tests.ids import shown
 from .clock import Clock
 from .conftest import MakeStore
 
+pytestmark = pytest.mark.slow
+
 FUTURE = datetime(2099, 1, 31, 12, 30, 0, 250000, tzinfo=timezone.utc)
 PAST = datetime(2020, 1, 31, tzinfo=timezone.utc)
 CLAIMS = {"tenant": "Ürbän ключ", "plan": {"seats": 3, "ratio": 0.5, "tags": ["a", None, True]}, "": []}
