@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from flask_guard import (
@@ -26,6 +27,8 @@ from flask_guard.concerns import built_in_policies
 from flask_guard.support.options import orders_of
 from tests.audit.locks import SITE, app_with, compared, kinds
 from tests.cases import together
+
+pytestmark = pytest.mark.slow
 
 BUILT_IN: dict[str, Any] = {policy.name: type(policy) for policy in built_in_policies()}
 OTHER = "https://admin.example.com"

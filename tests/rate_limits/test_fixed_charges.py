@@ -22,6 +22,8 @@ from flask_guard import Guard, limit, request_denied, request_would_be_denied
 from flask_guard.audit.rehearsal import Asked, rehearse
 from flask_guard.rate_limits.limit import Algorithm, Limit
 
+pytestmark = pytest.mark.slow
+
 AMOUNT, SECONDS = 4, 10
 RATE = f"{AMOUNT} per {SECONDS} seconds"
 ALGORITHMS: tuple[Algorithm, ...] = ("fixed-window", "moving-window", "sliding-window-counter", "token-bucket")
