@@ -130,7 +130,8 @@ def test_counts_in_the_memory_of_an_adopted_limiter_are_forgotten(app: Flask, ur
 
 
 def test_a_storage_that_others_share_and_that_cannot_list_its_keys_is_refused(make_app: MakeApp) -> None:
-    guard = Guard(make_app(RATELIMIT_STORAGE_URI=f"{Unlistable.STORAGE_SCHEME[0]}://"))
+    app = make_app(RATELIMIT_STORAGE_URI=f"{Unlistable.STORAGE_SCHEME[0]}://")  # which a guard does not keep alive
+    guard = Guard(app)
 
     with pytest.raises(ConfigError, match="cannot list what it holds"):
         guard.reset()
