@@ -12,6 +12,7 @@ from .csp import Csp, insecure, nonce, without_nonce
 from .https import say_why_hsts_is_missing
 from .presets import NAMES
 from .response_nonce import NONCE
+from .sending import WORTHWHILE, send_unchecked
 
 if TYPE_CHECKING:
     from ..core.request_run import Leave, Run
@@ -74,6 +75,7 @@ class Fields:
             for https in (True, False)
         )
         promises_https, touched = self.hsts is not None, self._touched(secure)
+        checked, are_many = frozenset((*secure, *plain)), len(plain) >= WORTHWHILE
 
         def write(run: Run, response: Response) -> None:
             pairs = secure
@@ -87,6 +89,8 @@ class Fields:
                     pairs = self._missing(response, pairs)
                     break
             present.extend(pairs)
+            if are_many:
+                send_unchecked(response, checked)
 
         return write
 
