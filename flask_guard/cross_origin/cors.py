@@ -14,6 +14,7 @@ from ..core.denials import Denied
 from ..core.policy import DenyingPolicy, Phase, Policy, Step
 from ..errors import ConfigError
 from ..support import options as check
+from ..support.header_fields import drop
 from ..support.options import INHERIT, Inherited, option, or_inherit
 from ..support.orders import (
     Comparison,
@@ -255,7 +256,7 @@ def _answer(target: Target) -> Callable[[Run], Response]:
 
     def answer(_run: Run) -> Response:
         response = response_class(status=204)
-        del response.headers["Content-Type"]
+        drop(response.headers, ("content-type",))
         return response
 
     return answer

@@ -35,6 +35,10 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 """A header name or a method (RFC 9110, sections 5.1 and 9.1)."""
 MOST_REQUESTED = 64
 """Names in ``Access-Control-Request-Headers`` beyond which none is allowed."""
+MOST_PREFLIGHTS = 64
+"""Preflights whose answers are kept. Browsers send few different ones to an endpoint."""
+LONGEST_KEPT = 256
+"""Characters of ``Access-Control-Request-Headers`` beyond which an answer is not kept."""
 _PROBE = "https://origin.example"
 
 
@@ -89,6 +93,7 @@ class Engine:
         self._beside_origin: dict[tuple[str, ...], list[Pair]] = {}
         self._kept: dict[tuple[str, tuple[str, ...]], list[Pair]] = {}
         self._preflight = self._compute("OPTIONS")
+        self._preflights: dict[tuple[str, tuple[str, ...], str], list[Pair]] = {}
 
     def pairs(self, run: Run) -> list[Pair]:
         """Return the headers of an ordinary response, ``Vary`` apart. The list is kept: do not change it."""
@@ -131,14 +136,22 @@ class Engine:
         origin = "*" if self._is_open else environ.get("HTTP_ORIGIN", "")
         pairs: list[Pair] = []
         if announced and announced in methods and self._allows(origin):
-            values = {
-                ALLOW_ORIGIN: origin,
-                ALLOW_METHODS: ", ".join(methods),
-                ALLOW_HEADERS: self._allowed_headers(environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")),
-            }
-            filled = [(name, values.get(name, value)) for name, value in self._preflight]
-            pairs = [pair for pair in filled if pair[1]]
+            asked = (origin, methods, environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", ""))
+            pairs = self._preflights.get(asked) or self._preflight_pairs(*asked)
         self.write(response, pairs, find_fields(response.headers))
+
+    def _preflight_pairs(self, origin: str, methods: tuple[str, ...], requested: str) -> list[Pair]:
+        """Return the headers that allow a request. Those of the first preflights that differ are kept."""
+        values = {
+            ALLOW_ORIGIN: origin,
+            ALLOW_METHODS: ", ".join(methods),
+            ALLOW_HEADERS: self._allowed_headers(requested),
+        }
+        filled = [(name, values.get(name, value)) for name, value in self._preflight]
+        pairs = [pair for pair in filled if pair[1]]
+        if len(self._preflights) < MOST_PREFLIGHTS and len(requested) <= LONGEST_KEPT:
+            self._preflights[origin, methods, requested] = pairs
+        return pairs
 
     def _allows(self, origin: str) -> bool:
         """Return whether pages of `origin` may read a response; an empty string stands for a request without one."""

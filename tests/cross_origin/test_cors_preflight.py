@@ -323,3 +323,22 @@ def test_max_age_is_in_seconds(app: Flask, options: dict[str, Any], sent: str | 
     serve(app, cors(origins=APP, **options))
 
     assert preflight(app).headers.get("Access-Control-Max-Age") == sent
+
+
+# One after the other ---------------------------------------------------------------------------------------------
+
+
+def test_each_of_many_different_preflights_gets_its_own_answer(app: Flask) -> None:
+    """Answers are kept, so one must not go out in place of another, however many there are."""
+    policy = cors(origins=[APP, PARTNER], allow_headers=[re.compile("x-[0-9]+"), "Content-Type"])
+    serve(app, policy, "GET", "PUT")
+
+    for _ in range(2):
+        for number in range(100):
+            for origin in (APP, PARTNER):
+                allowed = preflight(app, "PUT", origin=origin, headers=f"x-{number}, x-secret")
+                assert allowed.headers["Access-Control-Allow-Origin"] == origin
+                assert names(allowed, "Access-Control-Allow-Headers") == {f"x-{number}"}
+        assert cors_headers(preflight(app, "PUT", origin=EVIL, headers="x-1, x-secret")) == []
+        assert cors_headers(preflight(app, "DELETE", headers="x-1, x-secret")) == []
+        assert "Access-Control-Allow-Headers" not in preflight(app, "PUT").headers
