@@ -6,7 +6,7 @@ layers have the same id. While the request is handled, :data:`CURRENT` has the i
 
 from __future__ import annotations
 
-import random
+import os
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from functools import lru_cache
@@ -27,6 +27,10 @@ TAKEN_KEY = "flask_guard.request_id_taken_by"
 CURRENT: ContextVar[str | None] = ContextVar("flask_guard.request_id", default=None)
 """The id of the request of this context, also in copies by `contextvars.copy_context`."""
 
+DIGITS = 32
+"""Hexadecimal digits of a new id."""
+AT_ONCE = 64
+"""New ids that are made together: the operating system takes longer than all else about an id."""
 LONGEST_ID = 128
 ALPHABET = ascii_letters + digits + "-_."
 _HEX = "0123456789abcdef"
@@ -51,7 +55,8 @@ class RequestIds:
         alphabet: str = ALPHABET,
         trace: Callable[[], str | None] | None = None,
     ) -> None:
-        self._random = random.Random()  # noqa: S311  # an id has to be unique, not secret
+        self._ready: list[str] = []
+        self._made_by = os.getpid()
         self._trusts = (lambda _environ: trust) if isinstance(trust, bool) else _lies_in(_networks(trust))
         self._longest = _length(longest)
         self._alphabet = _characters(alphabet)
@@ -90,12 +95,16 @@ class RequestIds:
         return traced or self.new()
 
     def new(self) -> str:
-        """Return a new id.
-
-        Two random sources are combined, because each has a flaw. The source of this object is copied when a worker
-        forks. The source of the module gets a new seed then, but an application may set the same seed in every worker.
-        """
-        return f"{self._random.getrandbits(128) ^ random.getrandbits(128):032x}"
+        """Return a new id: one that neither this process nor one that it forks has made."""
+        if self._made_by != os.getpid():  # a forked worker has the ids of the process that it was forked from
+            self._ready, self._made_by = [], os.getpid()
+        try:
+            return self._ready.pop()
+        except IndexError:
+            made = os.urandom(AT_ONCE * DIGITS // 2).hex()
+            first, *ready = [made[start : start + DIGITS] for start in range(0, len(made), DIGITS)]
+            self._ready = ready
+            return first
 
 
 def trace_id(traceparent: str) -> str | None:

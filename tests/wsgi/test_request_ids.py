@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import string
+import subprocess
+import sys
 from contextvars import copy_context
 from typing import Any
 
@@ -110,6 +113,27 @@ def test_new_ids_differ_between_apps_that_seed_the_random_module_alike() -> None
     random.setstate(state)
 
     assert ids[0] != ids[1]
+
+
+FORK = """
+import os
+from flask_guard.wsgi.request_ids import RequestIds
+
+ids = RequestIds()
+ids.new()
+child = os.fork()
+made = [ids.new() for _ in range(200)]
+os.write(1, ("".join(id + chr(10) for id in made)).encode())
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_worker_makes_no_id_that_its_parent_makes() -> None:
+    run = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True, timeout=60)
+
+    assert len(set(run.stdout.split())) == 400
 
 
 @given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
