@@ -11,25 +11,20 @@ import asyncio
 import base64
 import contextlib
 import http.client
-import logging
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from asgiref.wsgi import WsgiToAsgi
 from flask import Flask
 
 from flask_guard import Composition, Guard, Policy, Principal, metrics, middleware, require_auth
-from tests.benchmarks.overhead import KEY, ORIGIN, POLICIES, Silent, make_app
-from tests.conftest import free_port, is_listening, stop, wait_for
+from tests.benchmarks.overhead import KEY, ORIGIN, POLICIES, listen, make_app
+from tests.serving import GUNICORN, serving
 
-ROOT = Path(__file__).parent.parent.parent
 AWAITED = 0.05
 """Seconds."""
 HEADERS = {
@@ -37,9 +32,8 @@ HEADERS = {
     "X-API-Key": KEY,
     "Authorization": "Basic " + base64.b64encode(b"ada:secret").decode(),
 }
-GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "critical", "-k", "gthread", "--threads", "8"]
 SERVERS = {
-    "gunicorn gthread, 8 threads": [*GUNICORN, "tests.benchmarks.async_views:app()"],
+    "gunicorn gthread, 8 threads": [*GUNICORN, "-k", "gthread", "--threads", "8", "tests.benchmarks.async_views:app()"],
     "uvicorn, WsgiToAsgi": [
         "uvicorn", "--port", "{port}", "--log-level", "critical", "--factory", "tests.benchmarks.async_views:asgi_app",
     ],
@@ -81,9 +75,7 @@ def app() -> Flask:
     made = make_app()
     policies = VARIANTS[os.environ["VARIANT"]]
     if policies is not None:
-        logger = logging.getLogger("benchmark.access")
-        logger.addHandler(Silent())
-        logger.setLevel(logging.INFO)
+        listen()
         Guard(made, policies=policies)
 
     @made.get("/await")
@@ -108,23 +100,6 @@ class Times:
 
     awaited: list[float] = field(default_factory=list)
     beside: list[float] = field(default_factory=list)
-
-
-@contextlib.contextmanager
-def serving(command: list[str], variant: str) -> Iterator[int]:
-    """Serve a variant, on the port that is returned."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *(word.format(port=port) for word in command)],
-        cwd=ROOT,
-        env={**os.environ, "VARIANT": variant},
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(lambda: is_listening(port), process)
-        yield port
-    finally:
-        stop(process)
 
 
 def send(port: int, path: str, end: float, times: list[float]) -> None:
@@ -154,7 +129,7 @@ def measure(command: list[str], clients: int, rounds: int, seconds: float) -> di
     """Return what requests took, by variant."""
     times = {variant: Times() for variant in VARIANTS}
     with contextlib.ExitStack() as servers:
-        ports = {variant: servers.enter_context(serving(command, variant)) for variant in VARIANTS}
+        ports = {variant: servers.enter_context(serving(command, VARIANT=variant)).port for variant in VARIANTS}
         for port in ports.values():
             load(port, clients, seconds / 2, Times())
         for _ in range(rounds):

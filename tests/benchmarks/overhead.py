@@ -5,7 +5,6 @@ Every variant is an app of its own, called as a WSGI server would call it.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +20,8 @@ from flask_guard import Composition, Guard, Policy, compose, cors, limit, log_ti
 KEY = "a long random secret that nobody guesses"
 ORIGIN = "https://app.example.com"
 RATE = "100000000/minute"
-LOGGER = "benchmark.access"
+LOGGER, QUIET = "benchmark.access", "benchmark.quiet"
+"""A logger with a handler that formats nothing, and one whose records are not made."""
 POLICIES = {
     "log_timing": log_timing(logger=LOGGER),
     "cors": cors(origins=[ORIGIN]),
@@ -39,8 +39,10 @@ class Variant:
     :ivar over: the variant whose time is subtracted.
     :ivar peer: the variant of a peer that does the same.
     :ivar same: the response fields that the peer sends with the same values.
-    :ivar goals: the largest ratio that is wanted, by name: of the added time to that of the ``"peer"``, of the added
-        time to the whole of a ``"bare"`` request, or of the whole time to that of another variant.
+    :ivar goals: the largest ratios that are wanted: of the time that it adds to the time that the ``"peer"`` adds or a
+        ``"bare"`` request takes; of its whole time to the whole time of the variant of this name; or the amount that it
+        ``"adds"``, or its whole ``"amount"``.
+    :ivar most_rounds: after so many rounds, it is measured no more.
     """
 
     name: str
@@ -52,6 +54,15 @@ class Variant:
     peer: str = ""
     same: tuple[str, ...] = ()
     goals: Mapping[str, float] = field(default_factory=dict)
+    unit: str = "µs"
+    most_rounds: int = 1_000_000
+
+    def sample(self, requests: int) -> float:
+        """Return the microseconds that one request takes."""
+        start = time.perf_counter()
+        for _ in range(requests):
+            self.request()
+        return (time.perf_counter() - start) / requests * 1e6
 
     def request(self) -> None:
         """Serve one request to its last byte."""
@@ -122,26 +133,6 @@ def variants() -> list[Variant]:
     return [Variant(name, app, fields) for name, app in apps.items()]
 
 
-def measure(made: list[Variant], rounds: int, requests: int) -> dict[str, float]:
-    """Return the microseconds that one request takes, by variant."""
-    best = {variant.name: float("inf") for variant in made}
-    for _ in range(rounds):
-        for variant in made:
-            start = time.perf_counter()
-            for _ in range(requests):
-                variant.request()
-            best[variant.name] = min(best[variant.name], (time.perf_counter() - start) / requests * 1e6)
-    return best
-
-
-def report(times: dict[str, float]) -> None:
-    """Print a line for each variant: its time, what it adds to the bare request, and the ratio."""
-    bare = times["bare"]
-    print(f"{'':18}{'µs':>8}{'adds':>8}{'ratio':>8}")
-    for name, microseconds in times.items():
-        print(f"{name:18}{microseconds:8.1f}{microseconds - bare:8.1f}{microseconds / bare:8.2f}")
-
-
 class Silent(logging.Handler):
     """A handler that formats nothing."""
 
@@ -149,23 +140,10 @@ class Silent(logging.Handler):
         """Drop `record`."""
 
 
-def listen(name: str = LOGGER) -> None:
-    """Have the records of a logger made, handled by a handler that formats nothing."""
-    logger = logging.getLogger(name)
+def listen() -> None:
+    """Set up the loggers."""
+    logging.getLogger(QUIET).setLevel(logging.CRITICAL + 1)
+    logger = logging.getLogger(LOGGER)
     logger.handlers = [Silent()]
     logger.setLevel(logging.INFO)
     logger.propagate = False
-
-
-def main() -> None:
-    """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=80)
-    parser.add_argument("--requests", type=int, default=100, help="in each round, for each variant")
-    options = parser.parse_args()
-    listen()
-    report(measure(variants(), options.rounds, options.requests))
-
-
-if __name__ == "__main__":
-    main()

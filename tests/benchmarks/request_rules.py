@@ -1,18 +1,15 @@
-"""What the rules for requests cost, over the empty plan. Run with: python -m tests.benchmarks.request_rules"""
+"""The rules for requests, on one with a body."""
 
 from __future__ import annotations
-
-import argparse
-from io import BytesIO
-from typing import Any
 
 from flask import Flask
 
 from flask_guard import Guard, Policy, require_request, same_origin
-from tests.benchmarks.overhead import Variant, measure
+from tests.benchmarks.overhead import Variant, environ
 
 BODY = b'{"stars": 5}'
-ROWS: dict[str, list[Policy]] = {
+RULES: dict[str, list[Policy]] = {
+    "empty plan": [],
     "json": [require_request(json=True)],
     "max_body": [require_request(max_body=10_000)],
     "max_body, chunked": [require_request(max_body=10_000)],
@@ -21,7 +18,7 @@ ROWS: dict[str, list[Policy]] = {
     "addresses": [require_request(addresses=["10.0.0.0/8", "192.0.2.0/24"])],
     "headers": [require_request(headers=["X-Tenant"])],
     "same_origin": [same_origin],
-    "same_origin, old": [same_origin],
+    "same_origin, old browser": [same_origin],
     "all of these": [
         same_origin,
         require_request(
@@ -36,55 +33,25 @@ ROWS: dict[str, list[Policy]] = {
 }
 
 
-class Posted(Variant):
-    """A request with a body."""
-
-    def request(self) -> None:
-        self.environ["wsgi.input"] = BytesIO(BODY)
-        body = self.app(self.environ.copy(), lambda status, headers, exc_info=None: _check(status))
-        for _ in body:
-            pass
-        body.close()  # type: ignore[attr-defined]
-
-
-def _check(status: str) -> Any:
-    if not status.startswith("200"):
-        raise RuntimeError(f"the benchmark's request was answered with {status}")
-
-
 def variants() -> list[Variant]:
-    """Return an app without policies, and one for each rule."""
-    headers = {"X-Tenant": "acme", "Origin": "https://api.example.com", "Sec-Fetch-Site": "same-origin"}
-    client = Flask("environ").test_client()
-    made = client.post("/", data=BODY, content_type="application/json", headers=headers).request.environ
-    fields = {key: value for key, value in made.items() if not key.startswith("werkzeug.")}
-    fields |= {"REMOTE_ADDR": "192.0.2.1", "HTTP_HOST": "api.example.com", "wsgi.url_scheme": "https"}
+    """Return a bare app, and one for each rule."""
+    sent = {"X-Tenant": "acme", "Origin": "https://api.example.com", "Sec-Fetch-Site": "same-origin"}
+    fields = environ({**sent, "Content-Type": "application/json"}, method="POST")
+    fields |= {"HTTP_HOST": "api.example.com", "wsgi.url_scheme": "https", "CONTENT_LENGTH": str(len(BODY))}
     chunked = {**fields, "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
     del chunked["CONTENT_LENGTH"]
-    old = {**fields}
-    del old["HTTP_SEC_FETCH_SITE"]
-    found: list[Variant] = []
-    for name, policies in {"empty plan": [], **ROWS}.items():
-        app = Flask("benchmark")
-        app.config["SECRET_KEY"] = "secret"
+    old = {name: value for name, value in fields.items() if name != "HTTP_SEC_FETCH_SITE"}
+    made = [Variant("bare", _app(None), fields, body=BODY, over="")]
+    for name, policies in RULES.items():
+        presented = chunked if "chunked" in name else old if "old" in name else fields
+        made.append(Variant(name, _app(policies), presented, body=BODY))
+    return made
+
+
+def _app(policies: list[Policy] | None) -> Flask:
+    app = Flask("benchmark")
+    app.config["SECRET_KEY"] = "secret"
+    if policies is not None:
         Guard(app, policies=policies)
-        app.add_url_rule("/", "view", lambda: "hello", methods=["POST"])
-        found.append(Posted(name, app, chunked if "chunked" in name else old if "old" in name else fields))
-    return found
-
-
-def main() -> None:
-    """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=80)
-    parser.add_argument("--requests", type=int, default=100, help="in each round, for each variant")
-    options = parser.parse_args()
-    times = measure(variants(), options.rounds, options.requests)
-    empty = times["empty plan"]
-    print(f"{'':18}{'µs':>8}{'adds':>8}")
-    for name, microseconds in times.items():
-        print(f"{name:18}{microseconds:8.1f}{microseconds - empty:8.1f}")
-
-
-if __name__ == "__main__":
-    main()
+    app.add_url_rule("/", "view", lambda: "hello", methods=["POST"])
+    return app

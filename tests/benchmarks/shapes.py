@@ -60,14 +60,21 @@ def denied() -> list[Variant]:
     allowed = cors(origins=[ORIGIN])
     return [
         Variant("key accepted", guarded(keys), key),
-        Variant("401", guarded(keys), anonymous, status=401, peer="401, HTTPAuth", goals={"key accepted": 1}),
+        _denied("401", guarded(keys), anonymous, 401, "Flask-HTTPAuth", "key accepted", "WWW-Authenticate"),
         Variant("limit kept", guarded(limit(RATE)), key),
-        Variant("429", used_up(), key, status=429, peer="429, Flask-Limiter", goals={"limit kept": 1}),
+        _denied("429", used_up(), key, 429, "Flask-Limiter", "limit kept", "Retry-After"),
         Variant("cors, GET", guarded(allowed), key),
-        Variant(
-            "preflight", guarded(allowed), preflight, status=204, peer="preflight, Flask-CORS", goals={"cors, GET": 1}
+        _denied(
+            "preflight", guarded(allowed), preflight, 204, "Flask-CORS", "cors, GET", "Access-Control-Allow-Origin"
         ),
     ]
+
+
+def _denied(
+    name: str, app: Flask, environ: dict[str, Any], status: int, peer: str, let_through: str, same: str
+) -> Variant:
+    peer = f"{name}, {peer}"
+    return Variant(name, app, environ, status, peer=peer, same=(same,), goals={let_through: 1, peer: 1})
 
 
 def used_up() -> Flask:
