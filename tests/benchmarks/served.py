@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import os
 import re
 import subprocess
@@ -23,6 +24,8 @@ from tests.benchmarks.overhead import KEY, ORIGIN, guarded, make_app
 from tests.conftest import required_program
 from tests.serving import GUNICORN, Serving, serving
 
+PATIENCE = 120
+"""Seconds to start."""
 WORKERS = ("--workers", "2", "--worker-class", "gthread", "--threads", "4")
 APPS: dict[str, Callable[[str], Flask]] = {
     "bare": lambda storage: make_app(),
@@ -61,7 +64,9 @@ def app() -> Flask:
 def served(name: str, storage: str, factory: str = "tests.benchmarks.served:app()") -> Iterator[Serving]:
     """Serve an app for a block."""
     with serving([*GUNICORN, *WORKERS, factory], BENCHMARK_APP=name, BENCHMARK_STORAGE=storage) as server:
-        server.get("/")  # once a worker has imported the app
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)) as client:
+            client.request("GET", "/")  # answered once a worker has imported the app
+            client.getresponse().read()
         yield server
 
 
