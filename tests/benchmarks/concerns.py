@@ -24,7 +24,7 @@ def everyday() -> list[Variant]:
     legacy = {"GUARD_RATELIMIT_HEADERS": "legacy"}
     stack_fields = (*CORS_FIELDS, *TALISMAN_FIELDS, *LIMIT_FIELDS, "X-Request-ID")
     return [
-        Variant("bare", make_app(), fields, over=""),
+        Variant("bare", make_app(), fields),
         Variant("empty plan", guarded(), fields, goals={"bare": 0.08}),
         _beside("cors", guarded(POLICIES["cors"]), "Flask-CORS", CORS_FIELDS, 1 / 4),
         Variant("Flask-CORS", peers.cross_origin(), fields),
@@ -36,7 +36,8 @@ def everyday() -> list[Variant]:
         _beside("log_timing", guarded(POLICIES["log_timing"]), "tutorial hooks", ("X-Request-ID",), 0.6),
         Variant("tutorial hooks", peers.hooks(), fields),
         _beside("limit, no fields", guarded(limit(RATE, headers=False)), "Flask-Limiter, no fields", (), 1 / 7),
-        _beside("limit", guarded(POLICIES["limit"], **legacy), "Flask-Limiter", LIMIT_FIELDS, 1 / 7),
+        _beside("limit, RateLimit fields", guarded(POLICIES["limit"]), "Flask-Limiter", (), 1 / 7),
+        _beside("limit, the peer's fields", guarded(POLICIES["limit"], **legacy), "Flask-Limiter", LIMIT_FIELDS, 1 / 7),
         Variant(
             "all five", guarded(LIKE_THE_PEERS, **legacy), fields,
             peer="the peers' stack", same=stack_fields, goals={"peer": 1 / 6, "bare": 0.75},
@@ -74,7 +75,7 @@ def compression() -> list[Variant]:
     """Return a body that is compressed, and bodies that are not."""
     plain, accepting = environ({}), environ({"Accept-Encoding": "gzip"})
     return [
-        Variant("bare", make_app(), plain, over=""),
+        Variant("bare", make_app(), plain),
         Variant("compress, not accepted", guarded(compress(min_size=0)), plain),
         Variant("compress, too small", guarded(compress), accepting),
         Variant("compress, gzip", guarded(compress(min_size=0)), accepting),
@@ -86,7 +87,7 @@ def logging_() -> list[Variant]:
     fields = environ()
     agent = {"agent": header("User-Agent"), "host": header("Host")}
     return [
-        Variant("bare", make_app(), fields, over=""),
+        Variant("bare", make_app(), fields),
         Variant("with Server-Timing", guarded(log_timing(logger=LOGGER, server_timing=True)), fields),
         Variant("with two fields", guarded(log_timing(logger=LOGGER, fields=agent)), fields),
         Variant("sampled out", guarded(log_timing(logger=LOGGER, sample=0)), fields),

@@ -21,8 +21,8 @@ class FirstSight(Variant):
     keys: list[str]
 
     def sample(self, requests: int) -> float:
-        """Issue keys, then time the requests with them."""
-        self.keys = [SignedKeys(SECRET).issue(f"key-{number}") for number in range(requests)]
+        """Issue a key for each request, then time the requests."""
+        self.keys = [SignedKeys(SECRET).issue(f"key-{number}") for number in range(requests + 1)]
         return super().sample(requests)
 
     def request(self) -> None:
@@ -35,7 +35,7 @@ def variants(folder: Path) -> list[Variant]:
     """Return the stores, and Flask-HTTPAuth."""
     stored, signed = SQLKeys(f"sqlite:///{folder / 'keys.sqlite'}", cache=3600), SignedKeys(SECRET)
     return [
-        Variant("bare", make_app(), environ(), over=""),
+        Variant("bare", make_app(), environ()),
         Variant("static", _guarded(None), _with(KEY), peer="Flask-HTTPAuth"),
         Variant("stored, cached", _guarded(stored), _with(stored.create(name="bench").secret)),
         Variant("signed, seen before", _guarded(signed), _with(signed.issue("bench"))),

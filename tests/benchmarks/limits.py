@@ -22,7 +22,7 @@ def variants(redis: str, sqlite: str) -> list[Variant]:
     legacy = {"RATELIMIT_STORAGE_URI": redis, "GUARD_RATELIMIT_HEADERS": "legacy"}
     of_redis, of_sqlite = {"RATELIMIT_STORAGE_URI": redis}, {"RATELIMIT_STORAGE_URI": sqlite}
     return [
-        Variant("bare", make_app(), fields, over=""),
+        Variant("bare", make_app(), fields),
         Variant(
             "Redis", guarded(POLICY, **legacy), fields,
             peer="Flask-Limiter, Redis", same=LIMIT_FIELDS, goals={"peer": 1 / 5},

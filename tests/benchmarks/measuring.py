@@ -1,6 +1,7 @@
 """Measuring: interleaved rounds, and the figures of each variant.
 
-Rounds are interleaved, so that variants of one run compare. The least disturbed round counts; the median and the spread
+Rounds are interleaved, so that variants of one run compare, and their order changes, as some disturb those after them:
+the threads of a peer's storage, for one. The least disturbed round counts; the median and the spread
 of the rounds say how disturbed the run was. Times of two runs do not compare, ratios to the bare request do.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from statistics import median, quantiles
 from typing import Protocol
 
@@ -73,8 +75,10 @@ def measure(variants: Sequence[Measurable], rounds: int, requests: int) -> list[
     for each in variants:
         each.sample(requests)
     gc.collect()
+    order, shuffle = list(variants), Random(0).shuffle  # noqa: S311
     for number in range(rounds):
-        for each in variants:
+        shuffle(order)
+        for each in order:
             if number < each.most_rounds:
                 samples[each.name].append(each.sample(requests))
     return figures(variants, samples)
@@ -83,7 +87,8 @@ def measure(variants: Sequence[Measurable], rounds: int, requests: int) -> list[
 def figures(variants: Sequence[Measurable], samples: Mapping[str, Sequence[float]]) -> list[Figures]:
     """Return the figures of variants from the measurements of each round."""
     least = {name: min(taken) for name, taken in samples.items()}
-    adds = {each.name: least[each.name] - least[each.over] for each in variants if each.over in least}
+    measured_over = [each for each in variants if each.over in least and each.over != each.name]
+    adds = {each.name: least[each.name] - least[each.over] for each in measured_over}
     bare = least[variants[0].name]
 
     def ratio(of: str, each: Measurable) -> float | None:

@@ -81,7 +81,7 @@ class FirstRequest(Once):
 
     def sample(self, requests: int) -> float:
         """Return the microseconds of a first request."""
-        return next(self._fresh).sample(1)
+        return next(self._fresh).timed(1)
 
 
 @dataclass

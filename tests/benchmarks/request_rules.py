@@ -41,7 +41,7 @@ def variants() -> list[Variant]:
     chunked = {**fields, "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
     del chunked["CONTENT_LENGTH"]
     old = {name: value for name, value in fields.items() if name != "HTTP_SEC_FETCH_SITE"}
-    made = [Variant("bare", _app(None), fields, body=BODY, over="")]
+    made = [Variant("bare", _app(None), fields, body=BODY)]
     for name, policies in RULES.items():
         presented = chunked if "chunked" in name else old if "old" in name else fields
         made.append(Variant(name, _app(policies), presented, body=BODY))

@@ -33,7 +33,7 @@ def _denied(_place: Place) -> Sequence[Measurable]:
     anonymous = {name: value for name, value in fields.items() if name != "HTTP_AUTHORIZATION"}
     asking = environ({"Origin": fields["HTTP_ORIGIN"], "Access-Control-Request-Method": "GET"}, method="OPTIONS")
     return [
-        Variant("bare", make_app(), fields, over=""),
+        Variant("bare", make_app(), fields),
         *shapes.denied(),
         Variant("401, Flask-HTTPAuth", peers.httpauth(), anonymous, status=401),
         Variant("429, Flask-Limiter", peers.exhausted_limiter(), fields, status=429),
@@ -45,7 +45,7 @@ def _many(_place: Place) -> Sequence[Measurable]:
     few, many = (once.make_app(size, guard=True) for size in ENDPOINTS)
     path = {**environ(), "PATH_INFO": "/7"}
     return [
-        Variant("bare", make_app(), environ(), over=""),
+        Variant("bare", make_app(), environ()),
         *shapes.counts(),
         *shapes.nested(),
         Variant(f"at {ENDPOINTS[0]:,} endpoints", few, path),
