@@ -16,7 +16,7 @@ from shutil import which
 
 from . import LIMIT
 from .driver import Answer, drive, get, passed, summary
-from .processes import Fleet, free_ports, wait_until
+from .processes import Fleet, free_ports, uninterrupted, wait_until
 
 REQUESTS = 10 * LIMIT
 GUNICORNS, WORKERS = 2, 4
@@ -29,7 +29,9 @@ def main() -> None:
     check_installed()
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     try:
-        with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder)) as fleet:
+        with uninterrupted():
+            temporary = tempfile.TemporaryDirectory()
+        with temporary as folder, Fleet(Path(folder)) as fleet:
             run(fleet)
         say("Stopped all of it.")
     except KeyboardInterrupt:

@@ -95,7 +95,7 @@ class Fleet:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the block ends, so that every started process is registered."""
+    """Hold Ctrl-C and SIGTERM back until the block ends, so that what it has started or made is known."""
     came: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
