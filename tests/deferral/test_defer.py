@@ -17,6 +17,8 @@ from flask_guard import Guard, defer, middleware
 from tests.conftest import MakeApp
 from tests.ids import shown
 
+pytestmark = pytest.mark.usefixtures("hurried_threads")
+
 
 @pytest.fixture
 def app(make_app: MakeApp) -> Flask:

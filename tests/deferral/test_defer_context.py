@@ -27,6 +27,9 @@ from flask_guard import (
 )
 from tests.conftest import MakeApp
 
+pytestmark = pytest.mark.usefixtures("hurried_threads")
+
+
 tenant: ContextVar[str] = ContextVar("tenant")
 
 

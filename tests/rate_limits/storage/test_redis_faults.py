@@ -25,6 +25,8 @@ from tests.rate_limits.storage.redis_servers import (
     valkey,
 )
 
+pytestmark = pytest.mark.slow
+
 ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 CLIENT = "127.0.0.1"
 

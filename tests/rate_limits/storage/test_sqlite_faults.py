@@ -25,6 +25,8 @@ from tests.storage_clock import Clock
 
 from .hammer import Hammers, in_a_child
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
