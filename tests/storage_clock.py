@@ -8,6 +8,8 @@ import pytest
 
 STORAGE = "flask_guard.rate_limits.storage"
 CLOCKS = (
+    f"{STORAGE}.batches:monotonic",
+    f"{STORAGE}.pools:monotonic",
     f"{STORAGE}.memory:monotonic",
     f"{STORAGE}.sqlite_file:monotonic",
     f"{STORAGE}.sqlite_file:time",

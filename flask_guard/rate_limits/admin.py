@@ -149,6 +149,7 @@ def forget_everything(state: AppState) -> None:
     if not backend.enabled:
         return
     state.resource(in_memory).reset()
+    backend.forget_batches()
     if backend.in_process and isinstance(backend.storage, Storage):
         backend.storage.reset()
         return

@@ -30,8 +30,10 @@ CONCERN: Concern = Concern(
     audit="rate_limits.audit",
     clocks=(
         "rate_limits.fields:time",
+        "rate_limits.storage.batches:monotonic",
         "rate_limits.storage.counter:time",
         "rate_limits.storage.memory:monotonic",
+        "rate_limits.storage.pools:monotonic",
         "rate_limits.storage.sqlite_file:time",
         "rate_limits.storage.table:time",
     ),

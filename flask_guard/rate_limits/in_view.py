@@ -76,16 +76,16 @@ class InlineMeters:
 def hit_now(policy: Metered, cost: int | None = None) -> LimitStatus:
     """Charge the current request, and deny it if there is no room."""
     run = _run_of(policy, "hit()")
-    charges, leases = _charges(run, policy)
+    charges, meter = _charges(run, policy)
     if cost is not None:
         cost = whole_cost(cost, "limit.hit(cost=…)")
         charges = [(budget, client, needed(cost), cost) for budget, client, _, _ in charges]
-    if not charges:
+    if meter is None or not charges:
         return LimitStatus()
     _write_fields_later(run)
     try:
-        take = take_leases if leases else take_or_deny
-        return _status(take(run, run.state.service(Backend).counter, charges), taken=True)
+        take = take_leases if meter.leases else take_or_deny
+        return _status(take(run, meter.counter(run.state.service(Backend)), charges), taken=True)
     except Denied as denial:
         if policy.mode_in(run.state) == "report":
             note_report(run, denial)
@@ -99,11 +99,12 @@ def hit_now(policy: Metered, cost: int | None = None) -> LimitStatus:
 def peek_now(policy: Metered) -> LimitStatus:
     """Return where the client of the current request stands."""
     run = _run_of(policy, "peek()")
-    charges = [(budget, client, need, 0) for budget, client, need, _ in _charges(run, policy)[0]]
-    if not charges:
+    charged, meter = _charges(run, policy)
+    charges = [(budget, client, need, 0) for budget, client, need, _ in charged]
+    if meter is None or not charges:
         return LimitStatus()
     try:
-        _, standings = run.state.service(Backend).counter.take(charges)
+        _, standings = meter.counter(run.state.service(Backend)).take(charges)
     except StoreDown as error:
         raise unavailable(charges) from error
     return _status(standings)
@@ -139,19 +140,19 @@ def _run_of(policy: Metered, what: str) -> Run:
     return run
 
 
-def _charges(run: Run, policy: Metered) -> tuple[list[Charge], bool]:
-    """Return the charges of the request, and whether they are leases."""
+def _charges(run: Run, policy: Metered) -> tuple[list[Charge], Meter | None]:
+    """Return the charges of the request, and the meter that makes them; None where nothing is counted."""
     policy.check_inline()
     state, charges = run.state, list[Charge]()
     off = state.off_here()
     is_off = off is not None and (off.keys is None or policy.key in off.keys)
     if is_off or not state.config[ENABLED] or not state.service(Backend).enabled:
-        return [], False
+        return [], None
     if not policy.counts(Target(state, run.request.endpoint, run.request.method)):
-        return [], False
+        return [], None
     meter = state.service(InlineMeters).meter(policy, run.request.endpoint)
     meter.charge(run, charges)
-    return charges, meter.leases
+    return charges, meter
 
 
 def _status(standings: list[Standing], *, taken: bool = False) -> LimitStatus:

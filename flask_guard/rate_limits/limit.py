@@ -21,7 +21,7 @@ from .metered import Meter, Metered
 from .orders import exact_is_stronger, lower_is_stronger
 from .rates import Rates, parse_rates, rate_name
 from .storage import Backend, Budget
-from .storage.algorithms import TokenBucket
+from .storage.algorithms import FIXED, TokenBucket
 from .storage.backend import DEFAULT_STRATEGY
 from .storage.budgets import ALGORITHMS, check_amounts
 
@@ -83,6 +83,7 @@ class Limit(Metered):
     )
     algorithm: str | None = option(None, check.optional(check.one_of(*ALGORITHMS, TokenBucket.name)), exact_is_stronger)
     burst: int | None = option(None, check.optional(check.whole_number(1)), smaller_is_stronger)
+    batch: int | None = option(None, check.optional(check.whole_number(1)), irrelevant)
     headers: bool = option(True, check.flag, irrelevant)
     partition_key: bool = option(False, check.flag, irrelevant)
 
@@ -100,6 +101,7 @@ class Limit(Metered):
         deduct_when: Callable[[Response], object] | None = None,
         algorithm: Algorithm | None = None,
         burst: int | None = None,
+        batch: int | None = None,
         on_store_error: OnStoreError | None = None,
         headers: bool = True,
         partition_key: bool = False,
@@ -126,6 +128,10 @@ class Limit(Metered):
             By default ``RATELIMIT_STRATEGY``, which knows the first three.
         :param burst: of a token bucket, the number of requests that fit at once after a pause; by default the number of
             the rate.
+        :param batch: the units that a worker may take at once from Redis or SQLite, and spend in memory. It takes fewer
+            where few are left, and gives back after a second what it has not spent. The units of a killed worker stay
+            unused until their window ends. For fixed windows, and exact: no more than the rate is let through. The rest
+            in the RateLimit fields is up to a second old. In memory the option changes nothing.
         :param on_store_error: what becomes of requests while the storage is unreachable: ``"local"`` (they are counted
             in this process), ``"allow"`` or ``"deny"`` (503); by default ``GUARD_ON_STORE_ERROR``, and ``"local"``.
         :param headers: whether to send the RateLimit fields.
@@ -141,6 +147,7 @@ class Limit(Metered):
         if len(set(items)) < len(items):
             raise ConfigError(f"limit({', '.join(map(repr, self.rates))}) has one rate twice, which would count twice")
         self._check_burst()
+        self._check_batch()
         if self.algorithm is not None:
             check_amounts(items, self.algorithm, self.burst)
         most = min([self.burst or item.amount for item in items], default=None)
@@ -158,6 +165,23 @@ class Limit(Metered):
         if len(self.items()) > 1 or len(self.rates) > 1:
             raise ConfigError(
                 f"limit(burst={self.burst}) is for one rate, and there are several: write a limit for each rate"
+            )
+
+    def _check_batch(self) -> None:
+        if self.batch is None:
+            return
+        if self.algorithm not in (None, FIXED.name):
+            raise ConfigError(
+                f"limit(batch={self.batch}, algorithm={self.algorithm!r}) could let too much through, as units that are"
+                f" taken ahead are spent later: write algorithm={FIXED.name!r}, or leave batch out"
+            )
+        most = max([item.amount for item in self.items()], default=None)
+        if most is not None and self.batch > most:
+            raise ConfigError(f"limit(batch={self.batch}) is more than a limit of {most} has: write a smaller batch")
+        if not callable(self.cost) and 1 < self.batch <= self.cost:
+            raise ConfigError(
+                f"limit(batch={self.batch}, cost={self.cost}) takes the units of one request at a time, as without"
+                f" batch: write a batch of several requests, such as {10 * self.cost}"
             )
 
     def refine(self, *args: Any, **options: Any) -> Self:
@@ -187,6 +211,8 @@ class Limit(Metered):
             self.check_shared(self.algorithm, state.resource(_algorithms_of_shared))
         if self.algorithm == TokenBucket.name and (backend := state.service(Backend)).enabled:
             backend.algorithm(self.algorithm)
+        if self.batch is not None and (backend := state.service(Backend)).enabled:
+            backend.check_batches(f"limit(batch={self.batch})", self.algorithm)
 
     def check_shared(self, algorithm: str, known: dict[str, str]) -> None:
         """Raise ConfigError if its shared budget is known to be counted by another algorithm."""
@@ -220,6 +246,9 @@ class Limit(Metered):
 
     def meter(self, scope: str, names: list[str], backend: Backend) -> Meter:
         self.check_shared(backend.algorithm(self.algorithm), backend.algorithms_of_shared)
+        if self.batch is not None:
+            backend.check_batches(f"limit(batch={self.batch})", self.algorithm)
+        is_batched = (self.batch or 0) > 1
 
         def budget(item: RateLimitItem, name: str) -> Budget:
             return replace(
@@ -228,6 +257,7 @@ class Limit(Metered):
                 shown=self.headers,
                 partitioned=self.partition_key,
                 on_error=self.on_store_error or backend.on_store_error,
+                batch=self.batch if self.batch is not None and is_batched else 0,
             )
 
         budgets = [budget(item, name) for item, name in zip(self.items(), names, strict=True)]
@@ -236,7 +266,9 @@ class Limit(Metered):
             for rate in self.rates
             if callable(rate)
         ]
-        return limit_meter(budgets, dynamic, self.client_finder(), self.cost, self.deduct_when, backend)
+        counter = backend.batched if is_batched else backend.counter
+        meter = limit_meter(budgets, dynamic, self.client_finder(), self.cost, self.deduct_when, counter)
+        return replace(meter, batched=is_batched)
 
     # Inside a view ---------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from .charge import METERED, needed, was_refused, whole_cost
 from .fields import STANDINGS
 from .metered import FixedCharge, Meter
 from .rates import parse_rates
-from .storage import Backend, Budget, Charge, StoreDown
+from .storage import Budget, Charge, Counter, StoreDown
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
@@ -41,16 +41,17 @@ def limit_meter(
     client_of: ClientOf,
     cost: int | Callable[..., int],
     deduct_when: Callable[[Response], object] | None,
-    backend: Backend,
+    counter: Counter,
 ) -> Meter:
     """Return the meter of a limit; see :meth:`Metered.meter`.
 
     :param budgets: the budgets of its fixed rates.
     :param dynamic: its rates that are callables.
+    :param counter: counts what the response decides.
     """
     if deduct_when is not None:
         charge = _charge_later(budgets, dynamic, client_of, _cost_finder(cost))
-        return Meter(charge, _deduct_later(deduct_when, charge, backend))
+        return Meter(charge, _deduct_later(deduct_when, charge, counter))
     if dynamic or callable(cost):
         return Meter(_charge(budgets, dynamic, client_of, _cost_finder(cost)))
     alone = FixedCharge(budgets[0], client_of, cost) if len(budgets) == 1 else None
@@ -153,7 +154,7 @@ def _cost_finder(cost: int | Callable[..., int]) -> CostOf:
 # Charges that the response decides -----------------------------------------------------------------------------------
 
 
-def _deduct_later(deduct_when: Callable[[Response], object], key: object, backend: Backend) -> Leave:
+def _deduct_later(deduct_when: Callable[[Response], object], key: object, counter: Counter) -> Leave:
     """Return the function that charges a request that found room, if ``deduct_when`` says so.
 
     :param key: the key of the charges of the request.
@@ -170,14 +171,14 @@ def _deduct_later(deduct_when: Callable[[Response], object], key: object, backen
             log.exception("limit(deduct_when=…) failed: the request is charged")
             wanted = True
         if wanted:
-            _deduct(run, charges, backend)
+            _deduct(run, charges, counter)
 
     return leave
 
 
-def _deduct(run: Run, charges: list[Charge], backend: Backend) -> None:
+def _deduct(run: Run, charges: list[Charge], counter: Counter) -> None:
     try:
-        _, standings = backend.counter.take(charges)
+        _, standings = counter.take(charges)
     except StoreDown:
         return
     # other requests may have been faster, and left less than nothing

@@ -54,12 +54,18 @@ class Meter:
     :ivar leave: acts on the response.
     :ivar leases: whether the charges are leases, to be given back.
     :ivar alone: the charge, if it is the only one and fixed.
+    :ivar batched: whether workers take batches of its budgets.
     """
 
     charge: Callable[[Run, list[Charge]], None]
     leave: Leave | None = None
     leases: bool = False
     alone: FixedCharge | None = None
+    batched: bool = False
+
+    def counter(self, backend: Backend) -> Counter:
+        """Return what counts its charges."""
+        return backend.batched if self.batched else backend.counter
 
 
 def _name(value: object, what: str) -> str:
@@ -234,8 +240,9 @@ def _step(meters: list[Meter], backend: Backend, state: AppState, take: Take) ->
             act(run, response)
         write(run, response)
 
+    counter = backend.batched if any(meter.batched for meter in meters) else backend.counter
     alone = meters[0].alone if len(meters) == 1 else None
-    enter = _enter_alone(alone, backend.counter, state) if alone else _enter(meters, backend.counter, state, take)
+    enter = _enter_alone(alone, counter, state) if alone else _enter(meters, counter, state, take)
     return Step(enter, leave if leaves else write, teardown)
 
 

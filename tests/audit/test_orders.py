@@ -226,6 +226,7 @@ SAME: list[tuple[str, Any, Any]] = [
     ("require_auth.realm", auth(realm="a"), auth(realm="b")),
     ("require_auth.bearer", auth(bearer=token), auth(bearer=JWT(SECRET, max_age=60))),
     ("limit.headers", once, once(headers=False)),
+    ("limit.batch", once, once(batch=2)),
     ("limit.partition_key", once, once(partition_key=True)),
     ("limit.concurrent.headers", at_once, at_once(headers=False)),
     ("cors.max_age", site, site(max_age=60)),

@@ -13,13 +13,16 @@ from ...errors import ConfigError
 from ...support.text import names
 from ..settings import LIMIT_CLIENTS, LIMIT_SLOW_MS, ON_STORE_ERROR, OnStoreError
 from .algorithms import TokenBucket
+from .batches import BatchingCounter
 from .budgets import Budget, check_amounts, rate_budget
 from .counter import Counter, StrategyCounter
 from .fallback import FallbackCounter
+from .lending import Lender, TableLender
 from .memory import ExactMemoryStorage
 from .peeking import PeekingCounter
 from .redis import LateCluster, RedisCounter, cluster_errors
 from .redis_connections import default_options
+from .redis_lending import RedisLender
 from .table import TableStorage
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class Backend:
     :ivar storage: the storage, as ``limits`` has it.
     :ivar store: counts in the storage, and raises its errors.
     :ivar counter: counts in the storage, and goes on without it while it is down.
+    :ivar batched: as `counter`, for budgets that workers take batches of.
     :ivar algorithms_of_shared: the algorithms of shared budgets, by name, as far as they are compiled.
     :raises ConfigError: if ``RATELIMIT_*`` is invalid, or asks for limits that only a Limiter would enforce.
     """
@@ -52,7 +56,8 @@ class Backend:
     def __init__(self, state: AppState) -> None:
         if state.rehearses is not None:
             rehearsed = vars(state.rehearses.service(Backend))
-            peeking = {"counter": PeekingCounter(rehearsed["counter"])} if rehearsed["enabled"] else {}
+            names = ("counter", "batched") if rehearsed["enabled"] else ()
+            peeking = {name: PeekingCounter(rehearsed[name]) for name in names}
             vars(self).update(rehearsed, **peeking)
             return
         app = state.app
@@ -72,11 +77,14 @@ class Backend:
             self.storage.most = state.config[LIMIT_CLIENTS]
         self.store: Counter = _store_counter(self.storage)
         self.counter: Counter = self.store
+        self.batched: Counter = self.store
         self.algorithms_of_shared: dict[str, str] = {}
         if not isinstance(self.storage, ExactMemoryStorage):
-            self.counter = FallbackCounter(
+            self.counter = self.batched = fallback = FallbackCounter(
                 self.store, state.resource(in_memory), self.errors, app, _slow(self.storage, state)
             )
+            if (lender := _lender(self.store)) is not None:
+                self.batched = BatchingCounter(fallback, lender)
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -105,6 +113,22 @@ class Backend:
             except NotImplementedError as error:
                 raise ConfigError(f"limit(algorithm={name!r}): {error}") from error
         return name
+
+    def check_batches(self, what: str, algorithm: str | None) -> None:
+        """Raise ConfigError if units that are taken ahead could let too much through, or the storage has none."""
+        name = self.algorithm(algorithm)
+        if name != DEFAULT_STRATEGY:
+            raise ConfigError(
+                f"{what} with RATELIMIT_STRATEGY={name!r} could let too much through: write"
+                f" algorithm={DEFAULT_STRATEGY!r} beside it, or leave batch out"
+            )
+        if isinstance(self.store, StrategyCounter) and not self.in_process:
+            raise ConfigError(f"{what} counts in Redis, SQLite or memory, and not in this storage: leave batch out")
+
+    def forget_batches(self) -> None:
+        """Forget the units that this process has taken ahead."""
+        if isinstance(self.batched, BatchingCounter):
+            self.batched.forget_pools()
 
     def rate_budget(
         self, item: RateLimitItem, scope: str, algorithm: str | None = None, burst: int | None = None
@@ -148,6 +172,15 @@ def _store_counter(storage: Storage | LateCluster) -> Counter:
     if isinstance(storage, (TableStorage, LateCluster)):
         return storage
     return RedisCounter(storage) if isinstance(storage, RedisStorage) else StrategyCounter(storage)
+
+
+def _lender(store: Counter) -> Lender | None:
+    """Return what lends units of a storage, if the storage can lend."""
+    if isinstance(store, TableStorage):
+        return TableLender(store)
+    if isinstance(store, LateCluster):
+        return RedisLender(store.made)
+    return RedisLender(lambda: store) if isinstance(store, RedisCounter) else None
 
 
 def adopted_limiter(app: Flask) -> Limiter | None:

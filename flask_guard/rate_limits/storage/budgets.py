@@ -51,6 +51,7 @@ class Budget:
     :ivar shown: whether responses say where the client stands.
     :ivar partitioned: whether responses name a partition key.
     :ivar on_error: what becomes of a request while the store is unreachable.
+    :ivar batch: the units that a worker may take at once; 0 for those of one request.
     :ivar policy_item: its item of ``RateLimit-Policy``.
     :ivar remaining_item: the beginning of its item of ``RateLimit``, where the rest is two numbers; else empty.
     :ivar longest_wait: the seconds after which there is room in any case: a sliding counter remembers two windows.
@@ -68,6 +69,7 @@ class Budget:
     shown: bool = True
     partitioned: bool = False
     on_error: OnStoreError = "local"
+    batch: int = 0
     policy_item: str = field(init=False)
     remaining_item: str = field(init=False)
     longest_wait: int = field(init=False)

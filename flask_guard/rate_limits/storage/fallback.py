@@ -120,6 +120,10 @@ class FallbackCounter:
         """Return what the store holds. An error of the store is raised."""
         return self._store.find(unit)
 
+    def if_up(self, call: Callable[[], T]) -> T | None:
+        """Return the answer of the store to `call`; None while the store is down."""
+        return self._ask(call, _do_nothing)
+
     def _ask(self, call: Callable[[], T], otherwise: Callable[[], T], *, later: bool = False) -> T:
         """Return the answer of the store to `call`. While the store is down, return that of `otherwise`.
 

@@ -6,6 +6,7 @@ on the same storage, or a worker that still runs an older version, counts the sa
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
@@ -23,6 +24,12 @@ from .table import Key, is_of_unit, table_key
 
 TYPES: tuple[tuple[str, Algorithm], ...] = (("string", FIXED), ("list", MOVING), ("zset", LEASES))
 """The types of Redis keys in which something is counted."""
+
+LENT = "|lent"
+"""The end of the key of what is lent from a window, beside the key of the window. See :mod:`.redis_lending`."""
+
+HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
+"""The beginning of a key that names its slot itself (Redis cluster specification, "Hash tags")."""
 
 Errors: TypeAlias = tuple[type[Exception], ...]
 
@@ -55,7 +62,37 @@ class RedisCounter:
         self._unknown_script: type[Exception] = errors.NoScriptError
         self._cluster_error: type[Exception] = getattr(errors, f"{storage.target_server.title()}ClusterException")
         self._script = files(__package__).joinpath("redis.lua").read_text("utf-8")
-        self._digest: str = self._redis.register_script(self._script).sha
+        self._digest: str = self.digest_of(self._script)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Return whether one call reaches the keys of one slot only."""
+        return self._slot_of is not None
+
+    def digest_of(self, script: str) -> str:
+        """Return the name by which the server knows a Lua script."""
+        digest: str = self._redis.register_script(script).sha
+        return digest
+
+    def evaluate(self, script: str, digest: str, *args: str | int) -> Any:
+        """Run a Lua script.
+
+        :param args: the number of keys, the keys and the arguments.
+        """
+        try:
+            return self._run("EVALSHA", digest, *args)
+        except self._unknown_script:  # after a restart of the server, and at first
+            return self._run("EVAL", script, *args)
+
+    def key(self, budget: Budget, identity: str) -> str:
+        """Return the Redis key in which a budget is counted for a client; of a sliding window the first of two."""
+        return self._keys(budget, identity)[0]
+
+    def lent_key(self, key: str) -> str:
+        """Return the key of what is lent from the window at `key`; empty if a cluster cannot keep both together."""
+        if not self.is_cluster or HASH_TAG.match(key):
+            return key + LENT
+        return "" if "{" in key or "}" in key else f"{{{key}}}{LENT}"
 
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
         """Make all charges, or none."""
@@ -100,8 +137,10 @@ class RedisCounter:
 
     def forget(self, budget: Budget, identity: str) -> None:
         """Forget a client."""
-        for key in self._keys(budget, identity):
-            self._run("DEL", key)
+        keys = self._keys(budget, identity)
+        for key in (*keys, self.lent_key(keys[0])) if budget.algorithm is FIXED else keys:
+            if key:
+                self._run("DEL", key)
 
     def find(self, unit: str | None = None) -> Iterable[Held]:
         """Return what is held, by walking through all keys of the database without holding it up."""
@@ -125,11 +164,7 @@ class RedisCounter:
                 keys.append(f"{before}{budget.key_for(identity)}{after}")
             lines.append(f"{budget.line} {need} {deduct}")
         # few arguments, as each costs a client that is all Python a microsecond
-        args: tuple[str | int, ...] = (len(keys), *keys, token, "\n".join(lines))
-        try:
-            answer = self._run("EVALSHA", self._digest, *args)
-        except self._unknown_script:  # after a restart of the server, and at first
-            answer = self._run("EVAL", self._script, *args)
+        answer = self.evaluate(self._script, self._digest, len(keys), *keys, token, "\n".join(lines))
         made, *stand = map(int, answer.split())
         standings = [
             Standing(budget, remaining, min(budget.longest_wait, max(0, -(-wait // 1000))), need, identity)
@@ -210,25 +245,26 @@ class LateCluster:
 
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
         """Make all charges, or none."""
-        return self._made().take(charges, token)
+        return self.made().take(charges, token)
 
     def release(self, charges: Sequence[Charge], token: str) -> None:
         """Give leases back."""
-        self._made().release(charges, token)
+        self.made().release(charges, token)
 
     def ban(self, budget: Budget, identity: str) -> None:
         """Ban a client."""
-        self._made().ban(budget, identity)
+        self.made().ban(budget, identity)
 
     def forget(self, budget: Budget, identity: str) -> None:
         """Forget a client."""
-        self._made().forget(budget, identity)
+        self.made().forget(budget, identity)
 
     def find(self, unit: str | None = None) -> Iterable[Held]:
         """Return what is held."""
-        return self._made().find(unit)
+        return self.made().find(unit)
 
-    def _made(self) -> RedisCounter:
+    def made(self) -> RedisCounter:
+        """Return the counter of the cluster, made at the first call that reaches a node."""
         with self._lock:
             if self._counter is None:
                 error, self._error = self._error, None
