@@ -149,7 +149,6 @@ def forget_everything(state: AppState) -> None:
     if not backend.enabled:
         return
     state.resource(in_memory).reset()
-    backend.forget_batches()
     if backend.in_process and isinstance(backend.storage, Storage):
         backend.storage.reset()
         return
@@ -157,6 +156,7 @@ def forget_everything(state: AppState) -> None:
         for budget, identity in list(store.find()):
             if _scope(backend, budget) is not None:
                 store.forget(budget, identity)
+    backend.forget_batches()  # at last: until then, requests may have taken some of what was to be forgotten
 
 
 # Clients and scopes --------------------------------------------------------------------------------------------

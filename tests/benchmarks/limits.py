@@ -31,6 +31,10 @@ def variants(redis: str, sqlite: str) -> list[Variant]:
             "Redis, no fields", guarded(limit(RATE, headers=False), **of_redis), fields,
             peer="the same, no fields",
         ),
+        Variant(
+            "Redis, batches", guarded(limit(RATE, batch=50), **legacy, RATELIMIT_KEY_PREFIX="batches"), fields,
+            peer="Flask-Limiter, Redis", same=LIMIT_FIELDS, goals={"peer": 1 / 15},
+        ),
         Variant("Flask-Limiter, Redis", peers.limiter(redis, headers=True), fields),
         Variant("the same, no fields", peers.limiter(redis), fields),
         Variant("SQLite", guarded(POLICY, **of_sqlite), fields, goals={"the same, no fields": 1}),

@@ -20,8 +20,10 @@ Only fixed windows lend. A unit of a moving window or a token bucket has the tim
 spent later would be one too many in another second; of a sliding counter, storages do not tell when the window ends.
 
 Three accidents are not excluded. A process whose machine is suspended in the middle of a lease, and whose clock stands
-still meanwhile, spends the rest of that lease in a later window. So does one whose C code forks without Python's hooks,
-or whose Redis fails over to a server whose clock is ahead. Each concerns at most one batch a worker and client, once.
+still meanwhile, spends the rest of that lease in a later window. So does a child that C code forks without Python's
+hooks, until it first asks the storage, and any process while the clock of the storage jumps ahead, as by a fail-over.
+Each concerns at most one batch for each worker and client, once. A fail-over that loses the last writes loses the notes
+of the loans with the counts, so nothing of these comes back on top.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ MOST_POOLS = 10_000
 class Pool:
     """The units that a process holds of one budget for one client.
 
-    :ivar until: the end of the lease.
+    :ivar since: the beginning of the lease.
+    :ivar until: the end of the lease, and of the window if it ends earlier.
     :ivar size: the units of the latest loan.
     :ivar left: the rest in the storage.
     :ivar ends: the end of the window.
@@ -36,6 +37,7 @@ class Pool:
 
     budget: Budget
     identity: str
+    since: float
     until: float
     ends: float
     left: int
@@ -46,7 +48,7 @@ class Pool:
 
     def next_size(self, now: float) -> int:
         """Return the units to ask for: twice as many if the latest loan was used up in half its lease."""
-        return min(2 * self.size, self.budget.batch) if now < self.until - LEASE / 2 else self.size
+        return min(2 * self.size, self.budget.batch) if now - self.since < LEASE / 2 else self.size
 
     def standing(self, need: int, now: float) -> Standing:
         """Return where the client stands."""
@@ -69,6 +71,7 @@ class Pool:
         if loan.held < ask.need:
             return False
         self.note = loan.note
+        self.since = sent
         self.until = sent + min(LEASE, loan.seconds - DRIFT)
         self.ends = monotonic() + loan.seconds
         return True
@@ -85,9 +88,9 @@ class Pools:
     def __init__(self) -> None:
         self.process: int = os.getpid()
         self.holder: str = token_hex(6)
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self.pools: dict[str, Pool] = {}
-        self.is_watched = False
+        self.is_watched: bool = False
 
     def note(self, budget: Budget, identity: str, standing: Standing) -> None:
         """Note where a client stands whose units were taken one at a time: the next ones may be borrowed."""
@@ -96,7 +99,7 @@ class Pools:
         with self.lock:
             pool = self.pools.get(key)
             if pool is None and len(self.pools) < MOST_POOLS:
-                self.pools[key] = Pool(budget, identity, now + LEASE, now + standing.wait, standing.remaining)
+                self.pools[key] = Pool(budget, identity, now, now + LEASE, now + standing.wait, standing.remaining)
             elif pool is not None and not pool.borrowing:
                 pool.left = standing.remaining
                 if not pool.units:

@@ -28,6 +28,12 @@ BUDGET = 1000
 APP = "tests.rate_limits.batches.fleet:create_app()"
 MakeJob = Callable[..., Job]
 
+
+def counted_in(*cases: tuple[str, int]) -> pytest.MarkDecorator:
+    """Run a test with storages and batches."""
+    return pytest.mark.parametrize(("uri", "batch"), cases, indirect=["uri"])
+
+
 only_redis = pytest.mark.parametrize("uri", ["redis"], indirect=True)
 
 
@@ -41,7 +47,7 @@ def job(uri: str, tmp_path: Path) -> MakeJob:
     return make
 
 
-@pytest.mark.parametrize("batch", [1, 50, 500])
+@counted_in(("redis", 1), ("redis", 50), ("redis", 500), ("sqlite", 50))
 def test_all_of_a_budget_is_let_through_and_no_more(workers: Fleet, job: MakeJob, batch: int) -> None:
     assert workers(job(batch)) == BUDGET
 
@@ -50,7 +56,7 @@ def test_a_lease_that_is_over_all_the_time_loses_nothing_and_lends_nothing_twice
     assert workers(job(50, lease=0.01)) == BUDGET
 
 
-@pytest.mark.parametrize("batch", [5, 50, 500])
+@counted_in(("redis", 5), ("redis", 50), ("redis", 500), ("sqlite", 50))
 def test_workers_that_are_killed_lose_what_they_hold_and_no_more(workers: Fleet, job: MakeJob, batch: int) -> None:
     kills, seed = 8, int.from_bytes(os.urandom(4), "big")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -48,6 +48,14 @@ def redis_shop(uri: str) -> Shop:
     return Shop(RedisLender(lambda: counter), counter)
 
 
+@pytest.fixture
+def cluster_shop(redis_cluster: tuple[str, Popen[bytes]]) -> Iterator[Shop]:
+    """Return what lends in a cluster, whose client does not close its connections by itself."""
+    made = redis_shop(redis_cluster[0])
+    yield made
+    made.counter._redis.close()
+
+
 @pytest.fixture(params=["sqlite", "redis", "valkey", pytest.param("cluster", marks=pytest.mark.xdist_group("cluster"))])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
     if request.param == "sqlite":
@@ -55,8 +63,8 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
         assert isinstance(storage, SQLiteStorage)
         return Shop(TableLender(storage), storage)
     if request.param == "cluster":
-        cluster: tuple[str, Popen[bytes]] = request.getfixturevalue("redis_cluster")
-        return redis_shop(cluster[0])
+        in_cluster: Shop = request.getfixturevalue("cluster_shop")
+        return in_cluster
     uri: str = request.getfixturevalue("redis_url")
     return redis_shop(valkey(uri) if request.param == "valkey" else uri)
 
@@ -177,10 +185,8 @@ def test_what_is_lent_is_noted_for_seconds_only(redis_url: str) -> None:
     [("by:{tag}", True), ("by:a{b}c", True), ("by:{", False), ("by:}", False), ("by:{}", False), ("by:}{", False)],
 )
 @pytest.mark.xdist_group("cluster")
-def test_a_cluster_lends_where_both_keys_share_a_slot(
-    redis_cluster: tuple[str, Popen[bytes]], client: str, lends: bool
-) -> None:
-    shop = redis_shop(redis_cluster[0])
+def test_a_cluster_lends_where_both_keys_share_a_slot(cluster_shop: Shop, client: str, lends: bool) -> None:
+    shop = cluster_shop
     assert shop.lend(0, 1, 10, client=client).held == (10 if lends else 0)
     assert shop.left(client) == (310 if lends else 320)
 
