@@ -58,13 +58,14 @@ AT_ONCE = 100
 class Taking:
     """The charges of one request, on their way.
 
-    :ivar spent: the pool of a charge, and the units that were spent from it, by the position of the charge.
+    :ivar spent: the pool of a charge, the units that were spent from it, and the note of their loan, by the position of
+        the charge.
     :ivar wishes: the pools that a call is to fill, by position.
     :ivar others: the positions of the charges that the storage decides.
     """
 
     charges: Sequence[Charge]
-    spent: dict[int, tuple[Pool, int]] = field(default_factory=dict)
+    spent: dict[int, tuple[Pool, int, str]] = field(default_factory=dict)
     wishes: dict[int, tuple[Pool, Ask]] = field(default_factory=dict)
     others: list[int] = field(default_factory=list)
 
@@ -72,14 +73,15 @@ class Taking:
         """Spend from `pool` for the charge at `position`."""
         deduct = self.charges[position][3]
         pool.units -= deduct
-        self.spent[position] = pool, deduct
+        self.spent[position] = pool, deduct, pool.note
 
     def undo(self, mine: Pools) -> None:
-        """Put back what was spent. Units of a pool whose lease is over meanwhile count as used."""
+        """Put back what was spent, unless the pool has another loan by now, perhaps of a later window."""
         with mine.lock:
-            for position, (pool, deduct) in self.spent.items():
-                pool.units += deduct
-                self.spent[position] = pool, 0
+            for position, (pool, deduct, note) in self.spent.items():
+                if pool.note == note:
+                    pool.units += deduct
+                self.spent[position] = pool, 0, note
 
     def standings(self, mine: Pools, found: list[Standing]) -> list[Standing]:
         """Return the standings in the order of the charges.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask import abort, request
+from limits import parse
 
 from flask_guard import ban, limit, request_denied, request_would_be_denied
 from flask_guard.audit.explain import explain
 from flask_guard.audit.rehearsal import Asked
 from flask_guard.core.app_state import AppState
 from flask_guard.rate_limits.admin import forget, holdings
-from flask_guard.rate_limits.storage import Backend
+from flask_guard.rate_limits.storage import Backend, rate_budget
 from tests.storage_clock import Clock
 
 from .asking import allowed, eventually, rests, until_refused, used
@@ -195,3 +197,27 @@ def test_places_are_taken_in_the_same_step_and_given_back(make_worker: Serve, le
 
     assert allowed(worker, 100) == 100
     assert charged(worker, lease, 100)
+
+
+@pytest.mark.parametrize("uri", ["sqlite"], indirect=True)
+def test_what_a_refusal_puts_back_is_not_spent_in_a_later_window(
+    make_worker: Serve, lease: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = make_worker(in_batches)
+    allowed(worker, 1)
+    counter: Any = AppState.of(worker.application).service(Backend).batched
+    minute = replace(rate_budget(parse("400/minute"), "minute"), batch=50)
+    one, both = [(minute, "a", 1, 1)], [(minute, "a", 1, 1), (rate_budget(parse("60/hour"), "hour"), "a", 1, 1)]
+    assert all(counter.take(both)[0] for _ in range(60))
+    take = counter._counter.take
+
+    def take_late(charges: Any, token: str = "") -> Any:
+        monkeypatch.setattr(counter._counter, "take", take)
+        answer = take(charges, token)
+        lease.advance(61)
+        assert all(counter.take(one)[0] for _ in range(40))  # by another thread, in the next window
+        return answer
+
+    monkeypatch.setattr(counter._counter, "take", take_late)
+    assert not counter.take(both)[0]
+    assert sum(counter.take(one)[0] for _ in range(500)) == 360
