@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def denied_answer(run: Run, denial: Denied) -> Response | None:
-    """Return the response that Flask would make of `denial`, or None if the app has a say in it.
+    """Return the response that Flask would make of `denial`, or None where the app decides on the answer.
 
     Flask calls an exception that no handler takes as a WSGI application, and makes a second response of the result.
     Making the response here costs a third as much, so a flood of denied requests costs less than one of allowed ones.

@@ -16,7 +16,6 @@ from ..wsgi.request_ids import ENVIRON_KEY
 from .app_state import AppState
 from .config import ERROR_FORMAT
 from .denials import Denied
-from .flask_versions import current_flask
 from .request_run import Enter, Run
 
 if TYPE_CHECKING:
@@ -68,7 +67,8 @@ def _announce(run: Run, denial: Denied, *, would: bool = False) -> None:
     if log.isEnabledFor(logging.WARNING if would or run.state.app.debug else logging.INFO):
         run.state.resource(DenialLog).note(run, denial, would=would)
     signal = request_would_be_denied if would else request_denied
-    signal.send(current_flask(), denial=denial, request=run.request)
+    if signal.receivers:
+        signal.send(run.state.app, denial=denial, request=run.request)
 
 
 def _remedy(run: Run, denial: Denied) -> str:
