@@ -6,11 +6,13 @@ that all workers of a server share.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..core.app_state import AppState
@@ -88,6 +90,14 @@ class Families:
 
     def _all(self) -> tuple[Any, ...]:
         return (self.requests, self.duration, self.denials, self.store_errors)
+
+
+GONE = "_flask_guard_gone"
+"""Where a registry carries the metrics of deleted apps, until the next app comes.
+
+An app may be deleted by the garbage collector while its thread registers something, and so holds the registry's lock.
+Nothing may wait for that lock then. A `SimpleQueue` takes things at any time.
+"""
 
 
 class AppMetrics:
@@ -189,11 +199,14 @@ class _Link:
 
 
 def _link(app: Flask, families: Families, registry: CollectorRegistry) -> None:
+    gone: SimpleQueue[_Link] = vars(registry).setdefault(GONE, SimpleQueue())
+    _unregister(gone, registry)
     link = _Link(app, families)
     try:
         registry.register(link)
     except ValueError:
         gc.collect()  # the name may belong to a deleted app, as in tests
+        _unregister(gone, registry)
         try:
             registry.register(link)
         except ValueError:
@@ -201,7 +214,13 @@ def _link(app: Flask, families: Families, registry: CollectorRegistry) -> None:
                 f"metrics(prefix={families.prefix!r}): another collector in this process has these names already. Write"
                 " another prefix for this app, such as metrics(prefix='shop')"
             ) from None
-    weakref.finalize(app, registry.unregister, link).atexit = False
+    weakref.finalize(app, gone.put, link).atexit = False
+
+
+def _unregister(gone: SimpleQueue[_Link], registry: CollectorRegistry) -> None:
+    with contextlib.suppress(Empty):
+        while True:
+            registry.unregister(gone.get_nowait())
 
 
 def is_multiprocess(client: ModuleType) -> bool:

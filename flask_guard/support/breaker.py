@@ -44,7 +44,7 @@ class Breaker:
         self._errors = errors
         self._on_open = opened
         self._on_close = closed
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a body that is deleted meanwhile may come back here
         self._wait = FIRST_WAIT
         self._next = 0.0
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import threading
+import weakref
 from typing import Any
 
 import pytest
 from flask import Blueprint, Flask
-from prometheus_client import REGISTRY, CollectorRegistry, Counter
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Metric
 
 from flask_guard import ConfigError, Guard, exempt, metrics, protect
 from tests.cases import together
@@ -142,6 +144,32 @@ def test_an_app_that_has_gone_leaves_its_names_to_the_next(make_app: MakeApp) ->
 
     gc.collect()
     assert "gone_requests" not in [metric.name for metric in REGISTRY.collect()]
+
+
+@pytest.mark.slow
+def test_an_app_may_go_while_its_thread_registers_something(make_app: MakeApp) -> None:
+    registry = CollectorRegistry()
+    app = make_app()
+    Guard(app, policies=[metrics(registry=registry)])
+    gone = weakref.ref(app)
+
+    class Collecting:
+        """Has the garbage collector run while the registry is locked, as it may at any time."""
+
+        def describe(self) -> list[Metric]:
+            gc.collect()
+            return []
+
+        collect = describe
+
+    app = make_app()
+    thread = threading.Thread(target=registry.register, args=(Collecting(),), daemon=True)
+    thread.start()
+    thread.join(20)
+
+    assert not thread.is_alive()
+    assert gone() is None
+    Guard(app, policies=[metrics(registry=registry)])
 
 
 # Mistakes ----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from secrets import token_hex
 from time import monotonic
@@ -88,7 +89,8 @@ class Pools:
     def __init__(self) -> None:
         self.process: int = os.getpid()
         self.holder: str = token_hex(6)
-        self.lock: threading.Lock = threading.Lock()
+        # reentrant: a body that is deleted meanwhile may come back here
+        self.lock: AbstractContextManager[object] = threading.RLock()
         self.pools: dict[str, Pool] = {}
         self.is_watched: bool = False
 

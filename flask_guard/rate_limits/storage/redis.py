@@ -240,7 +240,7 @@ class LateCluster:
         self.errors: Errors = errors
         self._make = make
         self._error: Exception | None = error
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a body that is deleted meanwhile may come back here
         self._counter: RedisCounter | None = None
 
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
