@@ -40,7 +40,7 @@ def measure_groups(groups: list[str], rounds: int, requests: int) -> dict[str, l
     run = {}
     with contextlib.ExitStack() as opened:
         folder = opened.enter_context(tempfile.TemporaryDirectory())
-        redis = opened.enter_context(private_redis(Path(folder))) if "storages" in groups else ""
+        redis = opened.enter_context(private_redis(Path(folder))) if {"storages", "floors"} & {*groups} else ""
         for group in groups:
             made = GROUPS[group](Place(redis, Path(folder)))
             check(made)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks import concerns, keys, limits, once, peers, request_rules, shapes
+from tests.benchmarks import concerns, floors, keys, limits, once, peers, request_rules, shapes
 from tests.benchmarks.measuring import Measurable
 from tests.benchmarks.once import FirstRequest, Import, Memory, Start
 from tests.benchmarks.overhead import Variant, environ, make_app
@@ -92,6 +92,7 @@ GROUPS: dict[str, Callable[[Place], Sequence[Measurable]]] = {
     "policies": lambda place: concerns.everyday(),
     "storages": lambda place: limits.variants(place.redis, f"sqlite:///{place.folder / 'limits.db'}"),
     "denied": _denied,
+    "floors": lambda place: floors.variants(place.redis),
     "sizes": _many,
     "first request": _first,
     "memory of an endpoint": _memory,
