@@ -12,7 +12,7 @@ from flask import Flask, Response, jsonify, render_template_string, request, ses
 from flask_guard import Guard, Policy, cors, exempt, protect, same_origin, secure_headers
 from flask_guard.security_headers import csp_reports, nonce, strict_dynamic
 
-from .conftest import Serve, Server, Tab, page
+from .conftest import Browser, Serve, Server, Tab, page
 
 PIXEL = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
@@ -152,7 +152,9 @@ def test_nonce_with_strict_dynamic_lets_a_script_load_others(tab: Tab, serve: Se
 
 
 @pytest.mark.parametrize("old", [True, False], ids=["report-uri", "report-to"])
-def test_browser_reports_to_the_collector(tab: Tab, serve: Serve, caplog: pytest.LogCaptureFixture, old: bool) -> None:
+def test_browser_reports_to_the_collector(
+    whole_browser: Browser, serve: Serve, caplog: pytest.LogCaptureFixture, old: bool
+) -> None:
     app = site(
         secure_headers(
             csp={"report-uri": "/csp-reports"} if old else {"report-to": "csp"},
@@ -166,15 +168,16 @@ def test_browser_reports_to_the_collector(tab: Tab, serve: Serve, caplog: pytest
     app.register_blueprint(csp_reports())
     server = serve(app, tls=True)
 
-    tab.goto(server.url("/?token=secret", "shop.test"))
+    with Tab(whole_browser) as tab:
+        tab.goto(server.url("/?token=secret", "shop.test"))
+        record = _first(caplog, "flask_guard.csp")
+        assert ran(tab) == ["inline"]
 
-    record = _first(caplog, "flask_guard.csp")
     fields = vars(record)
     assert (fields["directive"], fields["blocked_url"]) == ("script-src-elem", "inline")
     assert (fields["disposition"], fields["document_url"]) == ("report", server.url("/", "shop.test"))
     assert fields["line"] == 1
     assert "default-src 'self'" in fields["policy"]
-    assert ran(tab) == ["inline"]
 
 
 def _first(caplog: pytest.LogCaptureFixture, logger: str) -> logging.LogRecord:

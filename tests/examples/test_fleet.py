@@ -26,6 +26,11 @@ MARK = "FLEET_OF_TEST"
 pytestmark = pytest.mark.slow
 
 
+def _hear_interrupts() -> None:
+    """Let Ctrl-C interrupt, also where the tests run in the background of a shell, which keeps it from them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Run:
     """The example as a user runs it, and all that it starts."""
 
@@ -41,6 +46,7 @@ class Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_hear_interrupts,
         )
         self.text = ""
 
