@@ -19,6 +19,8 @@ from tests.storage_clock import Clock
 from .asking import allowed, eventually, rests, until_refused, used
 from .conftest import LONG, Serve
 
+pytestmark = pytest.mark.slow
+
 only_redis = pytest.mark.parametrize("uri", ["redis"], indirect=True)
 only_sqlite = pytest.mark.parametrize("uri", ["sqlite"], indirect=True)
 in_batches = limit("1000/day", batch=50)

@@ -20,6 +20,8 @@ from tests.storage_clock import Clock
 from .asking import allowed, eventually, rests, until_refused, used
 from .conftest import LONG, Serve
 
+pytestmark = pytest.mark.slow
+
 in_batches = limit("1000/day", batch=50)
 
 

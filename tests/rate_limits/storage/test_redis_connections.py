@@ -67,6 +67,9 @@ def test_a_server_that_was_replaced_under_its_name_is_left(run_server: RunServer
     assert counter.take(CHARGES)[0]
 
 
+PATIENT = {"socket_timeout": 20, "socket_connect_timeout": 20}
+"""Options of a storage that waits for a busy machine."""
+
 WITHOUT_HIREDIS = """
 import sys
 sys.modules["hiredis"] = None
@@ -90,7 +93,7 @@ def test_a_client_that_is_all_python_counts_too(redis_url: str) -> None:
 
 @pytest.mark.parametrize("library", ["redis", "valkey"])
 def test_as_many_as_ask_at_once_have_one_each(redis_url: str, library: str) -> None:
-    storage = storage_at(valkey(redis_url) if library == "valkey" else redis_url)
+    storage = storage_at(valkey(redis_url) if library == "valkey" else redis_url, **PATIENT)
     counter = RedisCounter(storage)
 
     assert take_at_once(counter, storage.get_connection(), 120) == [True] * 120
@@ -105,7 +108,8 @@ def test_what_was_told_to_have_few_leaves_them_to_others(app: Flask, redis_url: 
     assert [client.get("/").status_code for _ in range(3)] == [200, 200, 200]
 
 
-def test_a_child_has_connections_of_its_own(storage: RedisStorage) -> None:
+def test_a_child_has_connections_of_its_own(redis_url: str) -> None:
+    storage = storage_at(redis_url, **PATIENT)
     counter, client = RedisCounter(storage), cast("Any", storage.get_connection())
     counter.take(CHARGES)
     made = client.info("stats")["total_connections_received"]
