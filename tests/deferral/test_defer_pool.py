@@ -18,6 +18,8 @@ from flask import Flask
 from flask_guard import ConfigError, Guard, defer, defer_queue_full
 from tests.conftest import MakeApp
 
+pytestmark = pytest.mark.slow
+
 
 class Gate:
     """A function that waits until it is let go, and counts how many are in it at a time."""

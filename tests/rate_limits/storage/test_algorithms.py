@@ -15,6 +15,8 @@ from flask_guard.rate_limits.storage.algorithms import BANS, FIXED, LEASES, MOVI
 from flask_guard.rate_limits.storage.counter import settle
 from tests.cases import together
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_700_000_000.0
 HOUR = 3600.0
 RATES = ["fixed-window", "moving-window", "sliding-window-counter"]

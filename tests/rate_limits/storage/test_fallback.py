@@ -39,6 +39,8 @@ from ...storage_clock import Clock
 from ..structured_fields import fields
 from .redis_servers import cluster, cluster_port, running
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"ci": "secret"}
 
 

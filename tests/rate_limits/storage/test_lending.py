@@ -20,6 +20,8 @@ from flask_guard.rate_limits.storage.redis_lending import RedisLender
 
 from .redis_servers import storage_at, valkey
 
+pytestmark = pytest.mark.slow
+
 BUDGET = rate_budget(parse("320/day"), "lent")
 HOLDER = "a worker"
 

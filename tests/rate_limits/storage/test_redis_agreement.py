@@ -26,6 +26,8 @@ from flask_guard.rate_limits.storage.counter import settle
 from flask_guard.rate_limits.storage.redis import RedisCounter
 from flask_guard.rate_limits.storage.redis_connections import default_options
 
+pytestmark = pytest.mark.slow
+
 STRATEGY_NAMES = ["fixed-window", "moving-window", "sliding-window-counter"]
 CLIENT = "127.0.0.1"
 

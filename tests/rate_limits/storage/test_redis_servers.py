@@ -16,6 +16,8 @@ from flask_guard.rate_limits.storage.redis import RedisCounter
 from tests.conftest import free_port
 from tests.rate_limits.storage.redis_servers import RunServer, sentinel_for, storage_at, valkey
 
+pytestmark = pytest.mark.slow
+
 IN_CLUSTER = pytest.param("cluster", marks=(pytest.mark.slow, pytest.mark.xdist_group("cluster")))
 ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 CLIENT = "127.0.0.1"

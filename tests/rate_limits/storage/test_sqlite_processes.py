@@ -14,6 +14,8 @@ from flask_guard.rate_limits.storage import Charge, SQLiteStorage
 
 from .hammer import Hammers, budget_of, hammers, in_a_child
 
+pytestmark = pytest.mark.slow
+
 shared = pytest.mark.xdist_group("hammers")
 ALGORITHMS = ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]
 

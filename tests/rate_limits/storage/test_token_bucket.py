@@ -23,6 +23,8 @@ from flask_guard.rate_limits.storage.memory import ExactMemoryStorage
 from flask_guard.rate_limits.storage.redis import RedisCounter
 from flask_guard.rate_limits.storage.redis_connections import default_options
 
+pytestmark = pytest.mark.slow
+
 STORAGES = ["memory", "sqlite", "redis"]
 BEGIN = 5_000_000
 """Milliseconds at which schedules begin: few enough for the float of one to lie below it now and then."""
