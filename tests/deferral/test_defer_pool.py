@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -318,36 +318,39 @@ def test_a_process_that_gets_sigterm_twice_dies_at_once() -> None:
     assert took < 30
 
 
+@pytest.fixture
+def sigterm() -> Iterator[None]:
+    """Let SIGTERM do for a test what it does by default."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("sigterm")
 def test_a_handler_of_the_app_stays(make_app: MakeApp) -> None:
     def handler(_number: int, _frame: object) -> None:
         """Do what the app wants."""
 
-    before = signal.signal(signal.SIGTERM, handler)
-    try:
-        Guard(make_app())
-        assert signal.getsignal(signal.SIGTERM) is handler
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, handler)
+    Guard(make_app())
+
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
+@pytest.mark.usefixtures("sigterm")
 def test_several_apps_share_one_handler(make_app: MakeApp) -> None:
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
-        Guard(make_app())
-        handler = signal.getsignal(signal.SIGTERM)
-        Guard(make_app())
-        assert callable(handler)
-        assert signal.getsignal(signal.SIGTERM) is handler
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    Guard(make_app())
+    handler = signal.getsignal(signal.SIGTERM)
+    Guard(make_app())
+
+    assert callable(handler)
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
+@pytest.mark.usefixtures("sigterm")
 def test_a_guard_that_is_made_in_another_thread_sets_no_handler(make_app: MakeApp) -> None:
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
-        thread = threading.Thread(target=Guard, args=(make_app(),))
-        thread.start()
-        thread.join()
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    thread = threading.Thread(target=Guard, args=(make_app(),))
+    thread.start()
+    thread.join()
+
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from flask import Flask, Request, Response, abort, g, jsonify, stream_with_context
 from flask import request as flask_request
 
-from flask_guard import Guard, Middleware, Phase, limit, middleware, protect, require_api_key
+from flask_guard import Guard, Middleware, Phase, limit, middleware, require_api_key
 from tests.cases import together
 from tests.conftest import MakeApp
 
-Around: TypeAlias = Generator[None, Response, Any]
+from .recording import Around, recording, serve
 
 
 @middleware
@@ -34,28 +34,6 @@ async def tenant_async(request: Request, *, header: str = "X-Tenant") -> AsyncGe
     response = yield
     await asyncio.sleep(0)
     response.headers[header] = g.tenant
-
-
-def serve(app: Flask, *policies: Middleware, view: Callable[..., Any] | None = None) -> Flask:
-    """Return `app` with a view at ``/``, the first of `policies` outermost around it."""
-    app.add_url_rule("/", "index", protect(view or (lambda: "hello"), *policies))
-    Guard(app)
-    return app
-
-
-def recording(events: list[str], name: str) -> Middleware:
-    """Return a middleware that notes in `events` what it goes through."""
-
-    @middleware
-    def record(request: Request) -> Around:
-        events.append(f"{name} before")
-        try:
-            response = yield
-            events.append(f"{name} after {response.status_code}")
-        finally:
-            events.append(f"{name} finally")
-
-    return record
 
 
 # Before and after ------------------------------------------------------------------------------------------------

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, TypeAlias
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 import pytest
 from flask import Flask, Request, Response, abort, jsonify
 
-from flask_guard import Denied, Guard, Middleware, middleware, protect
+from flask_guard import Denied, Middleware, middleware, protect
 from tests.conftest import MakeApp
 
-Around: TypeAlias = Generator[None, Response, Any]
+from .recording import Around, serve
 
 
 @middleware
 def watch(request: Request) -> Around:
     response = yield
     response.headers["X-Seen"] = str(response.status_code)
-
-
-def serve(app: Flask, *policies: Middleware, view: Callable[..., Any] | None = None) -> Flask:
-    """Return `app` with a view at ``/``, the first of `policies` outermost around it."""
-    app.add_url_rule("/", "index", protect(view or (lambda: "hello"), *policies))
-    Guard(app)
-    return app
 
 
 class TenantGone(Exception):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from blinker import NamedSignal
 from flask import abort, request
 from limits import parse
 
@@ -141,27 +142,18 @@ def test_views_count_in_batches(make_worker: Serve, lease: Clock) -> None:
     assert charged(worker, lease, 300)
 
 
-def test_report_mode_lets_through_and_tells(make_worker: Serve) -> None:
-    worker = make_worker(limit("100/day", batch=50, mode="report"))
-    would_be = []
-
-    def note(_sender: object, **_: object) -> None:
-        would_be.append(1)
-
-    with request_would_be_denied.connected_to(note):
-        assert allowed(worker, 120) == 120
-    assert len(would_be) == 20
-
-
-def test_each_refusal_is_signalled(make_worker: Serve) -> None:
-    worker = make_worker(limit("100/day", batch=50))
+@pytest.mark.parametrize(
+    ("mode", "signal", "passed"), [("report", request_would_be_denied, 120), ("enforce", request_denied, 100)]
+)
+def test_each_refusal_is_signalled(make_worker: Serve, mode: Any, signal: NamedSignal, passed: int) -> None:
+    worker = make_worker(limit("100/day", batch=50, mode=mode))
     refused = []
 
     def note(_sender: object, **_: object) -> None:
         refused.append(1)
 
-    with request_denied.connected_to(note):
-        assert allowed(worker, 120) == 100
+    with signal.connected_to(note):
+        assert allowed(worker, 120) == passed
     assert len(refused) == 20
 
 
