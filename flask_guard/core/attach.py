@@ -272,10 +272,11 @@ def refuse_other_rules(state: AppState) -> Callable[[str], None]:
         run, rule = request.__dict__.get(ATTRIBUTE), request.url_rule
         if run is None or rule is None or rule.endpoint != endpoint:
             return
-        if type(run) is Run:
-            if rule is run.rule or getattr(run.plan, "endpoint", endpoint) == endpoint:
-                return
-        elif (plan := state.plans.get((endpoint, request.method))) is not None and plan.quiet:
+        plan = run.plan if type(run) is Run else run[1]
+        if getattr(plan, "endpoint", endpoint) == endpoint:
+            return
+        instead = state.plans.get((endpoint, request.method))
+        if plan.quiet and instead is not None and instead.quiet:
             return
         raise _not_guarded(
             f"endpoint {endpoint!r}",

@@ -71,7 +71,7 @@ def _begin(state: AppState) -> Callable[[Any], Run | None]:
         if plan is None or not state.serving or state.error is not None:
             return _begin_slowly(state, context)
         if plan.quiet:
-            request.__dict__[ATTRIBUTE] = context
+            request.__dict__[ATTRIBUTE] = context, plan
             return None
         run = request.__dict__[ATTRIBUTE] = Run(state, plan, request, rule, context)
         return run
@@ -167,9 +167,10 @@ def _teardown(error: BaseException | None) -> None:
     context = current_context()
     kept = context.request.__dict__
     run: Any = kept.get(ATTRIBUTE)
-    if run is context:
-        del kept[ATTRIBUTE]
-    elif type(run) is Run and run.context is context:
+    if type(run) is not Run:
+        if run is not None and run[0] is context:
+            del kept[ATTRIBUTE]
+    elif run.context is context:
         del kept[ATTRIBUTE]
         run.context = None
         for step in run.plan.teardown:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 ATTRIBUTE = "_flask_guard_run"
 """Where a request carries its run. On the request object: one app called inside another's view has its own.
 
-A request whose plan is quiet carries its context instead, until somebody asks for the run.
+A request whose plan is quiet carries its context and the plan instead, until somebody asks for the run.
 """
 
 this_request: LocalProxy[Request] = cast("LocalProxy[Request]", request)
@@ -154,7 +154,7 @@ class Slot(Generic[T]):
 def run_of(request: Request) -> Run | None:
     """Return the run of `request`, or None if no Guard has seen it."""
     found: Any = request.__dict__.get(ATTRIBUTE)
-    return found if found is None or type(found) is Run else _late_run(found)
+    return found if found is None or type(found) is Run else _late_run(*found)
 
 
 def current_run() -> Run | None:
@@ -166,11 +166,10 @@ def current_run() -> Run | None:
     return run_of(request)
 
 
-def _late_run(context: Any) -> Run:
+def _late_run(context: Any, plan: Steps) -> Run:
     """Return the run of a request with a quiet plan, now that somebody asks for it."""
-    request, state = context.request, AppState.of(context.app)
-    plan = state.plans.get((request.endpoint, request.method), NOTHING)
-    run = request.__dict__[ATTRIBUTE] = Run(state, plan, request, request.url_rule, context)
+    request = context.request
+    run = request.__dict__[ATTRIBUTE] = Run(AppState.of(context.app), plan, request, None, context)
     run.entered = True
     return run
 

@@ -220,7 +220,9 @@ def _link(app: Flask, families: Families, registry: CollectorRegistry) -> None:
 def _unregister(gone: SimpleQueue[_Link], registry: CollectorRegistry) -> None:
     with contextlib.suppress(Empty):
         while True:
-            registry.unregister(gone.get_nowait())
+            link = gone.get_nowait()
+            with contextlib.suppress(KeyError):  # somebody has cleared the registry
+                registry.unregister(link)
 
 
 def is_multiprocess(client: ModuleType) -> bool:

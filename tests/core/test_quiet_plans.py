@@ -49,6 +49,17 @@ def test_a_hook_cannot_send_their_requests_to_a_guarded_view(guarded: Flask, cap
     assert "endpoint 'admin.index' was not served" in caplog.text
 
 
+def test_a_hook_cannot_do_so_either_if_it_asks_for_the_run(guarded: Flask) -> None:
+    (admin,) = [rule for rule in guarded.url_map.iter_rules() if rule.rule == "/admin"]
+
+    @guarded.before_request
+    def rewrite() -> None:
+        request.url_rule = admin
+        assert not current_api_key
+
+    assert [guarded.test_client().get("/open").status_code for _ in range(2)] == [500, 500]
+
+
 def test_the_caller_has_no_key_there(guarded: Flask) -> None:
     assert [guarded.test_client().get("/open").text for _ in range(2)] == ["False", "False"]
 
