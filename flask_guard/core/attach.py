@@ -270,10 +270,10 @@ def refuse_other_rules(state: AppState) -> Callable[[str], None]:
         except RuntimeError:
             return
         run, rule = request.__dict__.get(ATTRIBUTE), request.url_rule
-        if run is None or rule is None or rule.endpoint != endpoint:
+        if run is None or rule is None or rule is (run.rule if type(run) is Run else run[2]):
             return
         plan = run.plan if type(run) is Run else run[1]
-        if getattr(plan, "endpoint", endpoint) == endpoint:
+        if rule.endpoint != endpoint or getattr(plan, "endpoint", endpoint) == endpoint:
             return
         instead = state.plans.get((endpoint, request.method))
         if plan.quiet and instead is not None and instead.quiet:

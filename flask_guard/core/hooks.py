@@ -71,7 +71,7 @@ def _begin(state: AppState) -> Callable[[Any], Run | None]:
         if plan is None or not state.serving or state.error is not None:
             return _begin_slowly(state, context)
         if plan.quiet:
-            request.__dict__[ATTRIBUTE] = context, plan
+            request.__dict__[ATTRIBUTE] = context, plan, rule
             return None
         run = request.__dict__[ATTRIBUTE] = Run(state, plan, request, rule, context)
         return run

@@ -22,7 +22,7 @@ T = TypeVar("T")
 ATTRIBUTE = "_flask_guard_run"
 """Where a request carries its run. On the request object: one app called inside another's view has its own.
 
-A request whose plan is quiet carries its context and the plan instead, until somebody asks for the run.
+A request whose plan is quiet carries its context, the plan and the rule instead, until somebody asks for the run.
 """
 
 this_request: LocalProxy[Request] = cast("LocalProxy[Request]", request)
@@ -166,10 +166,10 @@ def current_run() -> Run | None:
     return run_of(request)
 
 
-def _late_run(context: Any, plan: Steps) -> Run:
+def _late_run(context: Any, plan: Steps, rule: Rule | None) -> Run:
     """Return the run of a request with a quiet plan, now that somebody asks for it."""
     request = context.request
-    run = request.__dict__[ATTRIBUTE] = Run(AppState.of(context.app), plan, request, None, context)
+    run = request.__dict__[ATTRIBUTE] = Run(AppState.of(context.app), plan, request, rule, context)
     run.entered = True
     return run
 
