@@ -95,7 +95,7 @@ class Taking:
             now = monotonic()
             for position, (budget, identity, need, _) in enumerate(self.charges):
                 if position in self.spent:
-                    standings.append(self.spent[position][0].standing(need, now))
+                    standings.append(self.spent[position][0].standing(budget, need, now))
                 elif told and (told[0].budget, told[0].identity) == (budget, identity):
                     standings.append(told.popleft())
         return standings
@@ -145,7 +145,7 @@ class BatchingCounter:
             if now >= pool.until or pool.units < need or pool.units < deduct:
                 return None
             pool.units -= deduct
-            return pool.standing(need, now)
+            return pool.standing(budget, need, now)
 
     def _take(self, charges: Sequence[Charge], token: str) -> tuple[bool, list[Standing]]:
         mine = self._of_this_process()

@@ -30,7 +30,7 @@ class Pool:
 
     :ivar since: the beginning of the lease.
     :ivar until: the end of the lease, and of the window if it ends earlier.
-    :ivar size: the units of the latest loan.
+    :ivar size: the units of the latest loan, but for what a single request cost more.
     :ivar left: the rest in the storage.
     :ivar ends: the end of the window.
     :ivar borrowing: whether a call is under way.
@@ -51,10 +51,10 @@ class Pool:
         """Return the units to ask for: twice as many if the latest loan was used up in half its lease."""
         return min(2 * self.size, self.budget.batch) if now - self.since < LEASE / 2 else self.size
 
-    def standing(self, need: int, now: float) -> Standing:
-        """Return where the client stands."""
-        wait = max(0, min(math.ceil(self.ends - now), self.budget.longest_wait))
-        return Standing(self.budget, self.left + self.units, wait, need, self.identity)
+    def standing(self, budget: Budget, need: int, now: float) -> Standing:
+        """Return where the client stands. Limits that share this pool have budgets of their own, with other fields."""
+        wait = max(0, min(math.ceil(self.ends - now), budget.longest_wait))
+        return Standing(budget, self.left + self.units, wait, need, self.identity)
 
     def may_borrow(self, cost: int, now: float) -> bool:
         """Return whether a loan may serve more than one request, or uses what is in it."""
@@ -62,9 +62,9 @@ class Pool:
 
     def wish(self, cost: int, now: float) -> Ask:
         """Return the wish to fill it, and keep others from spending what is in it meanwhile."""
-        self.size = max(cost, self.next_size(now))
+        self.size = self.next_size(now)
         held, self.units, self.borrowing = self.units, 0, True
-        return Ask(self.budget, self.identity, held, cost, self.size, self.note)
+        return Ask(self.budget, self.identity, held, cost, max(cost, self.size), self.note)
 
     def fill(self, ask: Ask, loan: Loan, sent: float) -> bool:
         """Fill it; return whether it holds what was needed."""

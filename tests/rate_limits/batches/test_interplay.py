@@ -10,7 +10,7 @@ from blinker import NamedSignal
 from flask import abort, request
 from limits import parse
 
-from flask_guard import ban, limit, request_denied, request_would_be_denied
+from flask_guard import ban, limit, protect, request_denied, request_would_be_denied
 from flask_guard.audit.explain import explain
 from flask_guard.audit.rehearsal import Asked
 from flask_guard.core.app_state import AppState
@@ -48,6 +48,17 @@ def test_a_callable_tells_the_cost(make_worker: Serve, lease: Clock) -> None:
     for cost in (1, 30, 0, 60, 2, 1, 9, 100, 1):
         assert allowed(worker, 3, **{"X-Cost": str(cost)}) == 3
     assert charged(worker, lease, 3 * 204)
+
+
+def test_a_request_that_costs_more_than_a_batch_does_not_enlarge_the_next_one(make_worker: Serve, lease: Clock) -> None:
+    worker = make_worker(limit("100000/day", batch=10, cost=lambda request: int(request.headers["X-Cost"])))
+    assert allowed(worker, 20, **{"X-Cost": "1"}) == 20
+    assert used(worker.application) > 20  # some units are held, so the large request borrows as well
+    assert allowed(worker, 1, **{"X-Cost": "3000"}) == 1
+
+    lease.advance(LONG * 0.75)  # too late for a larger batch than the last one
+    assert allowed(worker, 1, **{"X-Cost": "1"}) == 1
+    assert 0 < used(worker.application) - 3021 < 10
 
 
 def test_several_limits_are_charged_together_or_not_at_all(make_worker: Serve, lease: Clock) -> None:
@@ -124,6 +135,16 @@ def test_a_shared_budget_is_one_in_batches_and_without(make_worker: Serve) -> No
     one, other = make_worker(limit("500/day", shared="all", batch=50)), make_worker(limit("500/day", shared="all"))
 
     assert allowed(one, 100) + until_refused(other) + until_refused(one) == 500
+
+
+def test_a_shared_budget_is_told_of_as_each_limit_says(make_worker: Serve) -> None:
+    worker = make_worker(limit("500/day", shared="all", batch=50))
+    silent = limit("500/day", shared="all", batch=50, headers=False)
+    worker.application.add_url_rule("/silent", "silent", protect(lambda: "", silent))
+
+    told = ["RateLimit" in worker.get(path).headers for _ in range(20) for path in ("/silent", "/")]
+
+    assert told == [False, True] * 20
 
 
 def test_views_count_in_batches(make_worker: Serve, lease: Clock) -> None:
