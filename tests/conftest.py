@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import itertools
 import logging
 import os
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 from flask import Flask, has_app_context, has_request_context
 from hypothesis import settings
+from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]
 
 from .forked import Forks
 from .ids import shown
@@ -43,6 +45,12 @@ def pytest_configure() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from going through all modules and tests again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_report_header() -> list[str]:
     """Return the optional programs that are there: tests of the others are skipped, or fail where CI is set."""
     programs = {"redis-server": "Redis", "chromium": "Chromium", "gunicorn": "gunicorn"}
@@ -54,6 +62,19 @@ def pytest_report_header() -> list[str]:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return how many processes ``-n auto`` starts: two a core, as many of the slow tests wait for a server."""
     return (1 if config.getoption("markexpr") == "not slow" else 2) * (os.cpu_count() or 1)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> WholeFiles | None:
+    """Return a scheduler that hands out whole files where all tests are quick: asking for each takes longer."""
+    return WholeFiles(config, log) if config.getoption("markexpr") == "not slow" else None
+
+
+class WholeFiles(LoadGroupScheduling):  # type: ignore[misc]
+    """Keeps the tests of a group together, and else those of a file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope: str = super()._split_scope(nodeid)
+        return nodeid.partition("::")[0] if scope == nodeid else scope
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
@@ -100,13 +121,14 @@ def free_port() -> int:
 
 @functools.cache
 def server_ports() -> Iterator[int]:
-    """Return the ports for servers of this process of the tests, in a random order.
+    """Return the ports for servers of this process of the tests, beginning anywhere.
 
     They lie below those that systems give to outgoing connections: none of these takes a port before its server does.
     """
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     ports = range(12_000 + process, 22_000, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-    return itertools.cycle(SystemRandom().sample(ports, len(ports)))
+    first = SystemRandom().randrange(len(ports))
+    return itertools.cycle((*ports[first:], *ports[:first]))
 
 
 def is_free(port: int) -> bool:

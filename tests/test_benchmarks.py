@@ -37,6 +37,7 @@ def _listening() -> None:
 # What is measured ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", suite.GROUPS)
 def test_variants_serve_what_their_peers_serve(group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "ENDPOINTS", (10, 20))

@@ -205,6 +205,7 @@ def test_types_are_shipped() -> None:
     assert (PACKAGE / "py.typed").is_file()
 
 
+@pytest.mark.slow
 def test_no_modules_import_each_other_not_even_for_a_type() -> None:
     left = {name: imports_of(file) for name, file in MODULES.items() if name != "flask_guard"}
     assert "flask_guard.core.policy" in left["flask_guard.core.plan"]

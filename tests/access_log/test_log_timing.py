@@ -299,6 +299,7 @@ def test_sample_of_none_keeps_errors_denials_and_slow_ones(make_app: MakeApp, re
     assert [record.path for record in records()] == ["/500", "/401", "/404", "/shadow", "/slow"]
 
 
+@pytest.mark.slow
 def test_sample_keeps_about_its_share(app: Flask, records: Records) -> None:
     serve(app, lambda: "hello", log_timing(sample=0.5))
 

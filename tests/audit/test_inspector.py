@@ -207,6 +207,7 @@ def test_each_request_is_seen_with_its_way(app: Flask) -> None:
     assert second["steps"][3]["needed"] == "Send a key: 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
 
 
+@pytest.mark.slow
 def test_only_what_is_newer_is_sent_and_the_last_200_are_kept(app: Flask) -> None:
     client = app.test_client()
     for _ in range(203):

@@ -60,6 +60,7 @@ NO_PRINCIPALS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.slow
 @together("name", NO_PRINCIPALS)
 @together("scheme", ["basic", "bearer", "session"])
 @together("optional", [False, True])

@@ -26,6 +26,7 @@ FACTS = {
 SHOWN_ONCE = "is not shown again"
 
 
+@pytest.mark.slow
 def test_a_key_lives_from_create_to_revoke_and_its_secret_is_shown_once(
     app: Flask, keys: Keys, caplog: pytest.LogCaptureFixture
 ) -> None:

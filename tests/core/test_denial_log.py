@@ -94,6 +94,7 @@ def test_record_says_who_was_denied_by_which_limit(make_app: MakeApp, caplog: py
     assert [missing[name] for name in fields[:4]] == ["require_api_key", "missing", None, "127.0.0.1"]
 
 
+@pytest.mark.slow
 def test_clients_without_end_make_neither_lines_nor_memory_without_end(
     app: Flask, caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
@@ -113,6 +114,7 @@ def test_clients_without_end_make_neither_lines_nor_memory_without_end(
     assert sum(counts) + MOST_LINES == 6 * MOST_LINES
 
 
+@pytest.mark.slow
 def test_reasons_without_end_make_no_lines_without_end(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:

@@ -179,6 +179,7 @@ def test_middleware_in_the_phase_of_cors_that_does_not_answer_leaves_an_options_
     assert response.status_code == 401
 
 
+@pytest.mark.slow
 def test_methods_that_clients_invent_keep_a_bounded_number_of_plans(app: Flask) -> None:
     Guard(app, policies=[secure_headers])
     app.url_map.add(Rule("/any", endpoint="any"))

@@ -50,6 +50,7 @@ def at_prefixes(app: Flask) -> None:
     app.register_blueprint(outer)
 
 
+@pytest.mark.slow
 @together(
     ("path", "expected"),
     [

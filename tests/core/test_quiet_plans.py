@@ -76,6 +76,7 @@ def test_a_thread_with_a_copy_of_the_context_does_not_end_the_request(guarded: F
     assert guarded.test_client().get("/thread").text == "False 0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/open", "/quiet", "/admin"])
 @pytest.mark.usefixtures("no_collection")
 def test_a_request_is_freed_once_it_is_over(guarded: Flask, path: str) -> None:

@@ -328,6 +328,7 @@ def test_max_age_is_in_seconds(app: Flask, options: dict[str, Any], sent: str | 
 # One after the other ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_of_many_different_preflights_gets_its_own_answer(app: Flask) -> None:
     """Answers are kept, so one must not go out in place of another, however many there are."""
     policy = cors(origins=[APP, PARTNER], allow_headers=[re.compile("x-[0-9]+"), "Content-Type"])

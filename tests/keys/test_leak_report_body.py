@@ -82,6 +82,7 @@ def test_anything_else_is_a_400_that_repeats_nothing_of_it(body: bytes) -> None:
     assert '"x"' not in answer.text
 
 
+@pytest.mark.slow
 @given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(lambda each: json.dumps(each).encode()))
 def test_no_body_is_more_than_a_client_s_mistake(body: bytes) -> None:
     assert post(CLIENT, body).status_code in (204, 400)

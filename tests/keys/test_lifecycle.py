@@ -230,6 +230,7 @@ def test_a_known_id_with_a_wrong_secret_is_answered_as_an_unknown_one(client: Fl
     assert get(client, late.secret).headers["WWW-Authenticate"] != answers[0].headers["WWW-Authenticate"]
 
 
+@pytest.mark.slow
 def test_async_views_and_16_threads_share_a_store(app: Flask, store: SQLKeys, sqlite_url: str) -> None:
     shared = SQLKeys(sqlite_url, cache=0)
     Guard(app, keys=shared, policies=[require_api_key(failures=None)])

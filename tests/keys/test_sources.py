@@ -66,6 +66,7 @@ def test_a_source_of_keys_lets_in_whom_it_knows_and_nobody_else(make_app: MakeAp
     assert answer_of(make_app(), None, keys=keys) == (401, "")
 
 
+@pytest.mark.slow
 @together(
     "garbage",
     [True, 1, "shop", {"id": "shop"}, ("shop",), object(), False, 0, "", [], ApiKey],

@@ -11,6 +11,7 @@ from tests.conftest import MakeApp
 from .metrics_page import Samples, page, requests, samples, send, serve, start
 
 
+@pytest.mark.slow
 def test_unknown_paths_make_no_series(app: Flask) -> None:
     api = protect(Blueprint("api", __name__, url_prefix="/api"), require_api_key)
     app.register_blueprint(api)

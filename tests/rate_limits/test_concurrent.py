@@ -88,6 +88,7 @@ def test_so_many_are_at_work_at_once_and_the_next_is_refused(app: Flask, amount:
     assert statuses(client, amount + 2, "/slow") == [200] * (amount + 2)
 
 
+@pytest.mark.slow
 def test_of_many_threads_never_more_than_so_many_are_at_work(app: Flask) -> None:
     lock, at_work, most = threading.Lock(), 0, 0
 
@@ -163,6 +164,7 @@ ENDS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.slow
 @together("method", ["GET", "HEAD", "POST"])
 @together("around", [(), (log_timing,)])
 @together("end", ENDS)

@@ -202,6 +202,7 @@ def test_no_name_is_that_of_the_hash_of_another(app: Flask, prefix: str, long: s
     assert ask(client, user=f"{prefix}{digest}") == 200
 
 
+@pytest.mark.slow
 @together("name", ["a/1/1/day", "a/b", "a//", "/", "LIMITER/x", "a|moving", "a|sliding", "%2F", "+"])
 @together("algorithm", ["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"])
 def test_a_name_that_looks_like_a_storage_key_is_only_a_name(app: Flask, algorithm: Any, name: str) -> None:

@@ -60,6 +60,7 @@ def test_a_callable_says_what_a_request_costs(app: Flask, cost: Callable[..., in
     assert statuses(client, "/?cost=3", "/?cost=7", "/?cost=1") == [200, 200, 429]
 
 
+@pytest.mark.slow
 @together("rates", ["10/day", "10/day; 100/day"])
 @together("algorithm", ALGORITHMS)
 @together("cost", [0, -1, -10, -(10**9)])

@@ -48,6 +48,7 @@ PLACES = ["view", "method", "blueprint", "inside"]
 FIXED, MOVING = limit("9/minute", shared="x"), limit("9/minute", shared="x", algorithm="moving-window")
 
 
+@pytest.mark.slow
 @together("second", PLACES)
 @together("first", PLACES)
 @together("guard", ["before", "between", "after"])

@@ -183,6 +183,7 @@ def test_max_content_length_of_the_app_holds_beside_it(make_app: Callable[..., F
     assert app.test_client().post("/", environ_overrides=chunked(b"12345")).data == b"12345"
 
 
+@pytest.mark.slow
 @given(body=st.binary(max_size=60), most=st.integers(0, 60), sizes=st.lists(st.integers(0, 20), max_size=30))
 @settings(max_examples=60)
 def test_reads_of_any_size_see_the_body_or_are_refused(body: bytes, most: int, sizes: list[int]) -> None:

@@ -114,6 +114,7 @@ NOT_STOPPED = {
 }
 
 
+@pytest.mark.slow
 def test_every_clock_of_what_ends_can_be_stopped() -> None:
     declared = {each for concern in CONCERNS for each in concern.clocks}
     root = Path(flask_guard.__file__).parent

@@ -22,7 +22,7 @@ from tests.readme import ROOT
 from .asking import used
 from .fleet import TEXT, Fleet, Job
 
-pytestmark = pytest.mark.xdist_group("batches")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("batches")]
 
 BUDGET = 1000
 APP = "tests.rate_limits.batches.fleet:create_app()"
@@ -92,7 +92,6 @@ def test_what_a_worker_holds_at_its_end_goes_back(workers: Fleet, job: MakeJob, 
     assert used(app) == 80
 
 
-@pytest.mark.slow
 @only_redis
 def test_each_window_lets_its_budget_through_and_no_unit_of_the_last_one(workers: Fleet, job: MakeJob) -> None:
     """A window begins with a request, and no earlier than the last one ended: so many began in the time at most."""
@@ -103,7 +102,6 @@ def test_each_window_lets_its_budget_through_and_no_unit_of_the_last_one(workers
     assert 200 <= passed <= windows * 200
 
 
-@pytest.mark.slow
 @only_redis
 def test_a_gunicorn_gives_back_what_its_workers_hold(job: MakeJob, make_app: MakeApp, tmp_path: Path) -> None:
     made, port = job(50), free_port()
@@ -125,7 +123,6 @@ def test_a_gunicorn_gives_back_what_its_workers_hold(job: MakeJob, make_app: Mak
     assert used(app) == 60
 
 
-@pytest.mark.slow
 @only_redis
 def test_greenlets_share_what_their_worker_holds(job: MakeJob) -> None:
     program = (

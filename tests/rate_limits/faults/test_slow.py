@@ -59,6 +59,7 @@ def test_a_request_waits_for_one_slow_answer_and_after_three_none_waits_until_it
     assert reports.signals == ["down", "up"]
 
 
+@pytest.mark.slow
 def test_an_answer_just_under_the_timeout_of_old_counts_as_none(app: Flask, proxy: SlowProxy, reports: Reports) -> None:
     client = app.test_client()
     proxy.delay = 0.24

@@ -202,6 +202,7 @@ def test_the_way_out_works(make_app: MakeApp, order: str) -> None:
     assert statuses(client, "/theirs", 2) == [200, 429]
 
 
+@pytest.mark.slow
 @together("order", ORDERS)
 @together("inside", [False, True])
 @together(("theirs", "ours", "tightest"), [(9, 3, 3), (3, 9, 3), (5, 5, 5)])

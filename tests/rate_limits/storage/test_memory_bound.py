@@ -174,6 +174,7 @@ def test_an_app_says_how_many_also_while_its_storage_is_down(
     assert [each for each in caplog.messages if "counted for 20 clients, and no more" in each]
 
 
+@pytest.mark.slow
 def test_a_flood_of_addresses_lifts_no_ban(make_app: MakeApp) -> None:
     client = served(make_app(GUARD_LIMIT_CLIENTS=20), ban(after="2/day", on=401, lasting="1h"), limit("100/day"))
     banned = [ask(client, 0, "/?bad") for _ in range(3)]

@@ -83,6 +83,7 @@ print([app.test_client().get("/").status_code for _ in range(3)])
 """
 
 
+@pytest.mark.slow
 def test_a_client_that_is_all_python_counts_too(redis_url: str) -> None:
     program = [sys.executable, "-c", WITHOUT_HIREDIS, redis_url, uuid4().hex]
 
@@ -91,6 +92,7 @@ def test_a_client_that_is_all_python_counts_too(redis_url: str) -> None:
     assert ended.stdout == "[200, 200, 429]\n", ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["redis", "valkey"])
 def test_as_many_as_ask_at_once_have_one_each(redis_url: str, library: str) -> None:
     storage = storage_at(valkey(redis_url) if library == "valkey" else redis_url, **PATIENT)
