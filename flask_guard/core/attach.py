@@ -41,7 +41,7 @@ from .marks import (
 )
 from .mounts import Mount
 from .path_scopes import PATHS
-from .request_run import ATTRIBUTE, Run, this_request
+from .request_run import ATTRIBUTE, NOTHING, Run, this_request
 from .wrappers import inside, stands_among_decorators
 
 if TYPE_CHECKING:
@@ -269,11 +269,14 @@ def refuse_other_rules(state: AppState) -> Callable[[str], None]:
             request = current_context().request
         except RuntimeError:
             return
-        run, rule = request.__dict__.get(ATTRIBUTE), request.url_rule
-        if run is None or rule is None or rule is (run.rule if type(run) is Run else run[2]):
+        run = request.__dict__.get(ATTRIBUTE)
+        if run is None:
             return
         plan = run.plan if type(run) is Run else run[1]
-        if rule.endpoint != endpoint or getattr(plan, "endpoint", endpoint) == endpoint:
+        if plan.endpoint == endpoint:
+            return
+        rule = request.url_rule
+        if plan is NOTHING or rule is None or rule.endpoint != endpoint:
             return
         instead = state.plans.get((endpoint, request.method))
         if plan.quiet and instead is not None and instead.quiet:

@@ -40,11 +40,6 @@ class Plan(Steps):
     policies: tuple[Placed, ...] = ()
 
     @property
-    def endpoint(self) -> str | None:
-        """Return the endpoint; None for paths that no rule matches."""
-        return self.target.endpoint
-
-    @property
     def method(self) -> str:
         """Return the method."""
         return self.target.method
@@ -92,6 +87,7 @@ def make_plan(target: Target) -> Plan:
     return Plan(
         target,
         tuple(placed),
+        endpoint=target.endpoint,
         names=shared.one(tuple(each.policy.name for each in placed)),
         enter=tuple(enter for enter, _ in enters),
         leave=tuple(leaves),

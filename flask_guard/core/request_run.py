@@ -41,12 +41,14 @@ Teardown: TypeAlias = "Callable[[Run, BaseException | None], None]"
 class Steps:
     """What a request runs: flat tuples of callables.
 
+    :ivar endpoint: the endpoint; None for paths that no rule matches.
     :ivar names: the names of the policies, in the order in which they act.
     :ivar covers: the marks that it was made from, exempted ones included.
     :ivar sources: the names of the policies whose calls `enter` and then `leave` are, for messages.
     :ivar quiet: whether there is nothing to run, and no mark to look for: such a request is left alone.
     """
 
+    endpoint: str | None = field(default=None, repr=False, kw_only=True)
     names: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
     enter: tuple[Enter, ...] = field(default=(), repr=False, kw_only=True)
     leave: tuple[Leave, ...] = field(default=(), repr=False, kw_only=True)

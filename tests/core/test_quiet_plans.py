@@ -60,6 +60,19 @@ def test_a_hook_cannot_do_so_either_if_it_asks_for_the_run(guarded: Flask) -> No
     assert [guarded.test_client().get("/open").status_code for _ in range(2)] == [500, 500]
 
 
+@pytest.mark.parametrize("path", ["/open", "/logged"])
+def test_a_hook_cannot_do_so_either_with_another_endpoint_on_their_rule(guarded: Flask, path: str) -> None:
+    guarded.add_url_rule("/logged", "logged", log_timing(lambda: "logged"))
+
+    @guarded.before_request
+    def rewrite() -> None:
+        this_request.url_rule.endpoint = "admin.index"
+
+    client = guarded.test_client()
+
+    assert [client.get(path).status_code for _ in range(2)] == [500, 401]  # the plan of the rule as it is now
+
+
 def test_the_caller_has_no_key_there(guarded: Flask) -> None:
     assert [guarded.test_client().get("/open").text for _ in range(2)] == ["False", "False"]
 
