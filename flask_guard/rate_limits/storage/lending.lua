@@ -48,7 +48,7 @@ local function lend(key, hash, amount, seconds, held, need, want, note, new)
   if used then left, lasts = math.max(0, amount - used), lifetime(key, window) end
   if held > 0 and not is_lent(key, hash, note) then held = 0 end
   if left < need - held then return held, left, lasts end
-  local granted = math.max(need - held, math.min(want - held, math.floor(left / share)))
+  local granted = math.max(0, need - held, math.min(want - held, math.floor(left / share)))
   if used then call('INCRBY', key, text(granted)) else call('SET', key, text(granted), 'PX', text(window)) end
   call('HSET', hash, holder, new .. ' ' .. text(expires(key)))
   call('PEXPIRE', hash, math.min(lasts, KEPT))

@@ -66,6 +66,8 @@ class Lender(Protocol):
     def lend(self, asks: Sequence[Ask], holder: str) -> list[Loan]:
         """Lend what is wished for, as far as there is room: each wish for itself, and all in one call.
 
+        Nothing is taken back, even if more is held than wanted: the answer may be lost.
+
         :param holder: the name of the process.
         """
         ...
@@ -91,10 +93,11 @@ class TableLender:
                 budget = ask.budget
                 used, ends = FIXED.current(state, budget.seconds, now) or (0, now + budget.seconds)
                 held = ask.held if repr(ends) == ask.note else 0
-                granted = granted_of(budget.amount - used, ask.need - held, ask.want - held)
+                left = max(0, budget.amount - used)
+                granted = granted_of(left, ask.need - held, ask.want - held)
                 if granted:
                     changes.append((index, (used + granted, ends), ends))
-                loans.append(Loan(held + granted, budget.amount - used - granted, ends - now, repr(ends)))
+                loans.append(Loan(held + granted, left - granted, ends - now, repr(ends)))
             return loans, changes
 
         return self._storage.update([table_key(ask.budget, ask.identity) for ask in asks], lent)
@@ -114,4 +117,4 @@ class TableLender:
 
 def granted_of(left: int, need: int, want: int) -> int:
     """Return the units to lend where so many are left: 0 if there is less than the need."""
-    return max(need, min(want, left // SHARE)) if left >= need else 0
+    return max(0, need, min(want, left // SHARE)) if left >= need else 0

@@ -98,6 +98,21 @@ def test_a_next_loan_goes_on_from_what_is_held(shop: Shop) -> None:
     assert shop.left() == 313  # seven were spent
 
 
+def test_a_loan_takes_nothing_back(shop: Shop) -> None:
+    """Its answer may be lost. The worker would give the same units back once more."""
+    first = shop.lend(0, 30, 30)
+
+    second = shop.lend(30, 1, 10, first.note)
+
+    assert (second[:2], shop.left()) == ((30, 290), 290)
+
+
+def test_a_budget_that_is_overdrawn_has_nothing_left(shop: Shop) -> None:
+    shop.counter.take([(BUDGET, "client", 0, 400)])
+
+    assert shop.lend(0, 1, 10)[:2] == (0, 0)
+
+
 def test_nothing_is_taken_back_twice(shop: Shop) -> None:
     loan = shop.lend(0, 1, 10)
 
