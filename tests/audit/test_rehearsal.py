@@ -32,6 +32,7 @@ from flask_guard import (
     log_timing,
     metrics,
     middleware,
+    protect,
     request_denied,
     request_would_be_denied,
     require_api_key,
@@ -136,6 +137,20 @@ def test_used_up_limit_refuses_a_rehearsal_as_it_refuses_a_request(app: Flask) -
 
     assert rehearsed.status == real.status_code == 429
     assert [step.verdict for step in rehearsed.steps] == ["denied"]
+
+
+@pytest.mark.parametrize("batch", [None, 5])
+def test_a_limit_without_its_storage_lets_a_rehearsal_through_as_it_lets_a_request(
+    make_app: MakeApp, tmp_path: Path, batch: int | None
+) -> None:
+    app = make_app(RATELIMIT_STORAGE_URI=f"sqlite:///{tmp_path}/missing/limits.db", GUARD_ON_STORE_ERROR="allow")
+    app.add_url_rule("/", "view", protect(fine, limit("9/hour", batch=batch), limit("99/day", on_store_error="local")))
+    Guard(app)
+
+    rehearsed, real = get(app), app.test_client().get("/")
+
+    assert rehearsed.status == real.status_code == 200
+    assert field(rehearsed.headers, "RateLimit") == real.headers["RateLimit"] == '"99-per-day";r=98;t=86400'
 
 
 def test_limits_inside_a_view_are_not_charged(app: Flask) -> None:

@@ -18,16 +18,18 @@ class PeekingCounter:
 
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
         """Return the answer to `charges`, without making them."""
-        keys = [budget.key_for(client) for budget, client, _, _ in charges]
-        before = [self._charged[key] for key in keys]
-        needed = zip(charges, before, strict=True)
-        taken, found = self._counter.take([(budget, who, need + spent, 0) for (budget, who, need, _), spent in needed])
-        deducted = [deduct if taken else 0 for _, _, _, deduct in charges]
-        self._charged.update(dict(zip(keys, deducted, strict=True)))
-        return taken, [
-            each._replace(remaining=max(0, each.remaining - spent - deduct), need=each.need - spent)
-            for each, spent, deduct in zip(found, before, deducted, strict=True)
-        ]
+        before = Tally(self._charged)
+        taken, found = self._counter.take(
+            [(budget, who, need + before[budget.key_for(who)], 0) for budget, who, need, _ in charges]
+        )
+        if taken:
+            self._charged.update({budget.key_for(who): deduct for budget, who, _, deduct in charges})
+        return taken, [self._charged_too(each, before) for each in found]
+
+    def _charged_too(self, found: Standing, before: Tally[str]) -> Standing:
+        """Return where the client stands with the charges of the rehearsal. A store that is down tells of some only."""
+        key = found.budget.key_for(found.identity)
+        return found._replace(remaining=max(0, found.remaining - self._charged[key]), need=found.need - before[key])
 
     def release(self, charges: Sequence[Charge], token: str) -> None:
         """Do nothing: no lease was taken."""
