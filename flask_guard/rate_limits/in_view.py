@@ -87,11 +87,7 @@ def hit_now(policy: Metered, cost: int | None = None) -> LimitStatus:
         take = take_leases if meter.leases else take_or_deny
         return _status(take(run, meter.counter(run.state.service(Backend)), charges), taken=True)
     except Denied as denial:
-        if policy.mode_in(run.state) == "report":
-            note_report(run, denial)
-            return LimitStatus(allowed=False, remaining=0)
-        note_denial(run, denial)
-        raise
+        return _denied(run, policy, denial)
     finally:
         _forget_earlier(run)
 
@@ -105,8 +101,8 @@ def peek_now(policy: Metered) -> LimitStatus:
         return LimitStatus()
     try:
         _, standings = meter.counter(run.state.service(Backend)).take(charges)
-    except StoreDown as error:
-        raise unavailable(charges) from error
+    except StoreDown:
+        return _denied(run, policy, unavailable(charges))
     return _status(standings)
 
 
@@ -153,6 +149,15 @@ def _charges(run: Run, policy: Metered) -> tuple[list[Charge], Meter | None]:
     meter = state.service(InlineMeters).meter(policy, run.request.endpoint)
     meter.charge(run, charges)
     return charges, meter
+
+
+def _denied(run: Run, policy: Metered, denial: Denied) -> LimitStatus:
+    """Raise a denial. In report mode, report it, and return where the client stands."""
+    if policy.mode_in(run.state) == "report":
+        note_report(run, denial)
+        return LimitStatus(allowed=False, remaining=0)
+    note_denial(run, denial)
+    raise denial
 
 
 def _status(standings: list[Standing], *, taken: bool = False) -> LimitStatus:

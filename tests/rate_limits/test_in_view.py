@@ -302,3 +302,15 @@ def test_without_its_storage_it_does_what_on_store_error_says(make_app: MakeApp,
     left = client.get("/left")
     assert left.status_code == (503 if on_error == "deny" else 200)
     assert ("allowed=False" in left.text) == (on_error == "local")
+
+
+@pytest.mark.parametrize(("mode", "status"), [("report", 200), ("enforce", 503)])
+def test_peek_reports_and_signals_as_hit_does(make_app: MakeApp, mode: Any, status: int) -> None:
+    app = make_app(RATELIMIT_STORAGE_URI=f"redis://127.0.0.1:{free_port()}/0")
+    policy = EXPORTS(on_store_error="deny", mode=mode)
+    client = serve(app, lambda: str(policy.peek().allowed))
+
+    (answer,), denied, would = observed(client, app, 1)
+
+    assert answer.status_code == status
+    assert {"report": would, "enforce": denied}[mode] == denied + would == ["limit store"]
