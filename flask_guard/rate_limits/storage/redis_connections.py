@@ -164,7 +164,10 @@ class ReadyConnections:
 
         if self._timeout is None:
             return self._exchange(self._get(), sent)
-        threading.Thread(target=exchange, name="flask-guard-redis", daemon=True).start()
+        try:
+            threading.Thread(target=exchange, name="flask-guard-redis", daemon=True).start()
+        except RuntimeError:  # no thread can be started, as when the interpreter ends
+            return self._exchange(self._get(), sent)
         try:
             return answer.result(self._timeout)
         except TIMEOUT_ERRORS:

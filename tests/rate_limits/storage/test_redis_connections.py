@@ -124,6 +124,17 @@ def test_a_child_has_connections_of_its_own(redis_url: str) -> None:
     assert counter.take(CHARGES)[1][0].remaining == 9996
 
 
+def test_a_new_connection_is_made_where_no_thread_can_be_started(
+    storage: RedisStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    assert RedisCounter(storage).take(CHARGES)[0]
+
+
 def test_an_answer_that_comes_too_late_is_nobody_elses(storage: RedisStorage) -> None:
     counter, client = RedisCounter(storage), cast("Any", storage.get_connection())
     budget = CHARGES[0][0]
