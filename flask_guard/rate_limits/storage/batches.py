@@ -29,7 +29,6 @@ of the loans with the counts, so nothing of these comes back on top.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import math
 import os
 import threading
@@ -44,7 +43,7 @@ from .budgets import Budget, Held
 from .counter import Charge, Standing
 from .drawing import Draw
 from .fallback import FallbackCounter
-from .lending import Ask, Lender, Loan, Rest
+from .lending import Ask, Lender, Loan
 from .pools import Pool, Pools
 
 PAUSE = 0.1
@@ -208,9 +207,7 @@ class BatchingCounter:
             goes_on = True
             while goes_on:
                 sleep(PAUSE)
-                rests = mine.lapsed(monotonic())
-                self._give_back(mine, rests)
-                goes_on = mine.drop(rests)
+                goes_on = self._give_back(mine, monotonic())
         except BaseException:
             mine.is_watched = False  # another thread takes over
             raise
@@ -219,17 +216,22 @@ class BatchingCounter:
         """Give back all that this process holds, as it ends."""
         mine = self._mine
         if mine.process == os.getpid():
-            rests = mine.lapsed(math.inf)
-            with contextlib.suppress(RuntimeError):  # no thread can be started any more, for a new connection
-                self._give_back(mine, rests)
-            mine.drop(rests)
+            self._give_back(mine, math.inf)
 
-    def _give_back(self, mine: Pools, rests: list[Rest]) -> None:
-        """Give units back. While the store is down, they count as used."""
-        owed = [rest for rest in rests if rest.units]
-        for first in range(0, len(owed), AT_ONCE):
-            some = owed[first : first + AT_ONCE]
-            self._counter.if_up(partial(self._lender.take_back, some, mine.holder))
+    def _give_back(self, mine: Pools, now: float) -> bool:
+        """Give back the units of loans that are over; return whether there are other pools.
+
+        While the store is down, the units count as used.
+        """
+        rests = mine.lapsed(now)
+        try:
+            owed = [rest for rest in rests if rest.units]
+            for first in range(0, len(owed), AT_ONCE):
+                some = owed[first : first + AT_ONCE]
+                self._counter.if_up(partial(self._lender.take_back, some, mine.holder))
+        finally:
+            others = mine.drop(rests)
+        return others
 
     def forget_pools(self) -> None:
         """Forget what is held, without giving it back: what was counted is forgotten, or another process holds it."""

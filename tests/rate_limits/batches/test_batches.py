@@ -235,6 +235,26 @@ def test_a_storage_that_fails_stops_no_request_for_which_units_are_held(
     assert statuses == [200] * held + [503, 503]
 
 
+def test_units_that_cannot_be_given_back_stop_no_later_batch(
+    make_worker: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = make_worker(limit("9000/day", batch=50))
+    assert allowed(worker, 40) == 40
+    counter: Any = AppState.of(worker.application).service(Backend).batched
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(counter._lender, "take_back", fail)
+        with pytest.raises(MemoryError):
+            counter.give_all_back()
+
+    before = used(worker.application)
+    assert allowed(worker, 40) == 40
+    assert used(worker.application) > before + 40
+
+
 def test_in_memory_it_changes_nothing(app: Flask) -> None:
     Guard(app)
     app.add_url_rule("/", "view", limit("100/day", batch=50)(lambda: ""))
