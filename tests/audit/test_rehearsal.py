@@ -168,10 +168,11 @@ def test_limits_inside_a_view_are_not_charged(app: Flask) -> None:
     assert app.test_client().get("/").text == "1"
 
 
-def test_a_budget_that_a_request_draws_on_twice_is_told_as_it_will_be(app: Flask) -> None:
+@pytest.mark.parametrize("batch", [None, 3])
+def test_a_budget_that_a_request_draws_on_twice_is_told_as_it_will_be(app: Flask, batch: int | None) -> None:
     shared = limit("5/hour", shared="exports")
     calls = (shared.hit, shared.hit, shared.peek)
-    app.add_url_rule("/", "view", shared(lambda: " ".join(str(call().remaining) for call in calls)))
+    app.add_url_rule("/", "view", shared(batch=batch)(lambda: " ".join(str(call().remaining) for call in calls)))
     Guard(app)
 
     rehearsed = get(app)

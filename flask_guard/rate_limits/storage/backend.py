@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter as Tally
 from typing import TYPE_CHECKING, Any, cast
 
 from limits.errors import ConfigurationError
@@ -57,7 +58,8 @@ class Backend:
         if state.rehearses is not None:
             rehearsed = vars(state.rehearses.service(Backend))
             names = ("counter", "batched") if rehearsed["enabled"] else ()
-            peeking = {name: PeekingCounter(rehearsed[name]) for name in names}
+            charged: Tally[str] = Tally()
+            peeking = {name: PeekingCounter(rehearsed[name], charged) for name in names}
             vars(self).update(rehearsed, **peeking)
             return
         app = state.app

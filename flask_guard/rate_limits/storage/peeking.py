@@ -10,11 +10,14 @@ from .counter import Charge, Counter, Standing
 
 
 class PeekingCounter:
-    """Answers as `counter` would, and changes nothing there. It remembers the charges of the one rehearsal."""
+    """Answers as `counter` would, and changes nothing there.
 
-    def __init__(self, counter: Counter) -> None:
+    :param charged: the charges of the one rehearsal, by storage key. Its counters share them.
+    """
+
+    def __init__(self, counter: Counter, charged: Tally[str]) -> None:
         self._counter = counter
-        self._charged: Tally[str] = Tally()
+        self._charged = charged
 
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
         """Return the answer to `charges`, without making them."""
