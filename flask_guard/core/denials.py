@@ -70,8 +70,8 @@ class Denied(exceptions.HTTPException):
         cls.renders_as_usual = all(getattr(cls, each) is getattr(Denied, each) for each in own)
 
     def __new__(cls, *args: Any, **options: Any) -> Denied:  # noqa: ARG004  # __init__ takes them
-        """Make a 403 of a denial without a status. Flask finds error handlers by the status of the class."""
-        return super().__new__(_Forbidden if cls.code is None else cls)
+        """Make a 403 of a denial that is raised as it is. Flask finds error handlers by the status of the class."""
+        return super().__new__(_Forbidden if cls is Denied else cls)
 
     def __init__(
         self,
@@ -83,6 +83,8 @@ class Denied(exceptions.HTTPException):
         members: Mapping[str, Any] | None = None,
     ) -> None:
         exceptions.HTTPException.__init__(self, detail)
+        if self.code is None:
+            self.code = 403
         self.policy = policy
         self.reason = reason
         self.headers: tuple[Pair, ...] = tuple([(name, value) for name, value in headers])

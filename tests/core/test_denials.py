@@ -353,6 +353,25 @@ def test_denial_that_is_raised_as_it_is_is_a_403(app: Flask) -> None:
     assert [(answer.status_code, answer.get_json()["status"]) for answer in answers] == [(403, 403), (410, 410)]
 
 
+def test_denial_of_a_class_without_a_status_is_a_403_of_that_class(app: Flask) -> None:
+    class TooYoung(Denied):
+        """A denial of the app's own."""
+
+    def view() -> str:
+        raise TooYoung("Not for you.", policy="mine", reason="no")
+
+    Guard(app)
+    app.add_url_rule("/", "index", view)
+    refused = get(app, "/")
+    handled = Flask("handled")
+    handled.register_error_handler(TooYoung, lambda error: (error.policy, 418))
+    handled.add_url_rule("/", "index", view)
+    Guard(handled)
+
+    assert (refused.status_code, refused.get_json()["detail"]) == (403, "Not for you.")
+    assert (get(handled, "/").status_code, get(handled, "/").text) == (418, "mine")
+
+
 @pytest.mark.parametrize("target", [403, Denied, HTTPException])
 def test_error_handler_renders_a_denial_that_is_raised_as_it_is(app: Flask, target: Any) -> None:
     def view() -> str:
