@@ -25,14 +25,18 @@ def denied_answer(run: Run, denial: Denied) -> Response | None:
 
 
 def _is_left_to(denial: Denied, app: Flask) -> bool:
-    """Return whether `app` has no error handler that may take `denial`, and handles exceptions as Flask does."""
-    own, cls = vars(app), type(app)
+    """Return whether `app` has no error handler that may take `denial`, and answers exceptions as Flask does."""
+    cls = type(app)
     if cls.handle_user_exception is not _handle_user or cls.handle_http_exception is not _handle_http:
         return False
-    if "handle_user_exception" in own or "handle_http_exception" in own or app.trap_http_exception(denial):
+    if cls.finalize_request is not _finalize or cls.make_response is not _make:
         return False
-    scopes = app.error_handler_spec.values()
-    return not any(handlers.get(denial.code) or handlers.get(None) for handlers in scopes)
+    if not _NAMES.isdisjoint(vars(app)) or app.trap_http_exception(denial):
+        return False
+    code = type(denial).code  # Flask finds error handlers by the status of the class
+    return not any(handlers.get(code) or handlers.get(None) for handlers in app.error_handler_spec.values())
 
 
 _handle_user, _handle_http = Flask.handle_user_exception, Flask.handle_http_exception
+_finalize, _make = Flask.finalize_request, Flask.make_response
+_NAMES = frozenset({"handle_user_exception", "handle_http_exception", "finalize_request", "make_response"})

@@ -101,6 +101,29 @@ def test_app_that_handles_exceptions_in_a_way_of_its_own_gets_denials(method: st
     assert (response.status_code, response.text) == (418, "handled")
 
 
+@pytest.mark.parametrize("method", ["make_response", "finalize_request"])
+def test_app_that_makes_responses_in_a_way_of_its_own_gets_denials(method: str) -> None:
+    def make(app: Any, value: Any, *args: Any, **options: Any) -> Any:
+        own = ("made of " + type(value).__name__, 418) if isinstance(value, HTTPException) else value
+        return getattr(Flask, method)(app, own, *args, **options)
+
+    app = type("Own", (Flask,), {method: make})(__name__)
+
+    response = denying(app, a_denial()).test_client().get("/")
+
+    assert (response.status_code, response.text) == (418, "made of Unauthenticated")
+
+
+def test_handler_is_found_by_the_status_of_the_class(app: Flask) -> None:
+    denial = a_denial()
+    denial.code = 404
+    app.register_error_handler(401, lambda error: ("handled", error.code))
+
+    response = denying(app, denial).test_client().get("/")
+
+    assert (response.status_code, response.text) == (404, "handled")
+
+
 def test_trapped_denial_is_an_exception_of_the_app(make_app: MakeApp) -> None:
     app = denying(make_app(TRAP_HTTP_EXCEPTIONS=True, TESTING=True), a_denial())
 
