@@ -278,6 +278,8 @@ def refuse_other_rules(state: AppState) -> Callable[[str], None]:
         rule = request.url_rule
         if plan is NOTHING or rule is None or rule.endpoint != endpoint:
             return
+        if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
+            return  # Flask answers without the view, so a hook looks it up
         instead = state.plans.get((endpoint, request.method))
         if plan.quiet and instead is not None and instead.quiet:
             return

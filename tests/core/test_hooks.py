@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any, ClassVar
 
 import pytest
-from flask import Blueprint, Flask, Request, Response, abort
+from flask import Blueprint, Flask, Request, Response, abort, request
 
 from flask_guard import (
     Guard,
@@ -26,6 +26,8 @@ from flask_guard import (
     require_api_key,
     secure_headers,
 )
+
+this_request: Any = request
 
 
 @pytest.fixture
@@ -78,6 +80,28 @@ def test_hooks_registered_before_the_guard_run_before_the_policies_and_later_one
     before, after = trace[: trace.index("view")], trace[trace.index("view") + 1 :]
     assert before == ["earlier", "policy", "later", "blueprint"]
     assert [word for word in after if word != "finally"] == ["/blueprint", "/later", "/policy", "/earlier"]
+
+
+@pytest.mark.parametrize("when", ["before_request", "after_request"])
+@pytest.mark.parametrize("policies", [(), (cors(origins="*"),)], ids=["no policies", "cors"])
+def test_hooks_may_look_at_the_view_of_a_preflight_on_a_path_of_two_views(
+    app: Flask, when: str, policies: tuple[Policy, ...]
+) -> None:
+    seen: list[Any] = []
+    app.add_url_rule("/", "read", require_api_key(lambda: "read"))
+    app.add_url_rule("/", "write", require_api_key(lambda: "written"), methods=["POST"])
+    Guard(app, policies=policies)
+
+    def look(*response: Response) -> Response | None:
+        seen.append(app.view_functions[this_request.endpoint])
+        return response[0] if response else None
+
+    getattr(app, when)(look)
+    preflight = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    answer = app.test_client().options("/", headers=preflight)
+
+    assert answer.status_code in (200, 204)
+    assert seen == [dict.get(app.view_functions, "read")] * (when == "after_request" or not policies)
 
 
 @pytest.mark.parametrize("when", ["before", "after", "never"])
