@@ -102,16 +102,30 @@ def test_app_that_handles_exceptions_in_a_way_of_its_own_gets_denials(method: st
 
 
 @pytest.mark.parametrize("method", ["make_response", "finalize_request"])
-def test_app_that_makes_responses_in_a_way_of_its_own_gets_denials(method: str) -> None:
-    def make(app: Any, value: Any, *args: Any, **options: Any) -> Any:
-        own = ("made of " + type(value).__name__, 418) if isinstance(value, HTTPException) else value
-        return getattr(Flask, method)(app, own, *args, **options)
+def test_app_that_makes_responses_in_a_way_of_its_own_gets_denials(app: Flask, method: str) -> None:
+    make = getattr(app, method)
 
-    app = type("Own", (Flask,), {method: make})(__name__)
+    def make_own(*args: Any, **options: Any) -> Any:
+        own = [(f"made of {type(each).__name__}", 418) if isinstance(each, HTTPException) else each for each in args]
+        return make(*own, **options)
+
+    setattr(app, method, make_own)
 
     response = denying(app, a_denial()).test_client().get("/")
 
     assert (response.status_code, response.text) == (418, "made of Unauthenticated")
+
+
+def test_app_of_a_class_that_makes_responses_in_a_way_of_its_own_gets_denials() -> None:
+    class Own(Flask):
+        """An app with errors of its own."""
+
+        def make_response(self, rv: Any) -> Response:
+            return super().make_response(("made", 418) if isinstance(rv, HTTPException) else rv)
+
+    response = denying(Own(__name__), a_denial()).test_client().get("/")
+
+    assert (response.status_code, response.text) == (418, "made")
 
 
 def test_handler_is_found_by_the_status_of_the_class(app: Flask) -> None:
