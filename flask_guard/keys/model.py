@@ -44,6 +44,7 @@ class ApiKey:
     :param last_used: the timestamp of its last use, to about a minute.
     :param revoked: the timestamp of its revocation.
     :param retiring: the ends of earlier secrets that a rotation has replaced and that are still valid.
+    :ivar unrestricted: whether it is valid at all times and from everywhere, so that no request has to check that.
     :raises ConfigError: for an empty id, a malformed scope, rate or network, and a timestamp without a time zone.
     """
 
@@ -72,13 +73,14 @@ class ApiKey:
         if self.rate is not None:
             parse_rates(self.rate, f"rate {of}")
         limits = (self.expires, self.not_before, self.revoked)
+        is_plain = type(self) is ApiKey  # a subclass may decide in its own way
         values: dict[str, object] = {
             "scopes": frozenset(scope_tokens(self.scopes, f"scopes {of}")),
             "claims": MappingProxyType(dict(self.claims)),
             "addresses": networks(self.addresses, f"addresses {of}"),
             "not_before": timestamp(self.not_before, f"not_before {of}", of_day=time.min),
             "retiring": tuple(timestamp(each, f"retiring {of}") for each in self.retiring),
-            "unrestricted": all(each is None for each in limits) and not self.addresses,
+            "unrestricted": is_plain and all(each is None for each in limits) and not self.addresses,
         }
         for name in ("expires", "created", "last_used", "revoked"):
             values[name] = timestamp(getattr(self, name), f"{name} {of}")

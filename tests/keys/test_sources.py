@@ -121,6 +121,28 @@ def test_an_expired_key_from_a_callable_is_refused(app: Flask) -> None:
     assert answer_of(app, keys=lambda _presented: expired) == (401, "")
 
 
+class _Suspended(ApiKey):
+    @property
+    def status(self) -> Any:
+        return "suspended"
+
+
+class _Elsewhere(ApiKey):
+    def allows(self, address: str | None) -> bool:
+        return address != "127.0.0.1"
+
+
+class _Ended(ApiKey):
+    @property
+    def expired(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", [_Suspended, _Elsewhere, _Ended])
+def test_a_key_of_a_class_that_decides_in_its_own_way_is_refused_as_it_says(app: Flask, kind: type[ApiKey]) -> None:
+    assert answer_of(app, keys=lambda _presented: kind("shop")) == (401, "")
+
+
 def test_a_callable_runs_within_the_request_and_gets_the_key_as_text(app: Flask) -> None:
     seen: list[tuple[str, str, str]] = []
 
