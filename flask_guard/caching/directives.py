@@ -54,7 +54,8 @@ def cache_control(value: Any, what: str) -> str:
 def _check_directive(name: str, argument: str, what: str) -> None:
     if name not in SECONDS | PLAIN:
         known = sorted(SECONDS | PLAIN)
-        raise ConfigError(f"{what} has no directive {name!r}{did_you_mean(name, known)}. Choose from {names(known)}")
+        hint = did_you_mean(name, known) or "."
+        raise ConfigError(f"{what} has no directive {name!r}{hint} Choose from {names(known)}")
     if name in SECONDS and not _ARGUMENT.fullmatch(argument):
         raise ConfigError(f"{what}: {name} needs a number of seconds, such as {name}=300, not {argument!r}")
     if name in PLAIN and argument:

@@ -38,7 +38,7 @@ def _codings(value: Any, what: str) -> tuple[str, ...]:
     for each in found:
         if each not in CODINGS:
             hint = did_you_mean(each, CODINGS) if isinstance(each, str) else ""
-            raise ConfigError(f"{what} has no coding {each!r}{hint}. Choose from {names(CODINGS)}")
+            raise ConfigError(f"{what} has no coding {each!r}{hint or '.'} Choose from {names(CODINGS)}")
     if not found:
         raise ConfigError(f"{what} is empty. Name codings, such as ['br', 'gzip'], or leave the option out")
     return found

@@ -97,7 +97,7 @@ def _watch_scaffold(mark: Mark, target: Scaffold, *, first: bool) -> None:
             _watch_app(mark, cast(Flask, target))
     except AssertionError:  # of Flask, for a late set-up
         raise ConfigError(
-            f"{mark}: {target.name!r} has been registered or has served a request already."
+            f"{mark}: {_named(target)} has been registered or has served a request already."
             " Apply policies to it before that"
         ) from None
 
@@ -133,9 +133,13 @@ def _watch_app(mark: Mark, app: Flask) -> None:
 def _refusal(mark: Mark, target: Scaffold) -> Callable[[], None]:
     def refuse_without_guard() -> None:
         if _current_state().guard is None:
-            raise not_guarded(f"{target.name!r}", (mark,))
+            raise not_guarded(_named(target), (mark,))
 
     return refuse_without_guard
+
+
+def _named(target: Scaffold) -> str:
+    return f"{'blueprint' if isinstance(target, Blueprint) else 'app'} {target.name!r}"
 
 
 def check_mark(mark: Mark, state: AppState) -> None:

@@ -64,7 +64,8 @@ def read_config(
     given = {key: value for key, value in config.items() if key.startswith("GUARD_")}
     for key in given:
         if key not in known:
-            raise ConfigError(f"unknown config key {key}{did_you_mean(key, known)}. The known ones: {', '.join(known)}")
+            hint = did_you_mean(key, known) or "."
+            raise ConfigError(f"unknown config key {key}{hint} The known ones: {', '.join(known)}")
     return GuardConfig({**{known[key]: known[key].check(value, key) for key, value in given.items()}, **given_in_code})
 
 
@@ -98,7 +99,7 @@ def check_kinds(modes: Mapping[str, Mode], denying: Collection[str], others: Col
         hint = did_you_mean(str(kind), denying)
         if kind not in denying and (hint or kind in others or not isinstance(kind, str)):
             raise ConfigError(
-                f"GUARD_MODES names {kind!r}, which is not a kind of policy with a mode{hint}."
+                f"GUARD_MODES names {kind!r}, which is not a kind of policy with a mode{hint or '.'}"
                 f" Write one of {names(sorted(denying))}"
             )
 

@@ -253,9 +253,16 @@ def _groups(placed: list[Placed], target: Target) -> Iterator[tuple[Placed, ...]
 def _compile(group: tuple[Placed, ...], target: Target) -> Step:
     policy = group[0].policy
     try:
-        step = policy.compile_joined(target, group)
+        step = _step_of(policy, target, group)
     except ConfigError as error:
         raise ConfigError(f"{policy.name} at {group[0].site}: {error}") from error
     if step.enter and policy.mode_in(target.state) == "report":
         step = dataclasses.replace(step, enter=reporting(step.enter))
+    return step
+
+
+def _step_of(policy: Policy, target: Target, group: tuple[Placed, ...]) -> Step:
+    step: object = policy.compile_joined(target, group)
+    if not isinstance(step, Step):
+        raise ConfigError(f"compile must return a Step, such as Step(enter), not a {type(step).__name__}")
     return step

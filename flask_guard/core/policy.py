@@ -252,7 +252,7 @@ class Policy(Described, Applicable):
 
     def compile(self, target: Target) -> Step:
         """Return the calls of the policy for `target`. Called once for each target, before its first request."""
-        raise NotImplementedError
+        raise ConfigError(f"{type(self).__qualname__} needs a method compile(self, target) that returns a Step")
 
     def compile_joined(self, target: Target, group: tuple[Placed, ...]) -> Step:
         """Return the calls of this policy, the first of `group`, and of the neighbours that join with it."""

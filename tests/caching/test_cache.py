@@ -70,7 +70,7 @@ def test_directives_are_sent_in_one_form(app: Flask, written: str, sent: str | N
 @together(
     ("written", "message"),
     [
-        ("max_age=300", "no directive 'max_age'; did you mean 'max-age'"),
+        ("max_age=300", "no directive 'max_age'; did you mean 'max-age'\\? Choose"),
         ("max-age", "max-age needs a number of seconds, such as max-age=300"),
         ("max-age=5m", "max-age needs a number of seconds"),
         ("max-age=-1", "max-age needs a number of seconds"),

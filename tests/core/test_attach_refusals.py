@@ -129,6 +129,17 @@ def test_without_a_guard_nothing_that_is_guarded_is_served(
     assert f"require_api_key at {__file__}:" in refusal(caplog)
 
 
+@pytest.mark.parametrize(("wire", "named"), [(guarded_blueprint, "blueprint 'api'"), (guarded_app, "app '")])
+def test_refusal_says_whether_a_blueprint_or_an_app_has_the_policy(
+    app: Flask, caplog: pytest.LogCaptureFixture, view: View, wire: Callable[[Flask, View], None], named: str
+) -> None:
+    wire(app, view)
+
+    app.test_client().get("/a")
+
+    assert refusal(caplog).startswith(named)
+
+
 def test_guard_on_another_app_does_not_count(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
     guarded, forgotten = make_app(), make_app()
     view = require_api_key(lambda: "served")

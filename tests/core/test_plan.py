@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, ClassVar
@@ -301,6 +302,31 @@ def test_policy_without_a_kind_is_refused_where_its_class_is_made(kind: Any) -> 
 
     with pytest.raises(ConfigError, match="Nameless needs a kind"):
         type("Nameless", (Policy,), body)
+
+
+def test_policy_that_compiles_to_no_step_is_named_with_its_place(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    class Forgetful(Policy):
+        kind = "forgetful"
+
+        def compile(self, target: Target) -> Any:
+            return lambda run: None
+
+    Guard(app)
+    app.add_url_rule("/a", "a", Forgetful()(lambda: "a"))
+
+    assert app.test_client().get("/a").status_code == 500
+    assert re.search(r"forgetful at .*test_plan\.py:\d+: compile must return a Step, .* not a function", caplog.text)
+
+
+def test_policy_without_compile_is_named_with_its_place(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    class Unfinished(Policy):
+        kind = "unfinished"
+
+    Guard(app)
+    app.add_url_rule("/a", "a", Unfinished()(lambda: "a"))
+
+    assert app.test_client().get("/a").status_code == 500
+    assert re.search(r"unfinished at .*test_plan\.py:\d+: .*Unfinished needs a method compile", caplog.text)
 
 
 def calls_per_plan(app: Flask, guard: Guard, endpoints: int) -> float:
