@@ -1,5 +1,7 @@
 """The life of an API key: created, scoped, limited, rotated and revoked.
 
+The example needs the extra `sql`: ``pip install '.[sql]'``.
+
 Create a key. Its secret is shown once, and only its hash is stored, in a SQLite file in the app's instance folder::
 
     flask --app examples.keys guard keys create --name shop --scope orders:read

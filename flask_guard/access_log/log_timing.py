@@ -61,11 +61,12 @@ class LogTiming(Policy):
 
     - ``request_id``, and ``trace_id`` and ``span_id`` of OpenTelemetry's current span, where its API is installed;
     - ``method``, ``path``, ``endpoint`` and ``status``;
-    - ``duration_ms``, from the moment that the Guard saw the request to the one at which the server had the last byte,
-      and ``first_byte_ms``; ``bytes``, those of the body that the server got;
+    - ``duration_ms`` and ``first_byte_ms``: the time from the start of the Guard's work until the server has the last
+      byte, and the first one;
+    - ``bytes``: the length of the body that the server got;
     - ``address``, ``api_key`` (the id of the key) and ``principal`` (the id that ``require_auth`` found);
     - ``verdicts``: ``allowed``, ``denied`` or ``would deny``, by policy;
-    - of a denial ``reason``, a short code, and in debug mode ``remedy``, what would have let the request through;
+    - ``reason``: the short code of a denial, and in debug mode ``remedy``: the advice that lets the request through;
     - ``slow``: whether it took ``slow_ms`` or longer;
     - ``aborted``: whether the body stopped before its end, because the client left or the application failed;
     - ``exception``: the name of the class, where one ended the request;

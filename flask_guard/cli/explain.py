@@ -160,7 +160,7 @@ def _sent(request: dict[str, Any]) -> Line:
 
 def _routing_lines(document: dict[str, Any]) -> Iterator[Line]:
     routing = document["routing"]
-    site = f" Its view is at {short_site(routing['site'])}." if routing["site"] else ""
+    site = f" Its view is at {short_site(routing['site'])}." if routing["site"] and _has_view(routing) else ""
     yield [Chunk(f"  {routing['text']}{site}")]
     if not document["guard"]:
         yield [Chunk("  The app has no Guard: no policy runs.", "yellow")]
@@ -247,9 +247,14 @@ def _passed(hook: dict[str, Any]) -> str:
     return f"answered {hook['status']}" if hook["status"] else f"let the request through in {hook['us']:g} µs"
 
 
+def _has_view(routing: dict[str, Any]) -> bool:
+    """Return whether a view serves the request. The endpoint of an automatic answer may have views of other methods."""
+    return routing["endpoint"] is not None and routing["outcome"] != "automatic"
+
+
 def _view_lines(document: dict[str, Any]) -> Iterator[Line]:
     view, routing = document["view"], document["routing"]
-    if routing["endpoint"] is None:
+    if not _has_view(routing):
         return
     yield []
     text = {

@@ -46,8 +46,8 @@ keys_group: AppGroup = AppGroup(
 
     The keys are those of Guard(app, keys=SQLKeys()), RedisKeys(…) or the first such store in chain(…). A secret is
     shown once, when it is created. A timestamp is ISO 8601 with a time zone (2031-01-31T12:00:00Z), or a date in UTC.
-    A date means its beginning for --not-before and its end for --expires. Durations are numbers of weeks, days, hours,
-    minutes and seconds, such as 90d, 12h or 1d12h.
+    A date is the beginning of the day for --not-before, and its end for --expires. Durations are numbers of weeks,
+    days, hours, minutes and seconds, such as 90d, 12h or 1d12h.
 
     \b
     Exit codes:

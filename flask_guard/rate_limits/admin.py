@@ -73,7 +73,7 @@ def check_visible(backend: Backend) -> None:
         raise ConfigError("RATELIMIT_ENABLED is False: nothing is counted")
     if backend.in_process:
         raise ConfigError(
-            "limits are counted in memory, where each worker has its own that no other process sees: set"
+            "limits are counted in memory: each worker has its own counts, which no other process sees. Set"
             " RATELIMIT_STORAGE_URI to sqlite:////var/lib/shop/limits.db or redis://localhost:6379/0"
         )
     _store(backend)

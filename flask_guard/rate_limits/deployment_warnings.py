@@ -33,8 +33,8 @@ class Cautions:
             self._alone = False
             if environ.get("wsgi.multiprocess") and self._state.once("limits counted by each worker"):
                 log.warning(
-                    "limits are counted in memory, and this server has several worker processes: each counts alone, so"
-                    " a client gets its limit from each worker. Set RATELIMIT_STORAGE_URI to 'sqlite:////path/limits.db'"
+                    "limits are counted in memory, and the server has several worker processes: each counts alone,"
+                    " so a client gets its limit from each. Set RATELIMIT_STORAGE_URI to 'sqlite:////path/limits.db'"
                     " (all workers of one machine) or 'redis://host:6379/0' (all machines)"
                 )
         if "werkzeug.proxy_fix.orig" in environ:
@@ -43,7 +43,7 @@ class Cautions:
             self.watching = False
             if self._state.once("proxy not trusted"):
                 log.warning(
-                    "requests arrive with X-Forwarded-For, and no proxy is trusted: limits by address see the address"
+                    "requests arrive with X-Forwarded-For, and no proxy is trusted. Limits by address count the address"
                     " of the proxy, so all its clients share one budget. If the proxy is yours, write: app.wsgi_app ="
                     " werkzeug.middleware.proxy_fix.ProxyFix(app.wsgi_app, x_for=1)"
                 )

@@ -121,21 +121,21 @@ class Limit(Metered):
         :param shared: a name: everything under this limit draws on one budget. None: each endpoint has its own.
         :param methods: the methods that are counted; by default all.
         :param when: a callable; requests for which it returns false are not limited.
-        :param deduct_when: a callable that is given the response; only requests for which it returns true are charged,
-            such as failed logins. All are tested. As the response comes late, requests at the same moment may exceed
-            the limit.
+        :param deduct_when: a callable that is given the response. All requests are tested, but only requests for which
+            it returns true are charged, such as failed logins. As the response comes late, requests at the same moment
+            may exceed the limit.
         :param algorithm: ``"fixed-window"``, ``"moving-window"``, ``"sliding-window-counter"`` or ``"token-bucket"``.
             By default ``RATELIMIT_STRATEGY``, which knows the first three.
         :param burst: of a token bucket, the number of requests that fit at once after a pause; by default the number of
             the rate.
-        :param batch: the units that a worker may take at once from Redis or SQLite, and spend in memory. It takes fewer
-            where few are left, and gives back after a second what it has not spent. The units of a killed worker stay
-            unused until their window ends. For fixed windows, and exact: no more than the rate is let through. The rest
-            in the RateLimit fields is up to a second old. In memory the option changes nothing.
-        :param on_store_error: what becomes of requests while the storage is unreachable: ``"local"`` (they are counted
-            in this process), ``"allow"`` or ``"deny"`` (503); by default ``GUARD_ON_STORE_ERROR``, and ``"local"``.
+        :param batch: the units that a worker may take at once from Redis or SQLite, and spend in memory. A worker takes
+            fewer where few are left, and gives unspent units back after a second. The units of a killed worker stay
+            unused until their window ends. The option is for fixed windows, and no more than the rate is let through.
+            The rest in the RateLimit fields is up to a second old. In memory the option changes nothing.
+        :param on_store_error: the treatment of requests while the storage is unreachable: ``"local"`` (counted in this
+            process), ``"allow"`` or ``"deny"`` (503). By default ``GUARD_ON_STORE_ERROR``, and else ``"local"``.
         :param headers: whether to send the RateLimit fields.
-        :param partition_key: whether these name the client: ``pk``, a hash of the identity.
+        :param partition_key: whether the fields name the client: ``pk``, a hash of the identity.
         :param mode: ``"report"`` to log denials instead of denying.
         :raises ConfigError: for a rate that cannot be parsed and other invalid options.
         """

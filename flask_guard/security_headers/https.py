@@ -48,8 +48,8 @@ def say_why_hsts_is_missing(run: Run) -> None:
     forwarded = run.request.environ.get("HTTP_X_FORWARDED_PROTO", "").lower()
     if forwarded == "https" and run.state.once("X-Forwarded-Proto"):
         log.warning(
-            "%r gets requests over http that say X-Forwarded-Proto: https, which anybody can send, so"
-            " Strict-Transport-Security is left out. If a proxy of yours sends it, trust that: app.wsgi_app ="
+            "%r gets requests over http with X-Forwarded-Proto: https, which any client can send."
+            " Strict-Transport-Security is left out. If a proxy of yours sends the field, trust it: app.wsgi_app ="
             " ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)",
             run.state.app.name,
         )
@@ -75,8 +75,8 @@ def protect_session_cookie(app: Flask, same_site: SameSite) -> None:
     if not config["SESSION_COOKIE_PATH"] and config["APPLICATION_ROOT"] != "/":
         raise ConfigError(
             "the prefix __Host- of the session cookie needs the path '/', and APPLICATION_ROOT is"
-            f" {config['APPLICATION_ROOT']!r}: set SESSION_COOKIE_PATH = '/' if no other app of the host may see the"
-            " cookie, or set the flags of the cookie by SESSION_COOKIE_SECURE and SESSION_COOKIE_SAMESITE"
+            f" {config['APPLICATION_ROOT']!r}: set SESSION_COOKIE_PATH = '/' if every app of the host may get the"
+            " cookie. Otherwise leave session_cookie out, and set SESSION_COOKIE_SECURE and SESSION_COOKIE_SAMESITE"
         )
     config["SESSION_COOKIE_SAMESITE"] = config["SESSION_COOKIE_SAMESITE"] or same_site
     name: str = config["SESSION_COOKIE_NAME"].removeprefix(PREFIX)

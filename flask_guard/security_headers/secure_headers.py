@@ -76,10 +76,10 @@ class SecureHeaders(DenyingPolicy):
 
     :mod:`flask_guard.security_headers.presets` says why each header is there.
 
-    A nearer policy does not replace an outer one. It is laid over that, header by header: a header that is named beats
-    one of a preset, and of two that are named the nearer wins. A ``csp`` that is a mapping is laid over the policy
-    below directive by directive. A header that the view set itself wins. ``Strict-Transport-Security`` is a promise for
-    the whole host: name it on the app, so that no nearer preset changes it.
+    A nearer policy is laid over an outer one, header by header, and does not replace it. A header that is named beats
+    one of a preset, and of two that are named the nearer wins. A ``csp`` that is a mapping is laid over the outer one,
+    directive by directive. A header that the view set itself wins. ``Strict-Transport-Security`` is a promise for the
+    whole host: name it on the app, so that no nearer preset changes it.
 
     To try it out on a site, write ``mode="report"``: browsers report what the content security policy would block, and
     block nothing. The other headers are enforced.
@@ -90,7 +90,7 @@ class SecureHeaders(DenyingPolicy):
 
     Headers that reveal what serves the request are removed. ``Server`` is removed where a view set it, but most servers
     (gunicorn and Werkzeug's among them) write their own after Flask is done. Only the server, or a proxy in front of
-    it, can leave that out.
+    it, can leave this header out.
     """
 
     kind: ClassVar[str] = "secure_headers"
@@ -159,12 +159,12 @@ class SecureHeaders(DenyingPolicy):
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Apply the policy to a target, or return a copy with other options.
 
-        Each header takes its value, or None to leave it out. One that is not given has the value of an outer scope or
-        of the preset. Every value is checked.
+        Each header takes its value, or None to leave the header out. A header that is not given has the value of an
+        outer scope or of the preset. Every value is checked.
 
-        :param preset: where to start from.
+        :param preset: the values to start from.
         :param csp: ``Content-Security-Policy`` (CSP 3). A string is the whole policy. A mapping of directives to
-            sources changes the policy below; None takes a directive out, True stands for one without sources. The
+            sources changes the outer policy: None takes a directive out, and True stands for one without sources. The
             source ``'nonce'`` (:data:`flask_guard.security_headers.nonce`) stands for the nonce of the response, which
             templates write as ``csp_nonce()`` or ``g.csp_nonce``.
         :param csp_report_only: ``Content-Security-Policy-Report-Only``: a second policy, to try out.
@@ -190,11 +190,11 @@ class SecureHeaders(DenyingPolicy):
         :param download_options: ``X-Download-Options``.
         :param xss_protection: ``X-XSS-Protection``: 0.
         :param remove: the names of headers to take out, in place of OWASP's list; ``()`` for none.
-        :param https_redirect: answer requests over http with a redirect to https, or if they may change something with
-            a 403. For pages, never for APIs (ASVS 5.0, 4.1.2): where ``"api"`` is nearer, the answer is a 403. Off in
+        :param https_redirect: whether to redirect GET and HEAD over http to https, and to answer 403 to other methods.
+            For pages, never for APIs (ASVS 5.0, 4.1.2): where ``"api"`` is nearer, the answer is always a 403. Off in
             debug mode.
-        :param session_cookie: give the session cookie this SameSite, Secure, HttpOnly and the prefix ``__Host-``. For
-            the app as a whole.
+        :param session_cookie: the SameSite of the session cookie, which then gets Secure, HttpOnly and the prefix
+            ``__Host-``, too. For the app as a whole.
         :param mode: ``"report"`` to send ``csp`` as ``Content-Security-Policy-Report-Only``.
         :raises ConfigError: for an unknown preset, and for a value that is malformed or that browsers would ignore.
         """
@@ -298,9 +298,9 @@ class SecureHeaders(DenyingPolicy):
 def _say_that_nobody_is_told(state: AppState) -> None:
     if state.once("content security policy without reports"):
         log.warning(
-            "%r has a content security policy that is only reported, without report-to and report-uri, so nobody gets"
-            " the reports: register csp_reports(), and write secure_headers(csp={'report-to': 'csp', 'report-uri':"
-            " '/csp-reports'}, reporting_endpoints={'csp': '/csp-reports'})",
+            "nobody gets the reports of the content security policy of %r: it is in report mode, and names neither"
+            " report-to nor report-uri. Register csp_reports(), and write secure_headers(csp={'report-to': 'csp',"
+            " 'report-uri': '/csp-reports'}, reporting_endpoints={'csp': '/csp-reports'})",
             state.app.name,
         )
 

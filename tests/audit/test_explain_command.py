@@ -154,6 +154,14 @@ def test_text_of_a_preflight_says_whether_a_browser_allows_it(shop: Flask) -> No
     assert "→ Add 'https://b.example' to origins=… of cors at tests/audit/test_explain_command.py:" in refused
 
 
+def test_text_of_a_preflight_names_no_view_because_none_serves_it(shop: Flask) -> None:
+    text = run(shop, "--preflight", "https://a.example", "POST", "api.create").stdout
+
+    assert "Flask answers OPTIONS for" in text
+    assert "view is at" not in text
+    assert "The view " not in text
+
+
 def test_long_values_are_cut_unless_they_are_wanted(shop: Flask) -> None:
     assert "frame-ancestors 'none'" in run(shop, "/echo", "--full").stdout
     assert "…" in run(shop, "/echo").stdout

@@ -11,19 +11,24 @@ killed, an answer that is lost, a storage that fails. Such units stay unused unt
 - The first request of a client takes its unit the usual way. Loans double while they are used up in half their lease,
   up to the ``batch`` of the limit. None is more than 1/16 of what is left, and where that is one unit, the usual way
   serves again. All refusals come from there: each asks the storage, as units of other workers may have come back.
-- Requests spend all of their charges or none. Borrowing is no charge: units go back to the pool of the process where
-  another limit refuses.
-- The rest that the fields tell of is that of the last call, at most `LEASE` old, less what this process has let through
-  since. It overstates by what other processes have taken since then, and lacks what they hold.
+- A request spends all of its charges or none. Borrowing is no charge: where another limit refuses, the units go back to
+  the pool of the process.
+- The fields show the rest of the last call, at most `LEASE` old, less what this process has let through since. The
+  figure is too high by what other processes have taken since the call, and leaves out what they hold.
 
-Only fixed windows lend. A unit of a moving window or a token bucket has the time at which it was taken, so one that is
-spent later would be one too many in another second; of a sliding counter, storages do not tell when the window ends.
+Only fixed windows lend. A unit of a moving window or a token bucket has the time at which it was taken. If the unit is
+spent later, it is one too many in another second. For a sliding counter, storages do not tell when the window ends.
 
-Three accidents are not excluded. A process whose machine is suspended in the middle of a lease, and whose clock stands
-still meanwhile, spends the rest of that lease in a later window. So does a child that C code forks without Python's
-hooks, until it first asks the storage, and any process while the clock of the storage jumps ahead, as by a fail-over.
-Each concerns at most one batch for each worker and client, once. A fail-over that loses the last writes loses the notes
-of the loans with the counts, so nothing of these comes back on top.
+Three accidents are not excluded. Each concerns at most one batch for each worker and client, once:
+
+- A machine is suspended in the middle of a lease, and the clock of the process stands still meanwhile. The process
+  spends the rest of the lease in a later window.
+- C code forks a child without Python's hooks. The child spends the rest of the lease, too, until it first asks the
+  storage.
+- The clock of the storage jumps ahead, as by a fail-over. Any process spends the rest of its lease in a later window.
+
+A fail-over that loses the last writes loses the notes of the loans together with the counts. So no loan is given back
+to a count that has lost it.
 """
 
 from __future__ import annotations

@@ -179,10 +179,10 @@ class FallbackCounter:
 
     def _say_down(self, error: Exception) -> None:
         if isinstance(error, StoreSlow):
-            log.error("the limit store is slow (%s); until it is fast, limits go by their on_store_error", error)
+            log.error("the limit store is slow (%s); until it is fast, limits follow on_store_error", error)
         else:
             log.error(
-                "the limit store is down (%s: %s); until it is back, limits go by their on_store_error",
+                "the limit store is down (%s: %s); until it is back, limits follow on_store_error",
                 type(error).__name__,
                 printable(without_credentials(str(error)), 200),
             )

@@ -179,8 +179,8 @@ class ExactMemoryStorage(TableStorage):
         if not self._is_full:
             self._is_full = True
             log.warning(
-                "limits in memory are counted for %s clients, and no more: for a new one, the count that ends first is"
-                " dropped, unless its client is being limited. Set GUARD_LIMIT_CLIENTS to keep more, or"
+                "limits in memory are counted for %s clients, and no more. A new client replaces the one whose count"
+                " ends first, but never one that is being denied. Set GUARD_LIMIT_CLIENTS to keep more, or"
                 " RATELIMIT_STORAGE_URI to count elsewhere",
                 self.most,
             )

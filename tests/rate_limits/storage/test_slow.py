@@ -95,7 +95,7 @@ def test_several_slow_answers_in_a_row_count_as_down_and_that_is_said_once(
     assert record.levelno == logging.ERROR
     assert record.getMessage() == (
         "the limit store is slow (3 answers in a row took more than 50 ms, the last one 231 ms);"
-        " until it is fast, limits go by their on_store_error"
+        " until it is fast, limits follow on_store_error"
     )
 
 
