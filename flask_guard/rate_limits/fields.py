@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..core.request_run import Leave, Slot
 from ..errors import ConfigError
-from ..support.header_fields import Pair, put, put_named
+from ..support.header_fields import Pair, put_named
 from ..typing import Response
 from .settings import FIELDS
 from .storage import Standing, adopted_limiter
@@ -62,19 +62,21 @@ def field_names_in(state: AppState) -> tuple[str, ...]:
 def field_writer(state: AppState) -> Leave:
     """Return the function that writes where the client stands, for all limits that a request met."""
     wanted = state.config[FIELDS]
+    if wanted == "draft":
+        return _write_draft
     write_legacy = _legacy_writer(_legacy_names(state), shared=adopted_limiter(state.app) is not None)
+    if wanted == "legacy":
+        return write_legacy
 
-    def write(run: Run, response: Response) -> None:
-        if STANDINGS.get(run):
-            write_legacy(run, response)
-            if wanted == "both":
-                _write_draft(run, response)
+    def write_both(run: Run, response: Response) -> None:
+        write_legacy(run, response)
+        _write_draft(run, response)
 
-    return _write_draft if wanted == "draft" else write
+    return write_both
 
 
 def _write_draft(run: Run, response: Response) -> None:
-    met = STANDINGS.get(run)
+    met: list[Standing] | None = run.kept.get(STANDINGS)
     if not met:
         return
     if len(met) == 1 and (item := met[0][0].remaining_item):  # in most responses
@@ -92,21 +94,29 @@ def _legacy_writer(names: tuple[str, ...], *, shared: bool) -> Leave:
         response that goes out.
     """
 
+    limit, remaining, reset = names
+    lowered = frozenset(map(str.lower, names))
+
     def write(run: Run, response: Response) -> None:
-        shown = [each for each in STANDINGS.get(run) or () if each.budget.shown]
+        shown = [each for each in run.kept.get(STANDINGS, ()) if each[0].shown]
         if not shown:
             return
-        tightest = min(shown, key=lambda each: (each.remaining, -each.wait))
-        theirs = response.headers.get(names[1], "")
-        if not shared or not theirs.isdecimal() or int(theirs) > tightest.remaining:
-            values = (tightest.budget.amount, tightest.remaining, int(time()) + tightest.wait)
-            put(response.headers, *zip(names, map(str, values), strict=True))
+        tightest = shown[0] if len(shown) == 1 else min(shown, key=lambda each: (each.remaining, -each.wait))
+        budget, left, wait, _, _ = tightest
+        if not shared or _is_tighter(left, response.headers.get(remaining, "")):
+            fields = ((limit, str(budget.amount)), (remaining, str(left)), (reset, str(int(time()) + wait)))
+            put_named(response.headers, lowered, fields)
 
     def write_late(run: Run, _response: Response) -> None:
         if write not in run.outgoing:
             run.outgoing += (write,)
 
     return write_late if shared else write
+
+
+def _is_tighter(left: int, theirs: str) -> bool:
+    """Return whether a budget of ours has less left than the app's own Limiter has written."""
+    return not theirs.isdecimal() or int(theirs) > left
 
 
 def _legacy_names(state: AppState) -> tuple[str, ...]:
