@@ -190,8 +190,8 @@ class Policy(Described, Applicable):
         kind = getattr(cls, "kind", None)
         if not abstract and not (isinstance(kind, str) and kind):
             raise ConfigError(f"{cls.__qualname__} needs a kind, such as kind: ClassVar[str] = 'require_json'")
-        if "compile_key" not in vars(cls) and not {"compile", "compile_joined"}.isdisjoint(vars(cls)):
-            cls.compile_key = Policy.compile_key  # type: ignore[method-assign]  # the inherited one tells of other calls
+        if "compile_key" not in vars(cls):  # an inherited one tells of the calls of another class
+            cls.compile_key = Policy.compile_key  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
         check_options(self, self.name)

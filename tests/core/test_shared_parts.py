@@ -29,9 +29,13 @@ class Stamped(Policy):
         self.compiled.append(target.endpoint)
 
         def leave(run: Run, response: Response) -> None:
-            response.headers["X-Stamp"] = str(target.endpoint)
+            response.headers["X-Stamp"] = self.stamp(target)
 
         return Step(leave=leave)
+
+    def stamp(self, target: Target) -> str:
+        """Return the stamp for the endpoint."""
+        return str(target.endpoint)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -53,6 +57,14 @@ class OwnStamp(SharedStamp):
         return Stamped.compile(self, target)
 
 
+@dataclass(frozen=True, kw_only=True, repr=False)
+class OtherStamp(SharedStamp):
+    """Changes a part of the calls, and says nothing of what they depend on."""
+
+    def stamp(self, target: Target) -> str:
+        return f"other {target.endpoint}"
+
+
 @pytest.fixture(autouse=True)
 def nothing_compiled() -> None:
     Stamped.compiled.clear()
@@ -70,6 +82,10 @@ def stamps(app: Flask, *policies: Policy) -> list[str]:
 @pytest.mark.parametrize("policy", [Stamped(), OwnStamp()])
 def test_by_default_each_endpoint_has_calls_of_its_own(app: Flask, policy: Policy) -> None:
     assert stamps(app, policy) == ["a", "b", "c"] * 2
+
+
+def test_class_that_changes_a_part_of_the_calls_shares_none(app: Flask) -> None:
+    assert stamps(app, OtherStamp()) == ["other a", "other b", "other c"] * 2
 
 
 def test_endpoints_with_the_same_key_share_the_calls(app: Flask) -> None:
