@@ -271,7 +271,7 @@ def refuse_other_rules(state: AppState) -> Callable[[str], None]:
     def look(endpoint: str) -> None:
         try:
             request = current_context().request
-        except (LookupError, RuntimeError):
+        except (LookupError, RuntimeError):  # no context, or from Flask 3.2 on one without a request
             return
         run = request.__dict__.get(ATTRIBUTE)
         if run is None:

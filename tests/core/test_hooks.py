@@ -104,6 +104,16 @@ def test_hooks_may_look_at_the_view_of_a_preflight_on_a_path_of_two_views(
     assert seen == [dict.get(app.view_functions, "read")] * (when == "after_request" or not policies)
 
 
+def test_views_can_be_looked_up_outside_of_a_request(app: Flask) -> None:
+    app.add_url_rule("/", "view", lambda: "hello")
+    Guard(app)
+
+    with app.app_context():
+        within = app.view_functions["view"]
+
+    assert within is app.view_functions["view"]
+
+
 @pytest.mark.parametrize("when", ["before", "after", "never"])
 def test_a_policy_that_asks_for_the_outgoing_response_sees_it_after_every_hook(app: Flask, when: str) -> None:
     seen: list[str] = []
