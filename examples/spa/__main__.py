@@ -21,11 +21,11 @@ def main() -> None:
     page, api = (f"http://localhost:{port}" for port in (options.page_port, options.api_port))
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    print(f"Open {page}, and {page}/search?q=<script>alert(1)</script> to see a script blocked and reported.")
     servers = [
         make_server("localhost", options.page_port, create_pages(api), threaded=True),
         make_server("localhost", options.api_port, create_api(page), threaded=True),
     ]
+    print(f"Open {page}, and {page}/search?q=<script>alert(1)</script> to see a script blocked and reported.")
     threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in servers]
     for thread in threads:
         thread.start()

@@ -102,7 +102,7 @@ class Ban(Metered):
         :param shared: a name: scopes that have it share their bans.
         :param methods: the methods to which it applies; by default all.
         :param when: a callable; it applies to requests for which the callable returns true.
-        :param on_store_error: what becomes of requests while the storage is unreachable, as for :data:`limit`.
+        :param on_store_error: the treatment of requests while the storage is unreachable, as for :data:`limit`.
         :param mode: ``"report"`` to log denials instead of denying.
         :raises ConfigError: for invalid options.
         """

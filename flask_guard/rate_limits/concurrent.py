@@ -68,7 +68,7 @@ class ConcurrencyLimit(Metered):
         :param when: a callable; requests for which it returns false are not limited.
         :param lease: seconds after which a place is free again although it was not given back, because a worker died:
             the longest that a request may take.
-        :param on_store_error: what becomes of requests while the storage is unreachable, as for :data:`limit`.
+        :param on_store_error: the treatment of requests while the storage is unreachable, as for :data:`limit`.
         :param headers: whether to send the RateLimit fields (with ``qu="concurrent-requests"``).
         :param mode: ``"report"`` to log denials instead of denying.
         :raises ConfigError: for invalid options, and for a storage that has no leases.

@@ -50,7 +50,7 @@ class Budget:
     :ivar item: the rate, as ``limits`` has it; None for places and bans.
     :ivar shown: whether responses say where the client stands.
     :ivar partitioned: whether responses name a partition key.
-    :ivar on_error: what becomes of a request while the store is unreachable.
+    :ivar on_error: the treatment of a request while the store is unreachable.
     :ivar batch: the units that a worker may take at once; 0 for those of one request.
     :ivar policy_item: its item of ``RateLimit-Policy``.
     :ivar remaining_item: the beginning of its item of ``RateLimit``, where the rest is two numbers; else empty.

@@ -1,4 +1,4 @@
-"""Counting that outlives its store: while the store is down, the budgets say what becomes of requests."""
+"""Counting that outlives its store: while the store is down, each budget decides on the requests."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def guarded(app: Flask, store: SlowStore, *policies: Any, monkeypatch: pytest.Mo
     """Guard `app`, which counts in `store` as it would in Redis."""
     monkeypatch.setattr("flask_guard.rate_limits.storage.backend._store_counter", lambda _storage: store)
     app.config["RATELIMIT_STORAGE_URI"] = "redis://127.0.0.1:1/0"
-    app.config["GUARD_LIMIT_SLOW_MS"] = app.config["GUARD_LIMIT_SLOW_MS"] or 50
+    app.config["GUARD_LIMIT_SLOW_MS"] = app.config.get("GUARD_LIMIT_SLOW_MS") or 50
     Guard(app)
     for policy in policies:
         app.add_url_rule("/", "view", policy(lambda: ""))
