@@ -265,7 +265,7 @@ def _name_of(function: ViewFunction) -> str:
 def refuse_other_rules(state: AppState) -> Callable[[str], None]:
     """Return the function that is called with each endpoint whose view is looked up.
 
-    It raises NotGuarded if a hook has sent the request there after the plan of another endpoint was chosen.
+    It raises NotGuarded if a hook has sent the request there after the plan of another endpoint or method was chosen.
     """
 
     def look(endpoint: str) -> None:
@@ -276,8 +276,8 @@ def refuse_other_rules(state: AppState) -> Callable[[str], None]:
         run = request.__dict__.get(ATTRIBUTE)
         if run is None:
             return
-        plan = run.plan if type(run) is Run else run[1]
-        if plan.endpoint == endpoint:
+        plan, method = (run.plan, run.method) if type(run) is Run else (run[1], run[3])
+        if plan.endpoint == endpoint and request.method == method:
             return
         rule = request.url_rule
         if plan is NOTHING or rule is None or rule.endpoint != endpoint:
@@ -290,7 +290,8 @@ def refuse_other_rules(state: AppState) -> Callable[[str], None]:
         raise _not_guarded(
             f"endpoint {endpoint!r}",
             "",
-            "A hook has set request.url_rule after the policies were chosen for another view. Remove that",
+            "A hook has set request.url_rule or request.method after the policies were chosen. Set them in WSGI"
+            " middleware, or not at all",
         )
 
     return look

@@ -66,14 +66,14 @@ def _begin(state: AppState) -> Callable[[Any], Run | None]:
     def begin(context: Any) -> Run | None:
         """Find the plan, and start the clock. Return None if the plan is quiet."""
         request = context.request
-        rule = request.url_rule
-        plan = plans.get((rule.endpoint, request.method)) if rule is not None and not state.blocks else None
+        rule, method = request.url_rule, request.method
+        plan = plans.get((rule.endpoint, method)) if rule is not None and not state.blocks else None
         if plan is None or not state.serving or state.error is not None:
             return _begin_slowly(state, context)
         if plan.quiet:
-            request.__dict__[ATTRIBUTE] = context, plan, rule
+            request.__dict__[ATTRIBUTE] = context, plan, rule, method
             return None
-        run = request.__dict__[ATTRIBUTE] = Run(state, plan, request, rule, context)
+        run = request.__dict__[ATTRIBUTE] = Run(state, plan, request, rule, context, method)
         return run
 
     return begin
@@ -92,7 +92,7 @@ def _begin_slowly(state: AppState, context: Any) -> Run:
     :raises ConfigError: if a mistake keeps the app from serving; the same one for every request.
     """
     state, request = state.here(), context.request
-    run = request.__dict__[ATTRIBUTE] = Run(state, NOTHING, request, request.url_rule, context)
+    run = request.__dict__[ATTRIBUTE] = Run(state, NOTHING, request, request.url_rule, context, request.method)
     off = state.off_here()
     if state.config[ENABLED] and not (off is not None and off.keys is None):
         start_serving(state)

@@ -22,7 +22,8 @@ T = TypeVar("T")
 ATTRIBUTE = "_flask_guard_run"
 """Where a request carries its run. On the request object: one app called inside another's view has its own.
 
-A request whose plan is quiet carries its context, the plan and the rule instead, until somebody asks for the run.
+A request whose plan is quiet carries what a run is made of instead, until somebody asks for the run: the context, the
+plan, the rule and the method.
 """
 
 this_request: LocalProxy[Request] = cast("LocalProxy[Request]", request)
@@ -68,6 +69,7 @@ class Run:
     :ivar rule: the URL rule that serves the request; for a preflight, the one that would serve the announced request,
         or None if the path lacks that method.
     :ivar context: the request context that began it.
+    :ivar method: the method for which the plan was chosen.
     :ivar left: whether the part of the plan on the response has begun.
     :ivar identities: what names the caller, by sort: ``api_key``, ``principal``. Set by what authenticates.
     :ivar exposed: the response fields beyond a plan's own that pages of other origins may read.
@@ -84,6 +86,7 @@ class Run:
         "identities",
         "kept",
         "left",
+        "method",
         "outgoing",
         "plan",
         "request",
@@ -93,12 +96,15 @@ class Run:
         "would_deny",
     )
 
-    def __init__(self, state: AppState, plan: Steps, request: Request, rule: Rule | None, context: object) -> None:
+    def __init__(
+        self, state: AppState, plan: Steps, request: Request, rule: Rule | None, context: object, method: str
+    ) -> None:
         self.state: AppState = state
         self.plan: Steps = plan
         self.request: Request = request
         self.rule: Rule | None = rule
         self.context: object = context
+        self.method: str = method
         self.started: float = perf_counter()
         self.entered: bool = False
         self.left: bool = False
@@ -168,10 +174,10 @@ def current_run() -> Run | None:
     return run_of(request)
 
 
-def _late_run(context: Any, plan: Steps, rule: Rule | None) -> Run:
+def _late_run(context: Any, plan: Steps, rule: Rule | None, method: str) -> Run:
     """Return the run of a request with a quiet plan, now that somebody asks for it."""
     request = context.request
-    run = request.__dict__[ATTRIBUTE] = Run(AppState.of(context.app), plan, request, rule, context)
+    run = request.__dict__[ATTRIBUTE] = Run(AppState.of(context.app), plan, request, rule, context, method)
     run.entered = True
     return run
 

@@ -7,10 +7,8 @@ import sys
 from contextvars import ContextVar
 
 import pytest
-from flask import Flask
 from flask import globals as flask_globals
 
-from flask_guard import Guard, secure_headers
 from flask_guard.core.flask_versions import VARIABLE
 
 SERVE = """
@@ -36,13 +34,3 @@ def test_without_it_requests_are_served_as_well() -> None:
     program = [sys.executable, "-c", SERVE.format(name=VARIABLE)]
 
     assert subprocess.run(program, capture_output=True, text=True, check=True).stdout == "nosniff\n"
-
-
-def test_views_are_looked_up_without_a_request(app: Flask) -> None:
-    Guard(app, policies=[secure_headers])
-    app.add_url_rule("/", "index", lambda: "served")
-    app.test_client().get("/")
-
-    with app.app_context():
-        assert app.view_functions["index"]() == "served"
-    assert app.view_functions["index"]() == "served"
