@@ -175,7 +175,6 @@ class Batch:
             self._jobs.append(job)
 
     def release(self) -> None:
-        """Run all calls."""
         jobs, self._jobs = self._jobs, None
         for job in jobs or ():
             self._deferred.run(job)
@@ -207,7 +206,6 @@ class Deferred:
         return self._pools.get(process) or self._pools.setdefault(process, Pool(self._config))
 
     def drain(self) -> None:
-        """Wait for the calls of this process."""
         pool = self._pools.get(os.getpid())
         if pool is not None:
             pool.drain()

@@ -71,7 +71,6 @@ class CompressedStream:
         return self._chunks
 
     def close(self) -> None:
-        """Close the body."""
         close = getattr(self._body, "close", None)
         if close is not None:
             close()

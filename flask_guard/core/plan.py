@@ -41,7 +41,6 @@ class Plan(Steps):
 
     @property
     def method(self) -> str:
-        """Return the method."""
         return self.target.method
 
     def __contains__(self, kind: object) -> bool:

@@ -101,7 +101,6 @@ class Target:
 
     @property
     def app(self) -> Flask:
-        """Return the app."""
         return self.state.app
 
     @property

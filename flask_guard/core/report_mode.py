@@ -88,16 +88,13 @@ class Sort(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Return the verdict in words."""
         return "would be denied" if self.would else "denied"
 
     @property
     def level(self) -> int:
-        """Return the level of a record."""
         return logging.WARNING if self.would else logging.INFO
 
     def fields(self, limit: str | None = None, request_id: str | None = None) -> dict[str, str | None]:
-        """Return the attributes of a record."""
         fields = {"policy": self.policy, "reason": self.reason, "client": self.client}
         return {**fields, "limit": limit, "request_id": request_id}
 
@@ -117,7 +114,6 @@ class DenialLog:
         atexit.register(_write_at_exit, weakref.ref(self))
 
     def note(self, run: Run, denial: Denied, *, would: bool) -> None:
-        """Log or count `denial`."""
         sort = Sort(would, denial.policy, denial.reason, _client(run))
         if perf_counter() - self._began >= WINDOW:
             self.write_counts()

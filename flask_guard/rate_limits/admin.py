@@ -45,7 +45,6 @@ class Holding:
 
     @property
     def kind(self) -> str:
-        """Return the kind of policy that counts it."""
         return kind_of(self.budget)
 
     def describe(self) -> dict[str, Any]:

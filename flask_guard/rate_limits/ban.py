@@ -53,7 +53,6 @@ def _statuses(on: int | Iterable[int], what: str) -> frozenset[int]:
 
 
 def _allowed(allow: Any, what: str) -> tuple[Network, ...] | Callable[..., object]:
-    """Check for networks, or a callable."""
     return of_request(allow, what) if callable(allow) else networks(allow, what)
 
 

@@ -61,7 +61,6 @@ class InlineMeters:
         self._meters: dict[Hashable, Meter] = {}
 
     def meter(self, policy: Metered, endpoint: str | None) -> Meter:
-        """Return what `policy` charges in the view of `endpoint`."""
         key = (policy, endpoint)
         found = self._meters.get(key)
         if found is None:

@@ -41,12 +41,10 @@ Algorithm: TypeAlias = Literal["fixed-window", "moving-window", "sliding-window-
 
 
 def _rates(rates: tuple[Rate, ...], what: str) -> tuple[Rates | Callable[..., str], ...]:
-    """Check for rates; return them parsed."""
     return tuple(of_request(each, what) if callable(each) else parse_rates(each, what) for each in rates)
 
 
 def _cost(cost: int | Callable[..., int], what: str) -> int | Callable[..., int]:
-    """Check for a cost, or a callable."""
     return of_request(cost, what) if callable(cost) else check.whole_number(1)(cost, what)
 
 

@@ -62,7 +62,6 @@ class BoundedInput(io.RawIOBase):
         self._denial: Denied | None = None
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:

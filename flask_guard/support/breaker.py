@@ -49,7 +49,6 @@ class Breaker:
         self._next = 0.0
 
     def failed(self, error: Exception) -> None:
-        """Note a failure of the store."""
         with self._lock:
             if self.open:
                 return
@@ -59,7 +58,6 @@ class Breaker:
         self._on_open(error)
 
     def probe_if_due(self) -> None:
-        """Start a probe if one is due."""
         if monotonic() < self._next:
             return
         with self._lock:

@@ -43,7 +43,6 @@ class CallAtSigterm:
         self._calls: weakref.WeakKeyDictionary[Any, Callable[[Any], object]] = weakref.WeakKeyDictionary()
 
     def add(self, owner: Any, call: Callable[[Any], object]) -> None:
-        """Call `call` with `owner`."""
         self._calls[owner] = call
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:

@@ -118,7 +118,6 @@ class StrategyCounter:
         self._strategies: dict[str, RateLimiter] = {}
 
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
-        """Make all charges, or none."""
         alone = len(charges) == 1 and charges[0][2:] == (1, 1)  # which limits' fixed window cannot half charge
         taken = alone or all(self._has_room(*charge) for charge in charges)
         if taken:
@@ -160,11 +159,9 @@ class StrategyCounter:
         """Do nothing: no lease was taken."""
 
     def ban(self, budget: Budget, identity: str) -> None:
-        """Ban a client."""
         self._storage.incr(budget.key_for(identity), budget.seconds)
 
     def forget(self, budget: Budget, identity: str) -> None:
-        """Forget a client."""
         if budget.item is None:
             self._storage.clear(budget.key_for(identity))
         else:

@@ -64,7 +64,6 @@ class ExactMemoryStorage(TableStorage):
         self._is_full = self._shares = False
 
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
-        """Make all charges, or none."""
         keys = [budget.head + identity + budget.table_tail for budget, identity, _, _ in charges]
         with self._lock:  # as `update` does, in half the time
             states = self._states
@@ -97,7 +96,6 @@ class ExactMemoryStorage(TableStorage):
         return draw
 
     def update(self, keys: Sequence[Key], work: Callable[[Sequence[State], float], tuple[T, Changes]]) -> T:
-        """Call `work` with the states of `keys` and the time, alone, and store what it returns."""
         with self._lock:
             now = monotonic()
             states = self._states
@@ -134,7 +132,6 @@ class ExactMemoryStorage(TableStorage):
                 super().ban(budget, identity)
 
     def look(self, key: Key, look: Callable[[State, float], T]) -> T:
-        """Return what `look` makes of the state of `key` and the time."""
         with self._lock:
             return look(self._states.get(key[0]), monotonic())
 
@@ -222,7 +219,6 @@ class ExactMemoryStorage(TableStorage):
         return budget.algorithm.room(state, budget.amount, budget.seconds, 1, now)[0] < 1
 
     def reset(self) -> int | None:
-        """Forget everything; return the number of keys."""
         with self._lock:
             known = len(self._states)
             self._states.clear()
@@ -231,7 +227,6 @@ class ExactMemoryStorage(TableStorage):
             return known
 
     def find(self, unit: str | None = None) -> Iterable[Held]:
-        """Return what is held in this process."""
         with self._lock:
             now = monotonic()
             keys = [key for key in self._states if self._ends[key] > now]

@@ -20,7 +20,6 @@ class PeekingCounter:
         self._charged = charged
 
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
-        """Return the answer to `charges`, without making them."""
         before = Tally(self._charged)
         taken, found = self._counter.take(
             [(budget, who, need + before[budget.key_for(who)], 0) for budget, who, need, _ in charges]
@@ -44,5 +43,4 @@ class PeekingCounter:
         """Do nothing."""
 
     def find(self, unit: str | None = None) -> Iterable[Held]:
-        """Return what is held."""
         return self._counter.find(unit)

@@ -95,7 +95,6 @@ class RedisCounter:
         return "" if "{" in key or "}" in key else f"{{{key}}}{LENT}"
 
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
-        """Make all charges, or none."""
         if self._slot_of is not None and len(slots := self._by_slot(charges)) > 1:
             return self._take_by_slot(charges, slots, token)
         return self._call(charges, token)
@@ -126,17 +125,14 @@ class RedisCounter:
         return draw
 
     def release(self, charges: Sequence[Charge], token: str) -> None:
-        """Give leases back."""
         for budget, identity, _, _ in charges:
             if budget.algorithm is LEASES:
                 self._run("ZREM", _wrap(self._plain, budget, identity), token)
 
     def ban(self, budget: Budget, identity: str) -> None:
-        """Ban a client."""
         self._call([(budget, identity, 0, 1)], "")
 
     def forget(self, budget: Budget, identity: str) -> None:
-        """Forget a client."""
         keys = self._keys(budget, identity)
         for key in (*keys, self.lent_key(keys[0])) if budget.algorithm is FIXED else keys:
             if key:
@@ -153,7 +149,6 @@ class RedisCounter:
         return found.values()
 
     def _call(self, charges: Sequence[Charge], token: str) -> tuple[bool, list[Standing]]:
-        """Call the script."""
         keys: list[str] = []
         lines: list[str] = []
         before, after = self._plain
@@ -244,23 +239,18 @@ class LateCluster:
         self._counter: RedisCounter | None = None
 
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
-        """Make all charges, or none."""
         return self.made().take(charges, token)
 
     def release(self, charges: Sequence[Charge], token: str) -> None:
-        """Give leases back."""
         self.made().release(charges, token)
 
     def ban(self, budget: Budget, identity: str) -> None:
-        """Ban a client."""
         self.made().ban(budget, identity)
 
     def forget(self, budget: Budget, identity: str) -> None:
-        """Forget a client."""
         self.made().forget(budget, identity)
 
     def find(self, unit: str | None = None) -> Iterable[Held]:
-        """Return what is held."""
         return self.made().find(unit)
 
     def made(self) -> RedisCounter:

@@ -29,7 +29,6 @@ class RedisLender:
         self._digest = ""
 
     def lend(self, asks: Sequence[Ask], holder: str) -> list[Loan]:
-        """Lend what is wished for."""
         notes = [token_hex(6) for _ in asks]
         lines = [
             f"L {ask.budget.amount} {ask.budget.seconds} {ask.held} {ask.need} {ask.want} {ask.note or '-'} {new}"
@@ -42,7 +41,6 @@ class RedisLender:
         ]
 
     def take_back(self, rests: Sequence[Rest], holder: str) -> None:
-        """Take units back."""
         lines = [f"B {rest.units} {rest.note}" for rest in rests]
         self._call([(rest.budget, rest.identity) for rest in rests], lines, holder)
 

@@ -100,14 +100,9 @@ class SQLiteStorage(TableStorage):
 
     @property
     def base_exceptions(self) -> tuple[type[Exception], ...]:
-        """Return the errors of a file that cannot be used."""
         return (sqlite3.Error,)
 
     def update(self, keys: Sequence[Key], work: Callable[[Sequence[State], float], tuple[T, Changes]]) -> T:
-        """Call `work` with the states of `keys` and the time, alone, and store what it returns.
-
-        :raises sqlite3.Error: if the file cannot be used, or was not free in time.
-        """
         stored = [(_storable(key), algorithm) for key, algorithm in keys]
 
         def transaction(execute: Execute, now: float) -> tuple[T, bool]:
@@ -126,19 +121,13 @@ class SQLiteStorage(TableStorage):
         return result
 
     def look(self, key: Key, look: Callable[[State, float], T]) -> T:
-        """Return what `look` makes of the state of `key` and the time.
-
-        :raises sqlite3.Error: if the file cannot be used, or was not free in time.
-        """
         stored, algorithm = _storable(key[0]), key[1]
         return self._file.read(lambda execute, now: look(_state(execute, stored, algorithm), now))
 
     def reset(self) -> int | None:
-        """Forget everything; return the number of keys."""
         return self._file.write(lambda execute, _now: execute(DELETE_ALL).rowcount)
 
     def check(self) -> bool:
-        """Return whether the file can be used."""
         try:
             self._file.write(lambda _execute, _now: None)
         except sqlite3.Error:
@@ -146,7 +135,6 @@ class SQLiteStorage(TableStorage):
         return True
 
     def find(self, unit: str | None = None) -> Iterable[Held]:
-        """Return what is held in the file."""
         for page, now in self._pages(self._file):
             for key, ends in page:
                 held = held_in_table(key, unit) if ends > now else None

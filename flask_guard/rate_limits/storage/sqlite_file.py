@@ -140,7 +140,6 @@ class SQLiteFile:
             self._close()
 
     def after_fork(self) -> None:
-        """Go on, in the parent."""
         if self._held_for_fork:
             self._held_for_fork = False
             self._lock.release()

@@ -50,13 +50,10 @@ class TableStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
         """Return what is held."""
 
     def take(self, charges: Sequence[Charge], token: str = "") -> tuple[bool, list[Standing]]:
-        """Make all charges, or none."""
         keys = [table_key(budget, identity) for budget, identity, _, _ in charges]
         return self.update(keys, partial(settle, charges, token))
 
     def release(self, charges: Sequence[Charge], token: str) -> None:
-        """Give leases back."""
-
         def without(states: Sequence[State], now: float) -> tuple[None, Changes]:
             left = LEASES.release(states[0] or {}, token)
             return None, [(0, left, max(left.values()) if left else now)]
@@ -66,14 +63,12 @@ class TableStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
                 self.update([table_key(budget, identity)], without)
 
     def ban(self, budget: Budget, identity: str) -> None:
-        """Ban a client."""
         self.update(
             [table_key(budget, identity)],
             lambda _states, now: (None, [(0, *budget.algorithm.charge(None, budget.seconds, 1, now, ""))]),
         )
 
     def forget(self, budget: Budget, identity: str) -> None:
-        """Forget what is counted for a client."""
         self.update([table_key(budget, identity)], lambda _states, now: (None, [(0, None, now)]))
 
     # The calls of the strategies of limits ---------------------------------------------------------------------------
@@ -101,7 +96,6 @@ class TableStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
         return time() + self.look((key, FIXED), lambda state, now: max(0.0, state[1] - now) if state else 0.0)
 
     def check(self) -> bool:
-        """Return whether the storage is reachable."""
         return True
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
