@@ -72,7 +72,7 @@ def make_plan(target: Target) -> Plan:
     target = _with_declarations(placed, target)
     shared = target.state.service(SharedParts)
     groups = list(_groups(placed, target))
-    steps = [shared.step(group, target, partial(_compile, group, target)) for group in groups]
+    steps = _each_leave_once([shared.step(group, target, partial(_compile, group, target)) for group in groups])
     sources = [group[0].policy.name for group in groups]
     if any(each.policy.measures for each in placed):
         steps = [timed(name, step) for name, step in zip(sources, steps, strict=True)]
@@ -81,7 +81,7 @@ def make_plan(target: Target) -> Plan:
     covers = frozenset(mark for scope in scopes for mark in scope.marks if mark.what.is_guarding)
     named = list(zip(sources, steps, strict=True))
     enters = [(step.enter, name) for name, step in named if step.enter]
-    leaves = {step.leave: name for name, step in reversed(named) if step.leave}  # each once
+    leaves = [(step.leave, name) for name, step in reversed(named) if step.leave]
     teardowns = [step.teardown for step in reversed(steps) if step.teardown]
     return Plan(
         target,
@@ -89,12 +89,21 @@ def make_plan(target: Target) -> Plan:
         endpoint=target.endpoint,
         names=shared.one(tuple(each.policy.name for each in placed)),
         enter=tuple(enter for enter, _ in enters),
-        leave=tuple(leaves),
+        leave=tuple(leave for leave, _ in leaves),
         teardown=tuple(teardowns),
         covers=shared.one(covers),
-        sources=shared.one((*(name for _, name in enters), *leaves.values())),
+        sources=shared.one(tuple(name for _, name in (*enters, *leaves))),
         quiet=not (covers or enters or leaves or teardowns),
     )
+
+
+def _each_leave_once(steps: list[Step]) -> list[Step]:
+    """Return the steps. Of several with the same ``leave``, such as limits in two phases, the last one keeps it."""
+    leaves = [step.leave for step in steps]
+    return [
+        dataclasses.replace(step, leave=None) if step.leave in leaves[position:] else step
+        for position, step in enumerate(steps, 1)
+    ]
 
 
 def _with_declarations(placed: list[Placed], target: Target) -> Target:

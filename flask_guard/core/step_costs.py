@@ -22,7 +22,7 @@ COSTS: Slot[Costs] = Slot("costs")
 def timed(name: str, step: Step) -> Step:
     """Return a step that does the same as `step`, and adds its cost to the run, under `name`."""
     enter = _timed_enter(name, step.enter) if step.enter is not None else None
-    leave = _TimedLeave(name, step.leave) if step.leave is not None else None
+    leave = _timed_leave(name, step.leave) if step.leave is not None else None
     return Step(enter, leave, step.teardown)
 
 
@@ -37,27 +37,15 @@ def _timed_enter(name: str, enter: Enter) -> Enter:
     return timed_enter
 
 
-class _TimedLeave:
-    """A timed ``leave``. Two of the same ``leave`` are equal, so that a plan runs only one."""
-
-    __slots__ = ("_leave", "_name")
-
-    def __init__(self, name: str, leave: Leave) -> None:
-        self._name = name
-        self._leave = leave
-
-    def __call__(self, run: Run, response: Response) -> Response | None:
+def _timed_leave(name: str, leave: Leave) -> Leave:
+    def timed_leave(run: Run, response: Response) -> Response | None:
         start = perf_counter()
         try:
-            return self._leave(run, response)
+            return leave(run, response)
         finally:
-            _add(run, self._name, "leave", perf_counter() - start)
+            _add(run, name, "leave", perf_counter() - start)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _TimedLeave) and self._leave == other._leave
-
-    def __hash__(self) -> int:
-        return hash(self._leave)
+    return timed_leave
 
 
 def _add(run: Run, name: str, what: Literal["enter", "leave"], seconds: float) -> None:

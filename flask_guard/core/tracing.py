@@ -6,7 +6,7 @@ Only plans with ``AppState.traces`` are compiled with notes. Other plans cost no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -26,7 +26,7 @@ Verdict: TypeAlias = Literal["allowed", "denied", "would deny", "answered", "fai
 """The decision of a policy; ``response only`` if it does nothing before the view."""
 
 Pairs: TypeAlias = "list[tuple[str, str]]"
-Traces: TypeAlias = "Callable[[Run], tuple[StepTrace, ...]]"
+TraceOf: TypeAlias = "Callable[[Run], StepTrace]"
 
 
 @dataclass(slots=True, eq=False)
@@ -71,40 +71,30 @@ TRACE: Slot[tuple[StepTrace, ...]] = Slot("trace")
 
 def traced(groups: Sequence[tuple[Placed, ...]], steps: Sequence[Step]) -> list[Step]:
     """Return steps that do the same as `steps`, one for each of `groups`, and note it in :data:`TRACE`."""
-    groups = tuple(groups)
-    passive = tuple(step.enter is None for step in steps)
+    fresh: list[tuple[tuple[Placed, ...], Verdict]] = [
+        (group, "response only" if step.enter is None else "not reached")
+        for group, step in zip(groups, steps, strict=True)
+    ]
 
-    def traces(run: Run) -> tuple[StepTrace, ...]:
-        return TRACE.made(run, lambda: tuple(_fresh(groups, passive)))
+    def trace_at(index: int) -> TraceOf:
+        return lambda run: TRACE.made(run, lambda: tuple(StepTrace(*each) for each in fresh))[index]
 
     noted: list[Step] = []
     for index, step in enumerate(steps):
-        enter = _TracedEnter(step.enter, index, traces) if step.enter is not None else None
-        leave = _TracedLeave(step.leave, index, traces) if step.leave is not None else None
+        enter = _traced_enter(step.enter, trace_at(index)) if step.enter is not None else None
+        leave = _traced_leave(step.leave, trace_at(index)) if step.leave is not None else None
         noted.append(Step(enter, leave, step.teardown))
     return noted
 
 
-def _fresh(groups: Sequence[tuple[Placed, ...]], passive: Sequence[bool]) -> Iterator[StepTrace]:
-    for group, is_passive in zip(groups, passive, strict=True):
-        yield StepTrace(group, "response only" if is_passive else "not reached")
+def _traced_enter(enter: Enter, trace_of: TraceOf) -> Enter:
+    """Return `enter` with notes of its verdict and cost."""
 
-
-class _TracedEnter:
-    """An ``enter`` with notes of its verdict and cost."""
-
-    __slots__ = ("_enter", "_index", "_traces")
-
-    def __init__(self, enter: Enter, index: int, traces: Traces) -> None:
-        self._enter = enter
-        self._index = index
-        self._traces = traces
-
-    def __call__(self, run: Run) -> ResponseReturnValue | None:
-        trace, reported = self._traces(run)[self._index], len(run.would_deny)
+    def traced_enter(run: Run) -> ResponseReturnValue | None:
+        trace, reported = trace_of(run), len(run.would_deny)
         start = perf_counter()
         try:
-            answer = self._enter(run)
+            answer = enter(run)
         except Denied as denial:
             trace.verdict, trace.denial = "denied", denial
             raise
@@ -126,33 +116,24 @@ class _TracedEnter:
         trace.answered = response.status_code
         return response
 
+    return traced_enter
 
-class _TracedLeave:
-    """A ``leave`` with notes of its cost and its changes of header fields. Of equal ones a plan runs only one."""
 
-    __slots__ = ("_index", "_leave", "_traces")
+def _traced_leave(leave: Leave, trace_of: TraceOf) -> Leave:
+    """Return `leave` with notes of its cost and its changes of header fields."""
 
-    def __init__(self, leave: Leave, index: int, traces: Traces) -> None:
-        self._leave = leave
-        self._index = index
-        self._traces = traces
-
-    def __call__(self, run: Run, response: Response) -> Response | None:
-        trace = self._traces(run)[self._index]
+    def traced_leave(run: Run, response: Response) -> Response | None:
+        trace = trace_of(run)
         before = list(response.headers)
         start = perf_counter()
-        replaced = self._leave(run, response)
+        replaced = leave(run, response)
         trace.leave_us = _microseconds_since(start)
         after = list((replaced or response).headers)
         trace.added += _more(after, before)
         trace.removed += _more(before, after)
         return replaced
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _TracedLeave) and self._leave == other._leave
-
-    def __hash__(self) -> int:
-        return hash(self._leave)
+    return traced_leave
 
 
 def _more(pairs: Pairs, than: Pairs) -> Pairs:
