@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from flask import Flask
-
 from .facts import EVERY_METHOD, Entry
 from .url_patterns import VARIABLE
 from .view_code import functions_in, mentions
@@ -41,13 +39,6 @@ _TEMPLATES = frozenset(("render_template", "render_template_string", "stream_tem
 _NO_PAGE = re.compile(r"^\S+\.(xml|rss|atom|json|ya?ml|csv|txt|md|js|css|svg|ics)(\.j2|\.jinja2?)?$", re.IGNORECASE)
 """The name of a template that is not a page."""
 _TAG = re.compile(r"<!doctype html|<(html|head|body|h[1-6]|p|form|div|table|ul|script)[ >]", re.IGNORECASE)
-
-
-def is_static_view(app: Flask, endpoint: str) -> bool:
-    """Return whether Flask itself serves an endpoint, from the static folder of the app or of a blueprint."""
-    owner, _, name = endpoint.rpartition(".")
-    scaffold = app.blueprints.get(owner) if owner else app
-    return name == "static" and scaffold is not None and scaffold.has_static_folder
 
 
 def may_take_credentials(entry: Entry) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from flask.views import http_method_funcs
 
-from ..typing import ViewFunction
+from ..typing import Flask, ViewFunction
 from .app_state import AppState
 from .marks import Fallback, Mark, applied_to, carried_marks, fallbacks_on, own_class_marks
 from .wrappers import inside, unwrapped
@@ -41,6 +41,13 @@ class Views(dict[str, ViewFunction]):
     def __setitem__(self, endpoint: str, view: ViewFunction) -> None:
         super().__setitem__(endpoint, view)
         self._registered(view)
+
+
+def is_static_view(app: Flask, endpoint: str) -> bool:
+    """Return whether Flask itself serves an endpoint, from the static folder of the app or of a blueprint."""
+    owner, _, name = endpoint.rpartition(".")
+    scaffold = app.blueprints.get(owner) if owner else app
+    return name == "static" and scaffold is not None and scaffold.has_static_folder
 
 
 class ViewMarks:

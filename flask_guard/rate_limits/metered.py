@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..core.documented import NOTHING, Documented
 from ..core.policy import DenyingPolicy, Phase, Placed, Scope, Step
 from ..core.request_run import Enter, Leave, Teardown
+from ..core.views import is_static_view
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.callables import of_request, takes_request
@@ -122,7 +123,9 @@ class Metered(DenyingPolicy, abstract=True):
     def applies(self, target: Target, scope: Scope) -> bool:
         if target.preflight or target.automatic or not self.counts(target):
             return False
-        return self.shared is not None or not (scope.kind == "app" and _is_flasks_static_view(target))
+        return self.shared is not None or not (
+            scope.kind == "app" and is_static_view(target.app, target.endpoint or "")
+        )
 
     def counts(self, target: Target) -> bool:
         """Return whether the method of `target` is counted."""
@@ -216,13 +219,6 @@ def _distinct_names(policy: Metered, placed: Placed) -> list[str]:
         count = taken.count(name)
         distinct.append(f"{name}-{count}" if count > 1 else name)
     return distinct
-
-
-def _is_flasks_static_view(target: Target) -> bool:
-    """Return whether Flask itself serves the endpoint, from the static folder of the app or of a blueprint."""
-    owner, _, name = (target.endpoint or "").rpartition(".")
-    scaffold = target.app.blueprints.get(owner) if owner else target.app
-    return name == "static" and scaffold is not None and scaffold.has_static_folder
 
 
 def _step(meters: list[Meter], backend: Backend, state: AppState, take: Take) -> Step:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...core.endpoint_traits import is_static_view, may_take_credentials, takes_credentials
+from ...core.endpoint_traits import may_take_credentials, takes_credentials
 from ...core.facts import AuditRule, Checks, Entry, Finding, Inventory
+from ...core.views import is_static_view
 from ...support.text import names
 
 OPEN_WRITE = AuditRule(
