@@ -50,7 +50,7 @@ def limit_meter(
     :param counter: counts what the response decides.
     """
     if deduct_when is not None:
-        charge = _charge_later(budgets, dynamic, client_of, _cost_finder(cost))
+        charge = _charge(budgets, dynamic, client_of, _cost_finder(cost), later=True)
         return Meter(charge, _deduct_later(deduct_when, charge, counter))
     if dynamic or callable(cost):
         return Meter(_charge(budgets, dynamic, client_of, _cost_finder(cost)))
@@ -69,28 +69,22 @@ def _fixed_charge(budgets: list[Budget], client_of: ClientOf, cost: int) -> Add:
     return add
 
 
-def _charge(budgets: list[Budget], dynamic: list[DynamicRate], client_of: ClientOf, cost_of: CostOf) -> Add:
-    """Return the function that charges by the rates and costs that the request decides."""
+def _charge(
+    budgets: list[Budget], dynamic: list[DynamicRate], client_of: ClientOf, cost_of: CostOf, *, later: bool = False
+) -> Add:
+    """Return the function that charges by the rates and costs that the request decides.
 
-    def add(run: Run, charges: list[Charge]) -> None:
-        client = client_of(run)
-        if client is not None:
-            cost = cost_of(run)
-            charges += [(budget, client, needed(cost), cost) for budget in _with_dynamic(budgets, dynamic, run)]
-
-    return add
-
-
-def _charge_later(budgets: list[Budget], dynamic: list[DynamicRate], client_of: ClientOf, cost_of: CostOf) -> Add:
-    """Return the function that tests for room, and notes the charges to make once the response is known."""
+    :param later: only test for room, and note the charges to make once the response is known.
+    """
 
     def add(run: Run, charges: list[Charge]) -> None:
         client = client_of(run)
         if client is not None:
             cost = cost_of(run)
             due = _with_dynamic(budgets, dynamic, run)
-            charges += [(budget, client, needed(cost), 0) for budget in due]
-            _LATER.made(run, dict)[add] = [(budget, client, 0, cost) for budget in due]
+            charges += [(budget, client, needed(cost), 0 if later else cost) for budget in due]
+            if later:
+                _LATER.made(run, dict)[add] = [(budget, client, 0, cost) for budget in due]
 
     return add
 
