@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from werkzeug.http import is_resource_modified
-
-from ..support.header_fields import append, field_names
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -24,18 +21,13 @@ def revalidate(run: Run, response: Response) -> None:
 
     A tag of the view stays. A stream gets no tag, because the tag needs the whole body.
     """
-    present = field_names(response.headers)
-    if "etag" not in present and type(response.response) is list and not response.direct_passthrough:
-        append(response.headers, (("ETag", f'"{_hash(response)}"'),))
+    if type(response.response) is list and not response.direct_passthrough:
+        response.add_etag()
     environ = run.request.environ
     if _asks_for_news(environ) and not is_resource_modified(
         environ, response.headers.get("ETag"), None, response.headers.get("Last-Modified")
     ):
         response.status_code = 304
-
-
-def _hash(response: Response) -> str:
-    return hashlib.sha1(response.get_data(), usedforsecurity=False).hexdigest()
 
 
 def _asks_for_news(environ: WSGIEnvironment) -> bool:
