@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from ..core.app_state import AppState
 from ..core.concern import Concern
@@ -25,16 +24,6 @@ CREDENTIALS: Setting[bool] = Setting("GUARD_CORS_CREDENTIALS", False, flag)
 MAX_AGE: Setting[int | None] = Setting("GUARD_CORS_MAX_AGE", 600, optional(whole_seconds))
 REJECT_UNLISTED: Setting[bool] = Setting("GUARD_CORS_REJECT_UNLISTED", False, flag)
 
-SETTINGS: tuple[Setting[Any], ...] = (
-    ORIGINS,
-    METHODS,
-    ALLOW_HEADERS,
-    EXPOSE_HEADERS,
-    CREDENTIALS,
-    MAX_AGE,
-    REJECT_UNLISTED,
-)
-
 
 def _answers_options(state: AppState, view: ViewFunction) -> bool:
     from .others import answers_options
@@ -43,7 +32,7 @@ def _answers_options(state: AppState, view: ViewFunction) -> bool:
 
 
 CONCERN: Concern = Concern(
-    settings=SETTINGS,
+    settings=(ORIGINS, METHODS, ALLOW_HEADERS, EXPOSE_HEADERS, CREDENTIALS, MAX_AGE, REJECT_UNLISTED),
     denying=("cors",),
     policies=("cross_origin.cors:cors",),
     audit="cross_origin.audit",

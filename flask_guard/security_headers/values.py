@@ -64,6 +64,8 @@ cross_domain_policies: Check[str] = token(
     "none", "master-only", "by-content-type", "by-ftp-filename", "all", "none-this-response"
 )
 download_options: Check[str] = token("noopen")
+document_policy: Check[str] = check_value
+"""No browser's list of features is stable enough to check more than that a header can carry the value."""
 _xss_protection = token("0")
 _referrer_policy = token(
     "no-referrer",
@@ -228,11 +230,6 @@ def reporting_endpoints(value: object, what: str) -> str:
 def endpoint_names(value: str | None) -> list[str]:
     """Return the names in a checked ``Reporting-Endpoints``."""
     return [name for name, _ in _ENDPOINT.findall(value or "")]
-
-
-def document_policy(value: object, what: str) -> str:
-    """Check for a value that a header can carry; no browser's list of features is stable enough to check more."""
-    return check_value(value, what)
 
 
 def removed(value: object, what: str) -> tuple[str, ...]:

@@ -127,19 +127,3 @@ def check_names(value: object, what: str) -> tuple[str, ...]:
         if not isinstance(each, str) or not is_token(each):
             raise ConfigError(f"{what}: {each!r} is not a name; list names: ['Content-Type', 'X-API-Key']")
     return found
-
-
-__all__ = [
-    "Pair",
-    "add_vary",
-    "append",
-    "check_names",
-    "check_value",
-    "drop",
-    "field_names",
-    "finder",
-    "lines_of",
-    "pairs_of",
-    "put",
-    "put_named",
-]
