@@ -28,7 +28,7 @@ IMPORTED = (
     "flask_guard.keys.sql_engine",
     "flask_guard.keys.sql_table",
     "flask_guard.rate_limits.fields",
-    "flask_guard.rate_limits.limiter_config",
+    "flask_guard.rate_limits.settings",
     "flask_guard.rate_limits.storage.sqlite",
     "sqlalchemy.dialects.sqlite",
 )

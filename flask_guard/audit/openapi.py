@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from flask import Flask
 
-from ..core.documented import Documented
+from ..core.described import Documented
 from ..core.facts import EVERY_METHOD, Entry, Inventory
 from ..core.url_patterns import VARIABLE
 from ..errors import ConfigError

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from ..core.current import Current
-from ..core.documented import Documented
+from ..core.described import Documented
 from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
 from ..core.request_run import Run, Slot
 from ..errors import ConfigError

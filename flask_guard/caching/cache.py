@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
-from ..core.personal import is_personal
+from ..core.flask_versions import session_of
 from ..core.policy import Phase, Policy, Scope, Step
 from ..errors import ConfigError
 from ..support import options as check
@@ -133,7 +133,7 @@ def _writer(control: str, *, for_everyone: bool) -> Callable[[Run, Response], No
     def keep_private(run: Run, response: Response) -> None:
         value = response.headers.get("Cache-Control", "")
         is_ours = value == control or written <= directives(value).items()  # a hook may have added directives
-        if is_ours and is_personal(run, response):
+        if is_ours and _is_personal(run, response):
             put(response.headers, ("Cache-Control", for_one_caller(value)))
 
     shown_out = () if for_everyone or for_one_caller(control) == control else (keep_private,)
@@ -144,6 +144,20 @@ def _writer(control: str, *, for_everyone: bool) -> Callable[[Run, Response], No
             run.outgoing += shown_out
 
     return write
+
+
+def _is_personal(run: Run, response: Response) -> bool:
+    """Return whether `response` was made for a credential.
+
+    It was if a policy recognised the caller, if the request has ``Authorization``, if the app looked at the session or
+    changed it, and if the response sets a cookie.
+    """
+    if run.identities or "HTTP_AUTHORIZATION" in run.request.environ:
+        return True
+    session = session_of(run.context)
+    if session is not None and (session.accessed or session.modified):
+        return True
+    return bool(lines_of(response.headers, "set-cookie"))
 
 
 cache: Cache = Cache()

@@ -12,16 +12,19 @@ from ..errors import ConfigError
 from ..support import options as check
 from ..support.extras import extra
 from ..support.header_fields import add_vary, append, drop, field_names
+from ..support.http_credentials import has_ambient_credentials
 from ..support.options import option
 from ..support.orders import Comparison, false_is_stronger, irrelevant
+from ..support.request_body import has_body
 from ..support.text import did_you_mean, names
 from ..wsgi.fields import OF_BODY
 from .codings import chooser
-from .reflection import may_reveal
 from .streams import CODINGS as STREAM_CODINGS
 from .streams import CompressedStream, encoder
 
 if TYPE_CHECKING:
+    from flask import Request
+
     from ..core.app_state import AppState
     from ..core.policy import Target
     from ..core.request_run import Run
@@ -180,7 +183,7 @@ class _Compressor:
         coding = choose(environ.get("HTTP_ACCEPT_ENCODING", ""))
         if coding is None or "no-transform" in headers.get("Cache-Control", ""):
             return
-        if not self._force and may_reveal(run, response):
+        if not self._force and _may_reveal(run, response):
             return
         tag = response.get_etag()[0]
         if response.status_code != 304:
@@ -225,6 +228,29 @@ class _Compressor:
         body, chunks = response.response, response.iter_encoded()
         response.response = CompressedStream(body, chunks, encoder(coding, self._config), at_once=not is_file)
         append(response.headers, (("Content-Encoding", coding),))
+
+
+def _may_reveal(run: Run, response: Response) -> bool:
+    """Return whether a foreign page may have chosen input that the response repeats beside the user's secrets.
+
+    Such a request has credentials that the browser adds automatically, input other than a number in the path, and an
+    origin that is not the app's own. A file repeats no input.
+    """
+    request = run.request
+    environ = request.environ
+    if response.direct_passthrough or not has_ambient_credentials(environ):
+        return False
+    if environ.get("HTTP_SEC_FETCH_SITE") in ("same-origin", "none"):
+        return False
+    if environ.get("QUERY_STRING") or request.url_rule is None or _has_body(request):
+        return True
+    return any(not isinstance(value, (int, float)) for value in (request.view_args or {}).values())
+
+
+def _has_body(request: Request) -> bool:
+    """Return whether a foreign page may have sent a body. Browsers send none with GET and HEAD."""
+    found = has_body(request.environ)
+    return request.method not in ("GET", "HEAD") if found is None else found
 
 
 compress: Compress = Compress()

@@ -15,7 +15,7 @@ from flask import Flask
 from ..errors import ConfigError
 from ..typing import ViewFunction
 from .config import GuardConfig
-from .mounts import Mount
+from .url_patterns import Mount
 
 T = TypeVar("T")
 EXTENSION = "guard"

@@ -39,9 +39,9 @@ from .marks import (
     scaffold_marks,
     use_in_a_view,
 )
-from .mounts import Mount
 from .path_scopes import PATHS
 from .request_run import ATTRIBUTE, NOTHING, Run, this_request
+from .url_patterns import Mount
 from .wrappers import inside, stands_among_decorators
 
 if TYPE_CHECKING:

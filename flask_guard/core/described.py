@@ -1,16 +1,36 @@
-"""The options of a policy in reports and lock files, and the comparison of two policies by strength."""
+"""A policy as reports, lock files and OpenAPI documents show it, and the comparison of two policies by strength."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..support.options import orders_of, plain_defaults, plain_values
 from ..support.orders import Comparison, together, unordered
-from .documented import NOTHING, Documented
 
 if TYPE_CHECKING:
     from .app_state import AppState
+
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """The additions of one policy to the OpenAPI document of an operation.
+
+    :ivar schemes: the alternative security schemes, by name (OpenAPI 3.1, section 4.8.27).
+    :ivar is_optional: whether a client passes without any scheme.
+    :ivar statuses: the statuses of its denials.
+    :ivar fields: the descriptions of response fields for clients, by name.
+    """
+
+    schemes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: _NOTHING)
+    is_optional: bool = False
+    statuses: tuple[int, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 
 
 class Described:
@@ -24,7 +44,7 @@ class Described:
 
     def documented(self, state: AppState) -> Documented:
         """Return the additions of the policy to the OpenAPI document of an operation."""
-        return NOTHING
+        return Documented()
 
     def plain_options_in(self, state: AppState) -> dict[str, Any]:
         """Return the options in force on an app: :meth:`plain_options` together with the configuration."""

@@ -10,9 +10,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
 from .app_state import AppState
-from .mounts import MountedPaths
 from .plan import Plan, make_plan, paths_of
 from .policy import Target
+from .url_patterns import MountedPaths
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

@@ -11,7 +11,7 @@ from ..authentication.concern import REALM
 from ..authentication.private_responses import private_responses
 from ..core.current import Current
 from ..core.denials import Denied, InsufficientScope, InvalidRequest, Unauthenticated, store_unavailable
-from ..core.documented import Documented
+from ..core.described import Documented
 from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
 from ..core.request_run import Run, Slot
 from ..errors import ConfigError

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from ..core.app_state import AppState
 from ..core.concern import Concern
-from .settings import FIELDS, LIMIT_CLIENTS, LIMIT_SLOW_MS, ON_STORE_ERROR
+from .settings import FIELDS, LIMIT_CLIENTS, LIMIT_SLOW_MS, ON_STORE_ERROR, check_keys
 
 
 def _check(state: AppState) -> None:
     from .fields import check_field_names
-    from .limiter_config import check_keys
     from .storage import check_storage
 
     check_keys(state)

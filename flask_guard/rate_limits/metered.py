@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..core.documented import NOTHING, Documented
+from ..core.described import Documented
 from ..core.policy import DenyingPolicy, Phase, Placed, Scope, Step
 from ..core.request_run import Enter, Leave, Teardown
 from ..core.views import is_static_view
@@ -156,7 +156,7 @@ class Metered(DenyingPolicy, abstract=True):
 
     def documented(self, state: AppState) -> Documented:
         if not state.service(Backend).enabled:
-            return NOTHING
+            return Documented()
         default: OnStoreError = state.config[ON_STORE_ERROR]
         statuses = (429, 503) if (self.on_store_error or default) == "deny" else (429,)
         shown = field_names_in(state) if getattr(self, "headers", False) else ()

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
+from werkzeug import exceptions
+
 from ..core.denials import Denied, InvalidRequest
-from ..core.documented import Documented
+from ..core.described import Documented
 from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step
 from ..errors import ConfigError
 from ..support import options as check
@@ -29,7 +31,6 @@ from ..wsgi.fields import environ_key
 from .body_limit import BodyLimit
 from .content_types import JSON, accepting, content_types
 from .hosts import allowing, host_names
-from .refusals import ContentTooLarge, UnsupportedContentType
 
 if TYPE_CHECKING:
     from ..core.app_state import AppState
@@ -43,6 +44,18 @@ MOST_REMEMBERED = 1024
 """Clients whose address is cached with the result of its check."""
 WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """The methods whose requests need a content type even without a body."""
+
+
+class ContentTooLarge(Denied, exceptions.RequestEntityTooLarge):
+    """413: the body is longer than the limit (RFC 9110, section 15.5.14)."""
+
+    code: int = 413
+
+
+class UnsupportedContentType(Denied, exceptions.UnsupportedMediaType):
+    """415: the body has a content type that is not accepted (RFC 9110, section 15.5.16). Carries ``Accept``."""
+
+    code: int = 415
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

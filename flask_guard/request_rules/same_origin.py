@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
 from ..core.denials import Denied
-from ..core.documented import Documented
+from ..core.described import Documented
 from ..core.policy import SAFE_METHODS, DenyingPolicy, Phase, Policy, Scope, Step
 from ..errors import ConfigError
 from ..support.http_credentials import has_ambient_credentials

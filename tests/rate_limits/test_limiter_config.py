@@ -6,7 +6,7 @@ import pytest
 from flask_limiter.constants import ConfigVars
 
 from flask_guard import ConfigError, Guard, limit
-from flask_guard.rate_limits.limiter_config import KEYS, PREFIX
+from flask_guard.rate_limits.settings import KEYS, PREFIX
 
 from ..conftest import MakeApp
 
