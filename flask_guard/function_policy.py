@@ -21,6 +21,7 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from dataclasses import dataclass, replace
+from inspect import Parameter
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from werkzeug.exceptions import HTTPException
@@ -92,13 +93,14 @@ class Middleware(DenyingPolicy):
         return replace(self, options=tuple({**dict(self.options), **options}.items()), mode=mode)
 
     def check_target(self, target: object) -> None:
-        required = _options(self.function)
-        missing = [name for name, needed in required.items() if needed and name not in dict(self.options)]
+        known, given = _options(self.function), dict(self.options)
+        missing = [name for name, default in known.items() if default is Parameter.empty and name not in given]
         if missing:
             raise ConfigError(f"{self.name} needs the option {missing[0]!r}: @{self.name}({missing[0]}=…)")
 
     def plain_options(self) -> dict[str, Any]:
-        given = {**_defaults(self.function), **dict(self.options)}
+        values = {**_options(self.function), **dict(self.options)}
+        given = {name: value for name, value in values.items() if value is not Parameter.empty}
         return {"mode": self.mode, **{name: plain(value, name) for name, value in given.items()}}
 
     @classmethod
@@ -107,13 +109,12 @@ class Middleware(DenyingPolicy):
 
     def compile(self, target: Target) -> Step:
         options = dict(self.options)
-        refusing = _Refusing(self.name, target.app, self.mode_in(target.state))
-        what = f"middleware {self.name}"
+        mode = self.mode_in(target.state)
         if _yields(self.function):
             around = _Around(self.name, self.function, options, target.app)
-            return Step(refusing(around.enter), around.leave, around.teardown)
-        call = synchronous(target.app, self.function, what)
-        return Step(refusing(lambda run: call(run.request, **options)))
+            return Step(_refusing(around.enter, self.name, mode), around.leave, around.teardown)
+        call = synchronous(target.app, self.function, f"middleware {self.name}")
+        return Step(_refusing(lambda run: call(run.request, **options), self.name, mode))
 
     def __repr__(self) -> str:
         mode = {"mode": self.mode} if self.mode is not None else {}
@@ -167,8 +168,8 @@ def middleware_in(function: Callable[..., Any], phase: Phase) -> Middleware:
     return Middleware(function=function, when=phase)
 
 
-def _options(function: Callable[..., Any]) -> dict[str, bool]:
-    """Return the options of `function`, and whether each must be given."""
+def _options(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the options of `function`, each with its default, or ``Parameter.empty`` if it must be given."""
     parameters = list(inspect.signature(function).parameters.values())
     positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     if len(positional) != 1 or any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters):
@@ -181,17 +182,7 @@ def _options(function: Callable[..., Any]) -> dict[str, bool]:
         raise ConfigError(
             f"middleware {function!r} has a parameter named mode, an option of every middleware: rename it"
         )
-    return {each.name: each.default is each.empty for each in parameters if each.kind is each.KEYWORD_ONLY}
-
-
-def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the options of `function` that have a default, with the default."""
-    parameters = inspect.signature(function).parameters.values()
-    return {
-        each.name: each.default
-        for each in parameters
-        if each.kind is each.KEYWORD_ONLY and each.default is not each.empty
-    }
+    return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
 
 
 def _yields(function: Callable[..., Any]) -> bool:
@@ -207,39 +198,33 @@ def _written(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-class _Refusing:
-    """Logs and signals the refusals of one middleware, and names them in verdicts; or only reports them."""
+def _refusing(enter: Enter, name: str, mode: Mode) -> Enter:
+    """Return `enter` of a middleware, with its refusals logged, signalled and named in verdicts; or only reported."""
 
-    def __init__(self, name: str, app: Flask, mode: Mode) -> None:
-        self._name = name
-        self._app = app
-        self._mode = mode
-
-    def __call__(self, enter: Enter) -> Enter:
-        def enter_or_refuse(run: Run) -> Response | None:
-            try:
-                answer = enter(run)
-            except Denied:
-                raise
-            except HTTPException as error:
-                if self._goes_on(run, error.get_response(run.request.environ).status_code, "aborted"):
-                    return None
-                raise
-            if answer is None:
-                return None
-            response = made_response(self._app, f"middleware {self._name}", answer)
-            return None if self._goes_on(run, response.status_code, "answered") else response
-
-        return enter_or_refuse
-
-    def _goes_on(self, run: Run, status: int, reason: str) -> bool:
+    def goes_on(run: Run, status: int, reason: str) -> bool:
         """Note a refusal. Return whether the request continues."""
         if not 400 <= status < 500:  # a middleware that is closed for maintenance refuses nobody
             return False
-        denial = Denied("A middleware refused the request.", policy=self._name, reason=reason)
+        denial = Denied("A middleware refused the request.", policy=name, reason=reason)
         denial.code = status
-        (note_report if self._mode == "report" else note_denial)(run, denial)
-        return self._mode == "report"
+        (note_report if mode == "report" else note_denial)(run, denial)
+        return mode == "report"
+
+    def enter_or_refuse(run: Run) -> Response | None:
+        try:
+            answer = enter(run)
+        except Denied:
+            raise
+        except HTTPException as error:
+            if goes_on(run, error.get_response(run.request.environ).status_code, "aborted"):
+                return None
+            raise
+        if answer is None:
+            return None
+        response = made_response(run.state.app, f"middleware {name}", answer)
+        return None if goes_on(run, response.status_code, "answered") else response
+
+    return enter_or_refuse
 
 
 class _Around:
