@@ -5,24 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..support.orders import Order, by
+from .csp import FETCH_DIRECTIVES
+from .csp_match import FALLBACKS
 
 Policy = dict[str, frozenset[str]]
 
-_FETCH = (
-    "child-src", "connect-src", "font-src", "frame-src", "img-src", "manifest-src", "media-src", "object-src",
-    "script-src", "script-src-attr", "script-src-elem", "style-src", "style-src-attr", "style-src-elem", "worker-src",
-)  # fmt: skip
-_ALSO = {
-    "frame-src": ("child-src",),
-    "worker-src": ("child-src", "script-src"),
-    "script-src-attr": ("script-src",),
-    "script-src-elem": ("script-src",),
-    "style-src-attr": ("style-src",),
-    "style-src-elem": ("style-src",),
-}
-"""The directives that stand in for one that is missing, before ``default-src`` does."""
-_OTHERS = ("base-uri", "form-action", "frame-ancestors")
-"""Directives that list sources, and allow everything if they are missing."""
+_SOURCE_LISTS = (*FETCH_DIRECTIVES[1:], "base-uri", "form-action", "frame-ancestors")
+"""Directives that list sources, but for ``default-src``, which only stands in for others."""
 _SWITCHES = ("upgrade-insecure-requests", "block-all-mixed-content")
 _REPORTS = ("report-to", "report-uri")
 
@@ -42,7 +31,7 @@ def _source(word: str) -> str:
 
 def _sources(policy: Policy, directive: str) -> frozenset[str] | None:
     """Return the sources that a policy allows for a directive; None for all there are."""
-    standing_in = (directive, *_ALSO.get(directive, ()), *(("default-src",) if directive in _FETCH else ()))
+    standing_in = FALLBACKS.get(directive, (directive, "default-src"))
     listed = next((policy[each] for each in standing_in if each in policy), None)
     if listed is None:
         return None
@@ -54,11 +43,11 @@ def _sources(policy: Policy, directive: str) -> frozenset[str] | None:
 
 def _allows_no_more(old: Any, new: Any) -> bool:
     before, after = _parsed(old), _parsed(new)
-    if not all(_is_within(_sources(after, each), _sources(before, each)) for each in (*_FETCH, *_OTHERS)):
+    if not all(_is_within(_sources(after, each), _sources(before, each)) for each in _SOURCE_LISTS):
         return False
     if any(each in before and each not in after for each in _SWITCHES) or not _is_sandboxed(before, after):
         return False
-    known = {*_FETCH, *_OTHERS, *_SWITCHES, *_REPORTS, "default-src", "sandbox"}
+    known = {*_SOURCE_LISTS, *_SWITCHES, *_REPORTS, "default-src", "sandbox"}
     return all(after.get(each) == before[each] for each in before.keys() - known)
 
 
