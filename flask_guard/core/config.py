@@ -72,11 +72,8 @@ def read_config(
 # The settings of the core ------------------------------------------------------------------------------------------
 
 
-def check_mode(mode: Any, what: str) -> Mode:
-    """Return `mode` if it is a mode of policies."""
-    if mode not in get_args(Mode):
-        raise ConfigError(f"{what} must be one of {names(get_args(Mode))}, not {mode!r}")
-    return cast(Mode, mode)
+check_mode: Check[Mode] = one_of(*get_args(Mode))
+"""Checks for a mode of policies."""
 
 
 def _modes(modes: Any, what: str) -> Mapping[str, Mode]:
