@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -27,7 +26,7 @@ from .core.config import GuardConfig, Setting
 from .core.flask_versions import CONTEXTS, current_context, current_flask
 from .core.request_run import this_request
 from .signals import defer_queue_full
-from .support.callables import synchronous
+from .support.callables import synchronous, while_alive
 from .support.options import number, one_of, whole_number
 from .support.response_body import size_if_complete, watch_body
 from .support.sigterm import call_at_sigterm
@@ -190,6 +189,7 @@ class Deferred:
         self._has_threads = _runs_threads()
         if not self._has_threads:
             log.warning("uWSGI runs no threads, so deferred calls run in line: set enable-threads = true")
+        atexit.register(while_alive(self, Deferred.drain))
         request_finished.connect(self._attach, state.app)
         request_tearing_down.connect(self._release, state.app)
 
@@ -261,7 +261,6 @@ class Pool:
         self._idle = 0
         self._overflowing = False
         self._drain_seconds = config[DRAIN]
-        atexit.register(_drain_at_exit, weakref.ref(self), os.getpid())
 
     def submit(self, job: Job) -> bool:
         """Run `job` soon. Return False if the queue is full."""
@@ -325,12 +324,6 @@ class Pool:
 
 
 # The end of the process ----------------------------------------------------------------------------------------------
-
-
-def _drain_at_exit(pool: weakref.ref[Pool], process: int) -> None:
-    found = pool() if os.getpid() == process else None
-    if found is not None:
-        found.drain()
 
 
 def _drain_at_sigterm(state: AppState) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
-import weakref
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..signals import request_denied, request_would_be_denied
 from ..support.addresses import client_network
+from ..support.callables import while_alive
 from ..support.text import printable
 from ..wsgi.request_ids import ENVIRON_KEY
 from .app_state import AppState
@@ -111,7 +111,7 @@ class DenialLog:
         self._lock = threading.Lock()
         self._more: dict[Sort, int] = {}
         self._began = perf_counter()
-        atexit.register(_write_at_exit, weakref.ref(self))
+        atexit.register(while_alive(self, DenialLog.write_counts))
 
     def note(self, run: Run, denial: Denied, *, would: bool) -> None:
         sort = Sort(would, denial.policy, denial.reason, _client(run))
@@ -169,9 +169,3 @@ def _client(run: Run) -> str:
         if identity is not None:
             return f"{sort} {printable(identity, 128)}"
     return client_network(run.request.remote_addr)
-
-
-def _write_at_exit(denials: weakref.ref[DenialLog]) -> None:
-    found = denials()
-    if found is not None:
-        found.write_counts()

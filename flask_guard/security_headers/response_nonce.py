@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flask import g, has_app_context
 
 from ..core.request_run import Slot, current_run
+from ..support.callables import while_alive
 from ..support.text import printable
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Nonces:
     def __init__(self, state: AppState) -> None:
         self._ready: list[str] = []
         if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-            os.register_at_fork(after_in_child=_forgetting(weakref.ref(self)))
+            os.register_at_fork(after_in_child=while_alive(self, Nonces.forget))
 
     def make(self) -> str:
         """Return a nonce that neither this process nor one that it forks has ever used."""
@@ -82,17 +82,6 @@ class Nonces:
     def offer(self, run: Run) -> None:
         """Let the response of this request have a nonce."""
         run.kept[NONCE] = self.make
-
-
-def _forgetting(made_by: weakref.ref[Nonces]) -> Callable[[], None]:
-    """Return the hook on forks, which is there for good, and so must not keep the app."""
-
-    def forget() -> None:
-        nonces = made_by()
-        if nonces is not None:
-            nonces.forget()
-
-    return forget
 
 
 class _LazyNonce:

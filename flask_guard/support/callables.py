@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from flask import Flask
+
+T = TypeVar("T")
 
 
 def is_async(call: Callable[..., Any]) -> bool:
@@ -28,6 +31,18 @@ def synchronous(app: Flask, call: Callable[..., Any], what: str) -> Callable[...
         return app.ensure_sync(call) if inspect.iscoroutinefunction(call) else app.async_to_sync(call)
     except RuntimeError as error:
         raise ConfigError(f"{what} is async, and Flask needs an extra for that: pip install 'flask[async]'") from error
+
+
+def while_alive(owner: T, call: Callable[[T], object]) -> Callable[[], None]:
+    """Return a function that calls `call` with `owner`, for hooks of the process, which must not keep `owner` alive."""
+    known = weakref.ref(owner)
+
+    def call_if_alive() -> None:
+        alive = known()
+        if alive is not None:
+            call(alive)
+
+    return call_if_alive
 
 
 def takes_request(callback: Callable[..., Any], what: str) -> Callable[[Any], Any]:

@@ -7,12 +7,12 @@ import os
 import random
 import sqlite3
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic, sleep, time
 from typing import TypeAlias, TypeVar
 
+from ...support.callables import while_alive
 from ...support.private_file import refuse_unsafe
 
 T = TypeVar("T")
@@ -211,13 +211,8 @@ def _tell_of_forks(file: SQLiteFile) -> None:
     """Call the methods of `file` around each fork, for as long as it is used."""
     if not hasattr(os, "register_at_fork"):  # Windows
         return
-    known = weakref.ref(file)
-
-    def teller(call: Callable[[SQLiteFile], None]) -> Callable[[], None]:
-        return lambda: None if (alive := known()) is None else call(alive)
-
     os.register_at_fork(
-        before=teller(SQLiteFile.before_fork),
-        after_in_parent=teller(SQLiteFile.after_fork),
-        after_in_child=teller(SQLiteFile.after_fork_in_child),
+        before=while_alive(file, SQLiteFile.before_fork),
+        after_in_parent=while_alive(file, SQLiteFile.after_fork),
+        after_in_child=while_alive(file, SQLiteFile.after_fork_in_child),
     )
