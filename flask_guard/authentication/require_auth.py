@@ -34,7 +34,7 @@ from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
 from ..core.request_run import Run, Slot
 from ..errors import ConfigError
 from ..rate_limits.failures import failure_limit
-from ..rate_limits.orders import lower_is_stronger
+from ..rate_limits.rates import lower_is_stronger
 from ..support import options as check
 from ..support.options import option
 from ..support.orders import (

@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
+from werkzeug.http import is_resource_modified
+
 from ..core.flask_versions import session_of
 from ..core.policy import Phase, Policy, Scope, Step
 from ..errors import ConfigError
@@ -14,9 +16,9 @@ from ..support.header_fields import append, lines_of, put
 from ..support.options import option
 from ..support.orders import Comparison, false_is_stronger, irrelevant
 from .directives import cache_control, directives, fewer_may_store, for_one_caller
-from .revalidation import revalidate
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
     from typing_extensions import Self
 
     from ..core.app_state import AppState
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 STORABLE = frozenset({200, 203, 204, 206, 300, 301, 304, 308})
 """The statuses of responses that caches may store: no errors, and no temporary redirects."""
+
+OTHER_CONDITIONS = frozenset({"HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_RANGE"})
+"""Conditions of requests that only a view can check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -113,7 +118,7 @@ class Cache(Policy):
             if write is not None:
                 write(run, response)
             if etag and status == 200:
-                revalidate(run, response)
+                _revalidate(run, response)
 
         return Step(leave=leave)
 
@@ -158,6 +163,25 @@ def _is_personal(run: Run, response: Response) -> bool:
     if session is not None and (session.accessed or session.modified):
         return True
     return bool(lines_of(response.headers, "set-cookie"))
+
+
+def _revalidate(run: Run, response: Response) -> None:
+    """Give a response an entity tag, and make it a 304 if the client has it.
+
+    A tag of the view stays. A stream gets no tag, because the tag needs the whole body.
+    """
+    if type(response.response) is list and not response.direct_passthrough:
+        response.add_etag()
+    environ = run.request.environ
+    if _asks_for_news(environ) and not is_resource_modified(
+        environ, response.headers.get("ETag"), None, response.headers.get("Last-Modified")
+    ):
+        response.status_code = 304
+
+
+def _asks_for_news(environ: WSGIEnvironment) -> bool:
+    asks = "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MODIFIED_SINCE" in environ
+    return asks and OTHER_CONDITIONS.isdisjoint(environ)
 
 
 cache: Cache = Cache()

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
 from ..core.config import Setting
@@ -43,37 +42,33 @@ if TYPE_CHECKING:
 OneOrigin: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
 HeaderName: TypeAlias = "str | re.Pattern[str]"
 
-HINTS: Mapping[str, str] = MappingProxyType(
-    {
-        "origin": "write origins=…",
-        "allow_origins": "write origins=…",
-        "allow_origin_regex": "write origins=re.compile(…)",
-        "supports_credentials": "write credentials=…",
-        "allow_credentials": "write credentials=…",
-        "allow_methods": "write methods=…",
-        "headers": "write allow_headers=…",
-        "resources": "apply cors to the blueprint or the views: protect(blueprint, cors(…))",
-        "send_wildcard": "leave it out: origins='*' always sends the wildcard",
-        "always_send": "leave it out: origins='*' always sends the wildcard",
-        "vary_header": "leave it out: Vary is sent whenever the answer depends on the origin",
-        "automatic_options": "leave it out: preflights are always answered",
-        "attach_to_all": "leave it out: every response has the headers",
-        "intercept_exceptions": "leave it out: error responses always have the headers",
-        "allow_private_network": "leave it out: browsers ask the user instead (Local Network Access)",
-    }
-)
+HINTS: Mapping[str, str] = {
+    "origin": "write origins=…",
+    "allow_origins": "write origins=…",
+    "allow_origin_regex": "write origins=re.compile(…)",
+    "supports_credentials": "write credentials=…",
+    "allow_credentials": "write credentials=…",
+    "allow_methods": "write methods=…",
+    "headers": "write allow_headers=…",
+    "resources": "apply cors to the blueprint or the views: protect(blueprint, cors(…))",
+    "send_wildcard": "leave it out: origins='*' always sends the wildcard",
+    "always_send": "leave it out: origins='*' always sends the wildcard",
+    "vary_header": "leave it out: Vary is sent whenever the answer depends on the origin",
+    "automatic_options": "leave it out: preflights are always answered",
+    "attach_to_all": "leave it out: every response has the headers",
+    "intercept_exceptions": "leave it out: error responses always have the headers",
+    "allow_private_network": "leave it out: browsers ask the user instead (Local Network Access)",
+}
 """The option to write in place of one of Flask-CORS, Flask-RESTX or Starlette."""
 
-INHERITED: Mapping[str, Setting[Any]] = MappingProxyType(
-    {
-        "methods": concern.METHODS,
-        "allow_headers": concern.ALLOW_HEADERS,
-        "expose_headers": concern.EXPOSE_HEADERS,
-        "credentials": concern.CREDENTIALS,
-        "max_age": concern.MAX_AGE,
-        "reject_unlisted": concern.REJECT_UNLISTED,
-    }
-)
+INHERITED: Mapping[str, Setting[Any]] = {
+    "methods": concern.METHODS,
+    "allow_headers": concern.ALLOW_HEADERS,
+    "expose_headers": concern.EXPOSE_HEADERS,
+    "credentials": concern.CREDENTIALS,
+    "max_age": concern.MAX_AGE,
+    "reject_unlisted": concern.REJECT_UNLISTED,
+}
 """The options that the configuration of the app has where they are not given."""
 
 

@@ -17,7 +17,7 @@ from ..core.request_run import Run, Slot
 from ..errors import ConfigError
 from ..rate_limits.failures import FailureLimit, failure_limit
 from ..rate_limits.identity import address_of
-from ..rate_limits.orders import lower_is_stronger
+from ..rate_limits.rates import lower_is_stronger
 from ..signals import key_used
 from ..support import options as check
 from ..support.http_credentials import SEVERAL, extract_from, place_of, quoted, text_of

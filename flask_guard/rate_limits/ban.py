@@ -24,8 +24,7 @@ from ..support.orders import fewer_networks_are_stronger, larger_is_stronger, mo
 from ..support.text import printable
 from ..typing import Response
 from .metered import Meter, Metered
-from .orders import lower_is_stronger
-from .rates import Rates, parse_rates
+from .rates import Rates, lower_is_stronger, parse_rates
 from .storage import Backend, Budget, Charge, StoreDown, ban_budget
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from .concurrent import ConcurrencyLimit
 from .in_view import LimitStatus, hit_now, peek_now
 from .limit_meter import DynamicRate, limit_meter
 from .metered import Meter, Metered
-from .orders import exact_is_stronger, lower_is_stronger
-from .rates import Rates, parse_rates, rate_name
+from .rates import Rates, exact_is_stronger, lower_is_stronger, parse_rates, rate_name
 from .storage import Backend, Budget
 from .storage.algorithms import FIXED, TokenBucket
 from .storage.backend import DEFAULT_STRATEGY

@@ -6,25 +6,22 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from .csp import Csp, nonce, strict_dynamic
 
-FALLBACKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "script-src-elem": ("script-src-elem", "script-src", "default-src"),
-        "script-src-attr": ("script-src-attr", "script-src", "default-src"),
-        "style-src-elem": ("style-src-elem", "style-src", "default-src"),
-        "style-src-attr": ("style-src-attr", "style-src", "default-src"),
-        "worker-src": ("worker-src", "child-src", "script-src", "default-src"),
-        "frame-src": ("frame-src", "child-src", "default-src"),
-        "fenced-frame-src": ("fenced-frame-src", "frame-src", "child-src", "default-src"),
-        "base-uri": ("base-uri",),
-        "form-action": ("form-action",),
-        "frame-ancestors": ("frame-ancestors",),
-    }
-)
+FALLBACKS: Mapping[str, tuple[str, ...]] = {
+    "script-src-elem": ("script-src-elem", "script-src", "default-src"),
+    "script-src-attr": ("script-src-attr", "script-src", "default-src"),
+    "style-src-elem": ("style-src-elem", "style-src", "default-src"),
+    "style-src-attr": ("style-src-attr", "style-src", "default-src"),
+    "worker-src": ("worker-src", "child-src", "script-src", "default-src"),
+    "frame-src": ("frame-src", "child-src", "default-src"),
+    "fenced-frame-src": ("fenced-frame-src", "frame-src", "child-src", "default-src"),
+    "base-uri": ("base-uri",),
+    "form-action": ("form-action",),
+    "frame-ancestors": ("frame-ancestors",),
+}
 """The directives that decide for another, the first that the policy has (CSP 3, section 6.8.3)."""
 
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}

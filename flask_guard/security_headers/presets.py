@@ -24,36 +24,33 @@ so Chromium may say so on the console. The other presets have only words that Ch
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from .csp import parse_csp
 
-NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "csp": "Content-Security-Policy",
-        "csp_report_only": "Content-Security-Policy-Report-Only",
-        "hsts": "Strict-Transport-Security",
-        "frame_options": "X-Frame-Options",
-        "content_type_options": "X-Content-Type-Options",
-        "referrer_policy": "Referrer-Policy",
-        "permissions_policy": "Permissions-Policy",
-        "document_policy": "Document-Policy",
-        "opener_policy": "Cross-Origin-Opener-Policy",
-        "opener_policy_report_only": "Cross-Origin-Opener-Policy-Report-Only",
-        "embedder_policy": "Cross-Origin-Embedder-Policy",
-        "embedder_policy_report_only": "Cross-Origin-Embedder-Policy-Report-Only",
-        "resource_policy": "Cross-Origin-Resource-Policy",
-        "origin_agent_cluster": "Origin-Agent-Cluster",
-        "cache_control": "Cache-Control",
-        "clear_site_data": "Clear-Site-Data",
-        "reporting_endpoints": "Reporting-Endpoints",
-        "dns_prefetch_control": "X-DNS-Prefetch-Control",
-        "cross_domain_policies": "X-Permitted-Cross-Domain-Policies",
-        "download_options": "X-Download-Options",
-        "xss_protection": "X-XSS-Protection",
-    }
-)
+NAMES: Mapping[str, str] = {
+    "csp": "Content-Security-Policy",
+    "csp_report_only": "Content-Security-Policy-Report-Only",
+    "hsts": "Strict-Transport-Security",
+    "frame_options": "X-Frame-Options",
+    "content_type_options": "X-Content-Type-Options",
+    "referrer_policy": "Referrer-Policy",
+    "permissions_policy": "Permissions-Policy",
+    "document_policy": "Document-Policy",
+    "opener_policy": "Cross-Origin-Opener-Policy",
+    "opener_policy_report_only": "Cross-Origin-Opener-Policy-Report-Only",
+    "embedder_policy": "Cross-Origin-Embedder-Policy",
+    "embedder_policy_report_only": "Cross-Origin-Embedder-Policy-Report-Only",
+    "resource_policy": "Cross-Origin-Resource-Policy",
+    "origin_agent_cluster": "Origin-Agent-Cluster",
+    "cache_control": "Cache-Control",
+    "clear_site_data": "Clear-Site-Data",
+    "reporting_endpoints": "Reporting-Endpoints",
+    "dns_prefetch_control": "X-DNS-Prefetch-Control",
+    "cross_domain_policies": "X-Permitted-Cross-Domain-Policies",
+    "download_options": "X-Download-Options",
+    "xss_protection": "X-XSS-Protection",
+}
 """The header that each keyword of `secure_headers` sets."""
 
 _OWASP_FEATURES = (
@@ -74,54 +71,52 @@ def _policy(text: str) -> Any:
     return parse_csp(text, "a preset")
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "strict": {
-            "csp": _policy(
-                "default-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none';"
-                " upgrade-insecure-requests"
-            ),
-            "hsts": _TWO_YEARS,
-            "frame_options": "deny",
-            "content_type_options": "nosniff",
-            "referrer_policy": "no-referrer",
-            "permissions_policy": _OWASP_FEATURES,
-            "opener_policy": "same-origin",
-            "embedder_policy": "require-corp",
-            "resource_policy": "same-origin",
-            "cache_control": "no-store, max-age=0",
-            "dns_prefetch_control": "off",
-            "cross_domain_policies": "none",
-        },
-        "api": {
-            "csp": _policy("default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
-            "hsts": _TWO_YEARS,
-            "frame_options": "deny",
-            "content_type_options": "nosniff",
-            "referrer_policy": "no-referrer",
-            "permissions_policy": _SENSITIVE_FEATURES,
-            "resource_policy": "same-origin",
-            "cache_control": "no-store",
-            "cross_domain_policies": "none",
-        },
-        "relaxed": {
-            "csp": _policy(
-                "default-src 'self'; script-src 'self' 'nonce'; style-src 'self' 'unsafe-inline' https:;"
-                " img-src 'self' data: https:; font-src 'self' data: https:; media-src 'self' https:;"
-                " connect-src 'self' https:; frame-src 'self' https:; base-uri 'self'; form-action 'self';"
-                " object-src 'none'; frame-ancestors 'self'; upgrade-insecure-requests"
-            ),
-            "hsts": "max-age=31536000",
-            "frame_options": "sameorigin",
-            "content_type_options": "nosniff",
-            "referrer_policy": "strict-origin-when-cross-origin",
-            "permissions_policy": _SENSITIVE_FEATURES,
-            "opener_policy": "same-origin-allow-popups",
-            "resource_policy": "same-origin",
-            "cross_domain_policies": "none",
-        },
-    }
-)
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "strict": {
+        "csp": _policy(
+            "default-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none';"
+            " upgrade-insecure-requests"
+        ),
+        "hsts": _TWO_YEARS,
+        "frame_options": "deny",
+        "content_type_options": "nosniff",
+        "referrer_policy": "no-referrer",
+        "permissions_policy": _OWASP_FEATURES,
+        "opener_policy": "same-origin",
+        "embedder_policy": "require-corp",
+        "resource_policy": "same-origin",
+        "cache_control": "no-store, max-age=0",
+        "dns_prefetch_control": "off",
+        "cross_domain_policies": "none",
+    },
+    "api": {
+        "csp": _policy("default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+        "hsts": _TWO_YEARS,
+        "frame_options": "deny",
+        "content_type_options": "nosniff",
+        "referrer_policy": "no-referrer",
+        "permissions_policy": _SENSITIVE_FEATURES,
+        "resource_policy": "same-origin",
+        "cache_control": "no-store",
+        "cross_domain_policies": "none",
+    },
+    "relaxed": {
+        "csp": _policy(
+            "default-src 'self'; script-src 'self' 'nonce'; style-src 'self' 'unsafe-inline' https:;"
+            " img-src 'self' data: https:; font-src 'self' data: https:; media-src 'self' https:;"
+            " connect-src 'self' https:; frame-src 'self' https:; base-uri 'self'; form-action 'self';"
+            " object-src 'none'; frame-ancestors 'self'; upgrade-insecure-requests"
+        ),
+        "hsts": "max-age=31536000",
+        "frame_options": "sameorigin",
+        "content_type_options": "nosniff",
+        "referrer_policy": "strict-origin-when-cross-origin",
+        "permissions_policy": _SENSITIVE_FEATURES,
+        "opener_policy": "same-origin-allow-popups",
+        "resource_policy": "same-origin",
+        "cross_domain_policies": "none",
+    },
+}
 """``strict`` is OWASP's recommended set, with the ``base-uri 'none'`` of ASVS 5.0 and without Clear-Site-Data.
 
 ``relaxed`` promises https for a year and for this host alone: subdomains that others run may not have it.

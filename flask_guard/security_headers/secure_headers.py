@@ -7,7 +7,6 @@ import logging
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
 
 from ..core.policy import DenyingPolicy, Phase, Policy, Step
@@ -38,29 +37,27 @@ Preset: TypeAlias = Literal["strict", "api", "relaxed"]
 Value: TypeAlias = "str | Inherited | None"
 CspValue: TypeAlias = "Csp | Inherited | None"
 
-HINTS: Mapping[str, str] = MappingProxyType(
-    {
-        "content_security_policy": "write csp=…",
-        "content_security_policy_report_only": "write mode='report', or csp_report_only=… for a second policy",
-        "content_security_policy_report_uri": "write csp={'report-uri': '/csp-reports'}",
-        "content_security_policy_nonce_in": "write csp={'script-src': [\"'self'\", nonce]}",
-        "strict_transport_security": "write hsts=…",
-        "strict_transport_security_max_age": "write hsts=SECONDS",
-        "strict_transport_security_preload": "write hsts='max-age=63072000; includeSubDomains; preload'",
-        "strict_transport_security_include_subdomains": "write hsts='max-age=…; includeSubDomains'",
-        "force_https": "write https_redirect=…",
-        "force_https_permanent": "write https_redirect=True, which is permanent",
-        "force_file_save": "write download_options='noopen'",
-        "feature_policy": "write permissions_policy=…",
-        "frame_options_allow_from": "browsers ignore it: write csp={'frame-ancestors': ['https://…']}",
-        "session_cookie_secure": "write session_cookie='Lax'",
-        "session_cookie_http_only": "write session_cookie='Lax'",
-        "session_cookie_samesite": "write session_cookie='Lax'",
-        "x_content_type_options": "write content_type_options='nosniff'",
-        "x_frame_options": "write frame_options=…",
-        "x_xss_protection": "write xss_protection=0",
-    }
-)
+HINTS: Mapping[str, str] = {
+    "content_security_policy": "write csp=…",
+    "content_security_policy_report_only": "write mode='report', or csp_report_only=… for a second policy",
+    "content_security_policy_report_uri": "write csp={'report-uri': '/csp-reports'}",
+    "content_security_policy_nonce_in": "write csp={'script-src': [\"'self'\", nonce]}",
+    "strict_transport_security": "write hsts=…",
+    "strict_transport_security_max_age": "write hsts=SECONDS",
+    "strict_transport_security_preload": "write hsts='max-age=63072000; includeSubDomains; preload'",
+    "strict_transport_security_include_subdomains": "write hsts='max-age=…; includeSubDomains'",
+    "force_https": "write https_redirect=…",
+    "force_https_permanent": "write https_redirect=True, which is permanent",
+    "force_file_save": "write download_options='noopen'",
+    "feature_policy": "write permissions_policy=…",
+    "frame_options_allow_from": "browsers ignore it: write csp={'frame-ancestors': ['https://…']}",
+    "session_cookie_secure": "write session_cookie='Lax'",
+    "session_cookie_http_only": "write session_cookie='Lax'",
+    "session_cookie_samesite": "write session_cookie='Lax'",
+    "x_content_type_options": "write content_type_options='nosniff'",
+    "x_frame_options": "write frame_options=…",
+    "x_xss_protection": "write xss_protection=0",
+}
 """The option to write in place of one of Talisman."""
 
 
