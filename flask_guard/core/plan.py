@@ -122,7 +122,7 @@ def collect(target: Target) -> Iterator[Scope]:
     app = target.app
     yield Scope("app", app.name, scaffold_marks(app))
     yield from _path_scopes(target)
-    for name in _blueprint_names(target):
+    for name in blueprint_names(target):
         if name in app.blueprints:
             yield Scope("blueprint", name, scaffold_marks(app.blueprints[name]))
     view = app.view_functions.get(target.endpoint) if target.endpoint is not None else None
@@ -155,7 +155,8 @@ def paths_of(state: AppState) -> PathScopes:
     return PathScopes(state.app)
 
 
-def _blueprint_names(target: Target) -> Iterator[str]:
+def blueprint_names(target: Target) -> Iterator[str]:
+    """Yield the names of the blueprints around `target`, outermost first."""
     dotted = target.endpoint.rpartition(".")[0] if target.endpoint is not None else target.blueprint
     parts = dotted.split(".") if dotted else []
     for end in range(1, len(parts) + 1):

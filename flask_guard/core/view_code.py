@@ -39,7 +39,7 @@ def functions_in(view: ViewFunction, method: str | None = None) -> Iterator[Any]
 
 def mentions(function: Callable[..., Any]) -> Iterator[str]:
     """Yield the names that the code of a function uses, and the text in it."""
-    for code in _code_in(function):
+    for code in codes_in(function):
         yield from code.co_names
         yield from (each for each in code.co_consts if isinstance(each, str))
 
@@ -62,7 +62,8 @@ def _returns_something(code: CodeType) -> bool:
     return False
 
 
-def _code_in(function: Callable[..., Any]) -> Iterator[CodeType]:
+def codes_in(function: Callable[..., Any]) -> Iterator[CodeType]:
+    """Yield the code of a function, and of the functions that are written in it."""
     waiting = [code] if isinstance(code := getattr(function, "__code__", None), CodeType) else []
     while waiting:
         code = waiting.pop()

@@ -21,6 +21,7 @@ from flask_cors.core import FLASK_CORS_EVALUATED
 from ..core import hooks as policy_hooks
 from ..core.app_state import AppState
 from ..core.marks import is_shim
+from ..core.plan import blueprint_names
 from ..core.request_run import Leave, Slot, current_run
 from ..core.views import method_functions
 from ..core.wrappers import unwrapped
@@ -83,8 +84,7 @@ def _nearness_of_blueprint(name: str) -> int:
 
 def _extensions_around(target: Target) -> Iterator[int]:
     """Yield the nearness of the blueprints around the endpoint of `target` that have a Flask-CORS of their own."""
-    parts = (target.endpoint or "").split(".")[:-1]
-    for name in (".".join(parts[: end + 1]) for end in range(len(parts))):
+    for name in blueprint_names(target):
         if any(map(_is_extension, target.app.after_request_funcs.get(name, ()))):
             yield _nearness_of_blueprint(name)
 

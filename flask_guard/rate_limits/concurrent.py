@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..core.app_state import AppState
     from ..core.request_run import Run
-    from ..typing import Mode, Purpose, TargetT
+    from ..typing import Mode, TargetT
     from .identity import By
     from .settings import OnStoreError
 
@@ -80,10 +80,6 @@ class ConcurrencyLimit(Metered):
             return super(ConcurrencyLimit, self).refine(amount=args[0], **options)
         return super(ConcurrencyLimit, self).refine(*args, **options)
 
-    @property
-    def purposes(self) -> tuple[Purpose, ...]:
-        return ("limit",)
-
     def check_target(self, target: object) -> None:
         if self.amount is None:
             raise ConfigError("limit.concurrent needs a number: @limit.concurrent(5)")
@@ -92,9 +88,6 @@ class ConcurrencyLimit(Metered):
         backend = state.service(Backend)
         if backend.enabled:
             backend.check_own(self.kind)
-
-    def check_inline(self) -> None:
-        self.check_target(None)
 
     def names(self) -> list[str]:
         return [f"{self.shared}-{self.amount}-at-once" if self.shared else f"{self.amount}-at-once"]

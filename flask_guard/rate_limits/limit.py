@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..core.app_state import AppState
-    from ..typing import Mode, Purpose, Response, TargetT
+    from ..typing import Mode, Response, TargetT
     from .identity import By
     from .settings import OnStoreError
 
@@ -186,10 +186,6 @@ class Limit(Metered):
             options["rates"] = args
         return super(Limit, self).refine(**options)
 
-    @property
-    def purposes(self) -> tuple[Purpose, ...]:
-        return ("limit",)
-
     def check_target(self, target: object) -> None:
         if not self.rates:
             raise ConfigError("limit needs a rate: @limit('10/minute'), or @limit(callable, by='address')")
@@ -237,7 +233,7 @@ class Limit(Metered):
         return f"{self.shared}-{name}" if self.shared else name
 
     def check_inline(self) -> None:
-        self.check_target(None)
+        super(Limit, self).check_inline()
         if self.deduct_when is not None:
             raise ConfigError("limit(deduct_when=…) is for decorators; a view that calls hit() knows whether to")
 

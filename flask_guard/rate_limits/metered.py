@@ -17,7 +17,7 @@ from ..support.callables import of_request, takes_request
 from ..support.options import option
 from ..support.orders import more_is_stronger, none_strongest, none_weakest, ranked, unordered
 from ..support.text import did_you_mean
-from ..typing import Response
+from ..typing import Purpose, Response
 from .charge import Take, drawer, take_added_up, take_or_deny
 from .deployment_warnings import Cautions
 from .fields import FIELD_TEXTS, field_names_in, field_writer
@@ -114,6 +114,10 @@ class Metered(DenyingPolicy, abstract=True):
     def keeps(self) -> bool:
         return self.shared is not None
 
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        return ("limit",)
+
     def exposes(self, state: AppState) -> tuple[str, ...]:
         return field_names_in(state)
 
@@ -175,6 +179,7 @@ class Metered(DenyingPolicy, abstract=True):
 
     def check_inline(self) -> None:
         """Raise ConfigError if it cannot be used inside a view."""
+        self.check_target(None)
 
     def names(self) -> list[str]:
         """Return the names of its budgets in the RateLimit fields."""

@@ -88,11 +88,6 @@ def _hashes_to(match: re.Match[str], content: str) -> bool:
     return base64.b64encode(digest).decode().rstrip("=") == match[2].replace("-", "+").replace("_", "/").rstrip("=")
 
 
-def hash_of(content: str) -> str:
-    """Return the source that allows `content` by its hash."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
-
-
 # URLs --------------------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -12,6 +11,7 @@ from jinja2 import TemplateError, meta
 
 from ..core.plan_lookup import endpoint_plan, kept_plan
 from ..core.policy import Target
+from ..core.view_code import codes_in
 from ..core.wrappers import inside
 from ..errors import ConfigError
 from .csp import Csp, strict_dynamic
@@ -180,29 +180,18 @@ def _named(app: Flask, endpoint: str, names: set[str]) -> set[str]:
     cls = getattr(view, "view_class", None)
     members = [each for base in cls.__mro__[:-1] for each in vars(base).values()] if cls is not None else []
     functions = [found.function for root in (view, *members) for found in inside(root, is_view=lambda _: False)]
-    return {name for function in functions for name in _constants(function, DEEPEST) & names} | (
-        {name for each in members if isinstance(each, str) and (name := each) in names}
-    )
+    texts = {each for each in members if isinstance(each, str)}
+    return names & texts.union(*(_constants(function, DEEPEST) for function in functions))
 
 
 def _constants(function: Any, depth: int) -> set[str]:
     """Return the text constants of a function, and of those of its module that it names."""
-    code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType) or depth == 0:
-        return set()
-    found, namespace = set(_texts(code)), getattr(function, "__globals__", {})
-    for name in code.co_names:
+    codes = list(codes_in(function)) if depth else []
+    constants = [each for code in codes for each in code.co_consts]
+    constants += [each for constant in constants if isinstance(constant, tuple) for each in constant]
+    found, namespace = {each for each in constants if isinstance(each, str)}, getattr(function, "__globals__", {})
+    for name in codes[0].co_names if codes else ():
         called = namespace.get(name)
         if getattr(called, "__module__", None) == function.__module__ and called is not function:
             found |= _constants(called, depth - 1)
     return found
-
-
-def _texts(code: CodeType) -> Iterator[str]:
-    for constant in code.co_consts:
-        if isinstance(constant, str):
-            yield constant
-        elif isinstance(constant, CodeType):
-            yield from _texts(constant)
-        elif isinstance(constant, tuple):
-            yield from (each for each in constant if isinstance(each, str))

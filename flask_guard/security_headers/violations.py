@@ -16,28 +16,18 @@ from ..support.text import printable
 LONGEST_URL = 500
 LONGEST_SAMPLE = 100
 LONGEST_POLICY = 8000
-_NEW_NAMES = {
-    "document_url": "documentURL",
-    "directive": "effectiveDirective",
-    "blocked_url": "blockedURL",
-    "source_file": "sourceFile",
-    "line": "lineNumber",
-    "column": "columnNumber",
-    "disposition": "disposition",
-    "sample": "sample",
-    "policy": "originalPolicy",
+_NAMES = {
+    "document_url": ("documentURL", "document-uri"),
+    "directive": ("effectiveDirective", "effective-directive"),
+    "blocked_url": ("blockedURL", "blocked-uri"),
+    "source_file": ("sourceFile", "source-file"),
+    "line": ("lineNumber", "line-number"),
+    "column": ("columnNumber", "column-number"),
+    "disposition": ("disposition", "disposition"),
+    "sample": ("sample", "script-sample"),
+    "policy": ("originalPolicy", "original-policy"),
 }
-_OLD_NAMES = {
-    "document_url": "document-uri",
-    "directive": "effective-directive",
-    "blocked_url": "blocked-uri",
-    "source_file": "source-file",
-    "line": "line-number",
-    "column": "column-number",
-    "disposition": "disposition",
-    "sample": "script-sample",
-    "policy": "original-policy",
-}
+"""The names of facts in a log record, in a report of the Reporting API, and in one of ``report-uri``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +79,11 @@ def violations_in_text(text: str) -> Iterator[Violation]:
 
 def _violation(report: Mapping[str, Any]) -> Violation | None:
     if report.get("type") == "csp-violation":
-        return _read(report.get("body"), _NEW_NAMES)
+        return _read(report.get("body"), {own: new for own, (new, _) in _NAMES.items()})
     if "csp-report" in report:
-        return _read(report["csp-report"], _OLD_NAMES)
+        return _read(report["csp-report"], {own: old for own, (_, old) in _NAMES.items()})
     if "directive" in report:
-        return _read(report, {name: name for name in _NEW_NAMES})
+        return _read(report, {own: own for own in _NAMES})
     return None
 
 

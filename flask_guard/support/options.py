@@ -80,11 +80,7 @@ def flag(value: object, what: str) -> bool:
 
 def optional(check: Check[T]) -> Check[T | None]:
     """Return a check that also takes None."""
-
-    def check_unless_none(value: Any, what: str) -> T | None:
-        return None if value is None else check(value, what)
-
-    return check_unless_none
+    return lambda value, what: None if value is None else check(value, what)
 
 
 class Inherited:
@@ -99,11 +95,7 @@ INHERIT: Final = Inherited()
 
 def or_inherit(check: Check[T]) -> Check[T | Inherited]:
     """Return a check that also takes INHERIT."""
-
-    def check_unless_inherited(value: Any, what: str) -> T | Inherited:
-        return INHERIT if value is INHERIT else check(value, what)
-
-    return check_unless_inherited
+    return lambda value, what: INHERIT if value is INHERIT else check(value, what)
 
 
 def one_of(*choices: str) -> Check[Any]:

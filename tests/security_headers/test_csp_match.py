@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from flask_guard.security_headers.csp import parse_whole_csp
-from flask_guard.security_headers.csp_match import allows_inline, allows_url, hash_of
+from flask_guard.security_headers.csp_match import allows_inline, allows_url
 from tests.cases import together
+
+from .hashes import hash_of
 
 PAGE = "https://shop.example/orders"
 

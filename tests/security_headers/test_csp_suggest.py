@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from flask_guard import ConfigError
 from flask_guard.security_headers.csp import Csp, nonce, parse_whole_csp
-from flask_guard.security_headers.csp_match import allows_inline, allows_url, deciding, hash_of
+from flask_guard.security_headers.csp_match import allows_inline, allows_url, deciding
 from flask_guard.security_headers.csp_suggest import suggest
 from flask_guard.security_headers.violations import Violation, violations_in_text
 from tests.cases import together
+
+from .hashes import hash_of
 
 PAGE = "https://shop.example/orders"
 STRICT = parse_whole_csp("default-src 'self'; script-src 'self' 'nonce'; base-uri 'none'", "csp")
