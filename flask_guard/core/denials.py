@@ -84,7 +84,7 @@ class Denied(exceptions.HTTPException):
     ) -> None:
         exceptions.HTTPException.__init__(self, detail)
         if self.code is None:
-            self.code = 403
+            vars(self)["code"] = 403
         self.policy = policy
         self.reason = reason
         self.headers: tuple[Pair, ...] = tuple([(name, value) for name, value in headers])
