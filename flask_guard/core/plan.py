@@ -41,6 +41,7 @@ class Plan(Steps):
 
     @property
     def method(self) -> str:
+        """Return the method."""
         return self.target.method
 
     def __contains__(self, kind: object) -> bool:

@@ -101,6 +101,7 @@ class Target:
 
     @property
     def app(self) -> Flask:
+        """Return the app."""
         return self.state.app
 
     @property
