@@ -43,10 +43,6 @@ class Change:
     where: str
     message: str
 
-    def describe(self) -> dict[str, Any]:
-        """Return the change as values that JSON can hold."""
-        return {"kind": self.kind, "where": self.where, "message": self.message}
-
 
 def changes_since(old: Lock, inventory: Inventory) -> list[Change]:
     """Return the changes from a lock to an app as it is now, the worst first."""

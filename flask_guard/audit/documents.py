@@ -5,6 +5,9 @@ The JSON document has the schema ``flask_guard.audit/1``: ``app``, ``endpoints``
 ``file`` and ``line`` (null if unknown), ``fix``, ``references`` and ``fingerprint``. The fingerprint is the same on
 every machine for the same rule and place. A silenced finding has ``because`` and ``until``, too. A schema of the same
 number may gain fields. A field that is removed or changes its meaning gets the schema another number.
+
+The document of a whole report has the schema ``flask_guard.report/1``. Its member ``routes`` is a document of
+``flask_guard.routes/1``, and its member ``audit`` a document of ``flask_guard.audit/1``.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ from ..core.facts import SEVERITIES, AuditRule, Finding, Inventory, Severity
 from ..errors import ConfigError
 from ..support.text import printable
 from .findings import Audit, all_rules
+from .routes import describe_routes
 from .silences import Silence
 
 SCHEMA = "flask_guard.audit/1"
+REPORT_SCHEMA = "flask_guard.report/1"
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS: Mapping[Severity, str] = {"error": "error", "warning": "warning", "info": "note"}
 _COMMANDS: Mapping[Severity, str] = {"error": "error", "warning": "warning", "info": "notice"}
@@ -80,6 +85,11 @@ def line_of(finding: Finding) -> str:
 def fingerprint(finding: Finding) -> str:
     """Return an identifier of a finding that stays the same when its line moves."""
     return hashlib.sha256(f"{finding.rule.id}\n{finding.where}".encode()).hexdigest()[:16]
+
+
+def describe_report(inventory: Inventory, audit: Audit) -> dict[str, Any]:
+    """Return the routes and the findings as the document ``flask_guard.report/1``."""
+    return {"schema": REPORT_SCHEMA, "routes": describe_routes(inventory), "audit": describe(inventory, audit)}
 
 
 # Baselines ------------------------------------------------------------------------------------------------------------
@@ -169,6 +179,4 @@ def github(audit: Audit) -> Iterator[str]:
 
 
 def _escaped(text: str, also: str = "") -> str:
-    for each in f"%\r\n{also}":
-        text = text.replace(each, f"%{ord(each):02X}")
-    return text
+    return text.translate({ord(each): f"%{ord(each):02X}" for each in f"%\r\n{also}"})

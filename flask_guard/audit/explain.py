@@ -35,7 +35,7 @@ from flask import Flask
 from ..core.app_state import AppState
 from ..core.config import ENABLED
 from ..core.facts import Purpose
-from ..core.plan import LeftOut, Plan, collect, merge
+from ..core.plan import LeftOut, Plan
 from ..core.policy import SAFE_METHODS, Policy
 from ..core.tracing import StepTrace, Verdict
 from ..typing import Mode
@@ -46,6 +46,7 @@ from .masking import secrets_in, shown_request_value, shown_url, shown_value, wi
 from .matching import Match, Outcome, route
 from .mounted_apps import name_of
 from .rehearsal import Asked, Rehearsed, rehearse
+from .scopes import left_out
 from .wording import describe_placed, shown
 
 SCHEMA = "flask_guard.explain/1"
@@ -80,7 +81,7 @@ def _explained(app: Flask, asked: Asked, run_view: RunView) -> dict[str, Any]:
     plan = seen.run.plan if seen.run is not None and isinstance(seen.run.plan, Plan) else None
     return document | {
         "policies": [each for step in seen.steps for each in _describe_step(step, app)],
-        "left_out": [_describe_left_out(each, plan) for each in left_out_of(plan)] if plan is not None else [],
+        "left_out": [_describe_left_out(each, plan) for each in left_out(plan.target)] if plan is not None else [],
         "others": [each.describe() for each in _others(app, match, asked)],
         "hooks": [_describe_hook(hook, passage) for hook, passage in seen.hooks],
         "view": _describe_view(seen),
@@ -131,11 +132,6 @@ def _describe_match(app: Flask, match: Match, method: str) -> dict[str, Any]:
 
 
 # The plan ------------------------------------------------------------------------------------------------------------
-
-
-def left_out_of(plan: Plan) -> list[LeftOut]:
-    """Return the policies around the target of a plan that are not in force there."""
-    return merge(list(collect(plan.target)), plan.target)[1]
 
 
 def _describe_step(step: StepTrace, app: Flask) -> Iterator[dict[str, Any]]:

@@ -35,7 +35,6 @@ def marks_on_functions(app: Flask) -> Iterator[Mark]:
             )
 
 
-def left_out(inventory: Inventory, entry: Entry) -> list[LeftOut]:
-    """Return the policies around an entry that are not in force there."""
-    target = target_of(inventory, entry)
+def left_out(target: Target) -> list[LeftOut]:
+    """Return the policies around a target that are not in force there."""
     return merge(list(collect(target)), target)[1]

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import click
@@ -60,6 +61,14 @@ def check_can_ask(yes: bool, what: str) -> None:
     """End the command if --yes is missing and no terminal can ask the question."""
     if not yes and not sys.stdin.isatty():
         raise click.UsageError(f"{what} needs a terminal for the question, or --yes")
+
+
+def write_file(file: Path, text: str) -> None:
+    """Write a file, or end the command with the exit code 1."""
+    try:
+        file.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise Failure(1, f"{file} cannot be written: {error.strerror}") from None
 
 
 # The app ----------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ VERDICT_COLORS = {"allowed": "green", "denied": "red", "would deny": "yellow", "
 LONGEST_VALUE = 100
 """The length to which the value of a field is cut without --full."""
 
+Fields = tuple[tuple[str, str], ...]
 Line = list[Chunk]
 
 
@@ -73,9 +74,14 @@ def explain_command(
     """
     if dry_run and run_view:
         raise click.UsageError("choose --dry-run or --run-view")
+    app = current_flask()
     mode: RunView = "never" if dry_run else "always" if run_view else "if safe"
     try:
-        document = _document(current_flask(), target, headers, data, address, preflight, mode)
+        fields = tuple(map(_field, headers))
+        if preflight is not None:
+            document = _preflight(app, target, fields, preflight, mode)
+        else:
+            document = explain(app, _asked(app, target, fields, data, address), run_view=mode)
     except ConfigError as error:
         raise misconfigured(error) from None
     except (LookupError, ValueError) as error:
@@ -88,21 +94,16 @@ def explain_command(
         print_folded(line, width)
 
 
-def _document(
-    app: Flask,
-    target: tuple[str, ...],
-    headers: tuple[str, ...],
-    data: str | None,
-    address: str,
-    preflight: tuple[str, str] | None,
-    mode: RunView,
+def _preflight(
+    app: Flask, target: tuple[str, ...], fields: Fields, preflight: tuple[str, str], mode: RunView
 ) -> dict[str, Any]:
-    fields = tuple(map(_field, headers))
-    if preflight is not None:
-        origin, method = preflight
-        call = Call.of(origin, method, target[1:])
-        path, _ = path_of(app, target[0], None if target[0] in app.view_functions else method)
-        return explain_preflight(app, call, path, run_view=mode, headers=fields)
+    origin, method = preflight
+    call = Call.of(origin, method, target[1:])
+    path, _ = path_of(app, target[0], None if target[0] in app.view_functions else method)
+    return explain_preflight(app, call, path, run_view=mode, headers=fields)
+
+
+def _asked(app: Flask, target: tuple[str, ...], fields: Fields, data: str | None, address: str) -> Asked:
     if len(target) > 2:
         raise ValueError("there are too many words: put quotes around each header and the body")
     asked = target[0].upper() if len(target) == 2 else "POST" if data is not None else None
@@ -110,7 +111,7 @@ def _document(
     body = (data or "").encode()
     if data is not None and not any(name.lower() == "content-type" for name, _ in fields):
         fields = (*fields, ("Content-Type", _content_type(data)))
-    return explain(app, Asked(method, path, fields, body, address), run_view=mode)
+    return Asked(method, path, fields, body, address)
 
 
 def _field(header: str) -> tuple[str, str]:
@@ -131,7 +132,16 @@ def _content_type(data: str) -> str:
 # As text -------------------------------------------------------------------------------------------------------------
 
 
-def lines_of(document: dict[str, Any], *, full: bool = True) -> Iterator[Line]:
+def text_of(app: Flask, asked: Asked) -> str:
+    """Return the explanation of a request as plain text, without running the view."""
+    try:
+        document = explain(app, asked, run_view="never")
+    except ConfigError as error:
+        return f"{app.name!r} serves nothing: {error}"
+    return "\n".join("".join(chunk.text for chunk in line).rstrip() for line in lines_of(document))
+
+
+def lines_of(document: dict[str, Any], *, full: bool = False) -> Iterator[Line]:
     """Yield an explanation as lines for people.
 
     :param full: whether long values of response fields are shown whole.

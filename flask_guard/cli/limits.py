@@ -105,7 +105,7 @@ def status(client: str | None, everything: bool, scopes: tuple[str, ...], as_jso
         held = holdings(backend, client, scopes=scopes, most=MOST_LISTED + 1 if everything else None)
     if not held and not everything:
         raise Failure(NOTHING_HELD, "nothing is counted for this client")
-    _print_windows(held[:MOST_LISTED] if everything else held, as_json)
+    _print(held[:MOST_LISTED] if everything else held, as_json, WINDOWS)
     if everything and len(held) > MOST_LISTED:
         click.echo(f"There are more than these {MOST_LISTED}: give --key or --scope.", err=True)
 
@@ -131,12 +131,12 @@ def reset(client: str, scopes: tuple[str, ...], bans: bool, yes: bool, as_json: 
             hint = ", but it is banned: flask guard bans lift" if banned else ""
             raise Failure(NOTHING_HELD, f"nothing is counted for this client{hint}")
         if not yes:
-            _print_windows(cleared, as_json=False, err=True)
+            _print(cleared, False, WINDOWS, err=True)
             click.confirm(f"Clear {_counted(cleared)}? This cannot be undone", abort=True, err=True)
         if bans:
             lift(backend, banned)
         forget(backend, [each for each in cleared if each.kind != BAN])
-    _print_windows(cleared, as_json, columns=CLEARED)
+    _print(cleared, as_json, CLEARED)
     if banned and not bans:
         click.echo("The client is still banned: flask guard bans lift", err=True)
 
@@ -147,7 +147,7 @@ def list_bans(as_json: bool) -> None:
     """List the bans in force, and when each ends."""
     with _failures():
         held = holdings(_backend(None), unit=BAN)
-    _print_bans(held, as_json)
+    _print(held, as_json, BANS)
 
 
 @bans_group.command("show", **_command)
@@ -157,7 +157,7 @@ def show_bans(client: str, as_json: bool) -> None:
     """Show the bans of a client."""
     with _failures():
         held = _bans_of(_backend(client), client)
-    _print_bans(held, as_json)
+    _print(held, as_json, BANS)
 
 
 @bans_group.command("lift", **_command)
@@ -172,10 +172,10 @@ def lift_bans(client: str, scopes: tuple[str, ...], yes: bool, as_json: bool) ->
         backend = _backend(client)
         held = _bans_of(backend, client, scopes)
         if not yes:
-            _print_bans(held, as_json=False, err=True)
+            _print(held, False, BANS, err=True)
             click.confirm(f"Lift {_counted(held)}?", abort=True, err=True)
         lifted = lift(backend, held)
-    _print_bans(lifted, as_json, columns=LIFTED)
+    _print(lifted, as_json, LIFTED)
 
 
 # The store --------------------------------------------------------------------------------------------------------
@@ -216,26 +216,15 @@ def _failures() -> Iterator[None]:
 # Printing ---------------------------------------------------------------------------------------------------------
 
 
-def _print_windows(
-    held: Sequence[Holding], as_json: bool, *, columns: Sequence[str] = WINDOWS, err: bool = False
-) -> None:
+def _print(held: Sequence[Holding], as_json: bool, columns: Sequence[str], *, err: bool = False) -> None:
     facts = [each.describe() for each in held]
     if as_json:
         print_json(facts)
         return
     for each in facts:
-        each["rate"] = each["rate"] or f"banned for {_span(each['seconds'])}"
-        each["available_in"] = _span(each["available_in"])
-    print_table(columns, facts, err=err)
-
-
-def _print_bans(held: Sequence[Holding], as_json: bool, *, columns: Sequence[str] = BANS, err: bool = False) -> None:
-    facts = [each.describe() for each in held]
-    if as_json:
-        print_json(facts)
-        return
-    for each in facts:
-        each |= {"lasting": _span(each["seconds"]), "ends_in": _span(each["available_in"])}
+        each["lasting"] = _span(each["seconds"])
+        each["rate"] = each["rate"] or f"banned for {each['lasting']}"
+        each["ends_in"] = each["available_in"] = _span(each["available_in"])
     print_table(columns, facts, err=err)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import groupby
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from flask.cli import with_appcontext
 from ..audit.changes import KINDS, WORSE, Change, Kind, changes_since
 from ..audit.lock import Lock, as_text, describe, make_lock, parse
 from ..errors import ConfigError
-from .common import Failure, json_option, print_json
+from .common import json_option, print_json, write_file
 from .inventory import inventory_of_app
 
 WORSENED = 1
@@ -52,7 +53,7 @@ def lock_command(output: str, as_json: bool) -> None:
     elif output == "-":
         click.echo(as_text(lock), nl=False)
     else:
-        _write(Path(output), lock)
+        write_file(Path(output), as_text(lock))
         click.echo(f"{len(lock.blocks)} endpoints written to {output}", err=True)
 
 
@@ -82,9 +83,9 @@ def check_command(context: click.Context, file: Path, allow_stronger: bool, upda
     found = changes_since(old, inventory)
     worse = any(each.kind in WORSE for each in found)
     if update and not worse:
-        _write(file, make_lock(inventory))
+        write_file(file, as_text(make_lock(inventory)))
     if as_json:
-        print_json({"schema": SCHEMA, "app": inventory.app.name, "changes": [each.describe() for each in found]})
+        print_json({"schema": SCHEMA, "app": inventory.app.name, "changes": list(map(dataclasses.asdict, found))})
     else:
         _print(found, worse=worse, updated=update and not worse)
     if worse:
@@ -100,13 +101,6 @@ def _read(file: Path) -> Lock:
         raise click.UsageError(f"there is no lock file {file}: write it with 'flask guard lock'") from None
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise click.UsageError(f"{file}: {error}") from None
-
-
-def _write(file: Path, lock: Lock) -> None:
-    try:
-        file.write_text(as_text(lock), encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise Failure(WORSENED, f"{file} cannot be written: {error.strerror}") from None
 
 
 def _print(found: list[Change], *, worse: bool, updated: bool) -> None:

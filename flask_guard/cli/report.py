@@ -7,14 +7,12 @@ from pathlib import Path
 import click
 from flask.cli import with_appcontext
 
+from ..audit.documents import describe_report
 from ..audit.findings import examine
-from ..audit.report import describe_report
 from ..audit.report.page import page_of
 from ..support.text import counted
-from .common import Failure, json_option, print_json
+from .common import json_option, print_json, write_file
 from .inventory import inventory_of_app
-
-UNWRITTEN = 1
 
 
 @click.command("report")
@@ -51,8 +49,5 @@ def report_command(output: Path, as_json: bool) -> None:
     if str(output) == "-":
         click.echo(html, nl=False)
         return
-    try:
-        output.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise Failure(UNWRITTEN, f"{output} cannot be written: {error.strerror}") from None
+    write_file(output, html)
     click.echo(f"{output}: {counted(len(inventory.entries), 'route')}, {counted(len(audit.findings), 'finding')}")

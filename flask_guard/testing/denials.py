@@ -9,10 +9,10 @@ from flask import Flask, request, request_started
 from werkzeug.test import TestResponse
 
 from ..audit.rehearsal import Asked
+from ..cli.explain import text_of
 from ..core.denials import Denied
 from ..core.policy import Policy
 from ..signals import request_denied
-from .explained import explained
 
 
 class _Watch:
@@ -48,7 +48,7 @@ class _Watch:
         if app is None:
             return ""
         address = asked.environ.get("REMOTE_ADDR", "127.0.0.1")
-        return explained(app, Asked(asked.method, asked.full_path, tuple(asked.headers), address=address))
+        return text_of(app, Asked(asked.method, asked.full_path, tuple(asked.headers), address=address))
 
 
 _watch = _Watch()

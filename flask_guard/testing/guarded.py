@@ -10,12 +10,12 @@ from flask import Flask
 from ..audit.example_paths import example_url
 from ..audit.inventory import take_inventory
 from ..audit.rehearsal import Asked
-from ..audit.scopes import left_out
+from ..audit.scopes import left_out, target_of
+from ..cli.explain import text_of
 from ..core.config import ENABLED
 from ..core.facts import EVERY_METHOD, Entry, Inventory, written
 from ..core.policy import Policy
 from ..core.protect import Composition, flatten
-from .explained import explained
 
 
 def assert_guarded(
@@ -79,7 +79,7 @@ def _explained(inventory: Inventory, entry: Entry) -> str:
     path = next((path for rule in rules if rule.rule == entry.path and (path := example_url(rule))), None)
     if path is None or entry.host:
         return ""
-    return explained(inventory.app, Asked(entry.sent_method, path))
+    return text_of(inventory.app, Asked(entry.sent_method, path))
 
 
 def _circumstances(inventory: Inventory, entry: Entry, is_on: bool) -> Iterator[str]:
@@ -91,6 +91,6 @@ def _circumstances(inventory: Inventory, entry: Entry, is_on: bool) -> Iterator[
     for placed in entry.plan or ():
         mode = " only reports" if placed.policy.mode_in(inventory.state) == "report" else ""
         yield f"    {written(placed.policy)} of {placed.scope} at {placed.site}{mode}"
-    for each in left_out(inventory, entry):
+    for each in left_out(target_of(inventory, entry)):
         by = f" by {each.by.what!r} at {each.by.site}" if each.by is not None else ""
         yield f"    left out: {each.placed.policy.name} at {each.placed.site} is {each.why}{by}"

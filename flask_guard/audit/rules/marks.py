@@ -8,7 +8,7 @@ from ...core.facts import AuditRule, Checks, Finding, Inventory, Purpose, shown
 from ...core.marks import Mark, scaffold_marks
 from ...core.path_scopes import path_scopes
 from ...core.policy import Exemption
-from ..scopes import left_out, marks_on_functions, scopes_of
+from ..scopes import left_out, marks_on_functions, scopes_of, target_of
 
 MISPLACED_EXEMPT = AuditRule(
     "FG021",
@@ -73,7 +73,7 @@ def _useless_exempts(inventory: Inventory) -> Iterator[Finding]:
     taken = {
         (each.by, each.placed.policy.key)
         for entry in (inventory.entries if inventory.has_guard else ())
-        for each in left_out(inventory, entry)
+        for each in left_out(target_of(inventory, entry))
         if each.why == "exempt"
     }
     seen = {mark: scope for _, scopes in scopes_of(inventory) for scope in scopes for mark in scope.marks}
