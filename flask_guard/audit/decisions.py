@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -143,8 +143,6 @@ def _by_routing(match: Match, seen: Rehearsed) -> Decision:
 
 
 # Remedies of errors that other packages and Flask raise ---------------------------------------------------------------
-
-Fix: TypeAlias = "Callable[[BaseException], str]"
 
 _BY_ERROR: Mapping[str, str] = MappingProxyType(
     {

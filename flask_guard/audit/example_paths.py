@@ -53,7 +53,7 @@ def _value(converter: BaseConverter) -> Any:
     """Return a value that `converter` can put into a URL."""
     if isinstance(converter, NumberConverter):
         return converter.num_convert(converter.min if converter.min is not None else 1)
-    fitting = (each for each in _words(converter) if converter.regex and _fits(converter, each))
+    fitting = (each for each in _words(converter) if converter.regex and re.fullmatch(converter.regex, each))
     word = next(fitting, "example")
     try:
         return converter.to_python(word)
@@ -72,7 +72,3 @@ def _words(converter: BaseConverter) -> Iterator[str]:
         yield "example"[:length].ljust(length, "x")
         yield "1" * length
     yield ZERO_UUID
-
-
-def _fits(converter: BaseConverter, word: str) -> bool:
-    return re.fullmatch(converter.regex, word) is not None

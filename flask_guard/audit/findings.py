@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
+from itertools import chain
 
 from ..concerns import audit_rules
 from ..core.facts import SEVERITIES, AuditRule, Checks, Entry, Finding, Inventory, Severity
-from .rules import GENERAL, endpoints, silences
-from .silences import Silence, Silences
+from .rules import endpoints, hooks, marks, settings
+from .silences import RULES_ABOUT_SILENCES, Silence, Silences
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,13 @@ class Audit:
 
 def all_checks() -> Checks:
     """Return every rule and its check in the order of the ids, without the rules about silences."""
-    checks = [*GENERAL, *(check for checks in audit_rules() for check in checks)]
-    return tuple(sorted(checks, key=lambda check: check[0].id))
+    general = (*endpoints.CHECKS, *settings.CHECKS, *hooks.CHECKS, *marks.CHECKS)
+    return tuple(sorted((*general, *chain.from_iterable(audit_rules())), key=lambda check: check[0].id))
 
 
 def all_rules() -> tuple[AuditRule, ...]:
     """Return every rule, in the order of the ids."""
-    return tuple(sorted([*(rule for rule, _ in all_checks()), *silences.RULES], key=lambda rule: rule.id))
+    return tuple(sorted([*(rule for rule, _ in all_checks()), *RULES_ABOUT_SILENCES], key=lambda rule: rule.id))
 
 
 def open_entries(inventory: Inventory) -> list[Entry]:
@@ -64,7 +65,7 @@ def examine(inventory: Inventory, *, today: date | None = None) -> Audit:
             silenced.append((finding, silence))
         if silence is None or left:
             findings.append(dataclasses.replace(finding, entries=left))
-    findings += silences.check(kept, all_rules())
+    findings += kept.faults(all_rules())
     return Audit(tuple(sorted(findings, key=_rank)), tuple(silenced))
 
 

@@ -117,7 +117,7 @@ def path_of(app: Flask, target: str, method: str | None) -> tuple[str, str]:
     rules = list(app.url_map.iter_rules(target))
     possible = [each for rule in rules for each in methods_of(AppState.of(app), rule)]
     asked = method or ("GET" if not possible or {"GET", EVERY_METHOD} & set(possible) else possible[0])
-    rule = next((rule for rule in rules if _takes(rule, asked)), None)
+    rule = next((rule for rule in rules if rule.methods is None or asked in rule.methods), None)
     if rule is None:
         raise LookupError(f"endpoint {target!r} does not take {asked}")
     url = example_url(rule)
@@ -128,7 +128,3 @@ def path_of(app: Flask, target: str, method: str | None) -> tuple[str, str]:
         return url, asked
     server = host if app.url_map.host_matching else f"{host}.{app.config.get('SERVER_NAME') or 'localhost'}"
     return f"{app.config['PREFERRED_URL_SCHEME']}://{server}{url}", asked
-
-
-def _takes(rule: Rule, method: str) -> bool:
-    return rule.methods is None or method in rule.methods

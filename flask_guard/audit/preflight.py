@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask
+from werkzeug.datastructures import Headers
 
 from .explain import RunView, explain
 from .rehearsal import Asked
@@ -74,10 +75,10 @@ def explain_preflight(
     document = explain(app, call.announced(path), run_view="always" if run_view == "if safe" else run_view)
     if "answer" not in document:
         return document
-    answered = Fields(document["answer"]["headers"])
+    answered = Headers(document["answer"]["headers"])
     request = explain(app, Asked(call.method, path, (("Origin", call.origin), *headers)), run_view=run_view)
     problems = list(_problems(call, document["answer"], answered, request)) if call.needs_preflight else []
-    fields = Fields(request["answer"]["headers"])
+    fields = Headers(request["answer"]["headers"])
     readable = _allows_origin(call, fields)
     has_policy = any(each["name"] == "cors" for each in request["policies"])
     is_open = request["view"]["outcome"] == "left out" and not has_policy  # the view or a decorator may add the fields
@@ -98,24 +99,6 @@ def explain_preflight(
         "request": {"status": request["answer"]["status"], "readable": None if is_open and not readable else readable},
     }
     return document
-
-
-class Fields:
-    """The fields of a response, by name in lower case. Values of equal names are joined as browsers join them."""
-
-    def __init__(self, pairs: Sequence[Sequence[str]]) -> None:
-        self._values: dict[str, str] = {}
-        for name, value in pairs:
-            known = self._values.get(name.lower())
-            self._values[name.lower()] = value if known is None else f"{known}, {value}"
-
-    def get(self, name: str) -> str | None:
-        """Return the value of a field, or None."""
-        return self._values.get(name.lower())
-
-    def listed(self, name: str) -> set[str]:
-        """Return the members of a field that is a list."""
-        return {each.strip() for each in (self.get(name) or "").split(",") if each.strip()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +132,7 @@ class _Problem:
         return f"Add '{call.origin}' to origins=… of cors {place}."
 
 
-def _problems(call: Call, answer: Mapping[str, Any], fields: Fields, request: Mapping[str, Any]) -> Iterator[_Problem]:
+def _problems(call: Call, answer: Mapping[str, Any], fields: Headers, request: Mapping[str, Any]) -> Iterator[_Problem]:
     """Yield the reasons for which a browser refuses, in the order of its checks."""
     if request["routing"]["outcome"] in ("no rule", "wrong method"):
         yield _Problem(request["routing"]["text"], "routing")
@@ -162,41 +145,50 @@ def _problems(call: Call, answer: Mapping[str, Any], fields: Fields, request: Ma
             yield each
 
 
-def refusals(call: Call, status: int, fields: Fields, *, credentials: bool = False) -> Iterator[_Problem]:
+def refusals(call: Call, status: int, fields: Headers, *, credentials: bool = False) -> Iterator[_Problem]:
     """Yield the reasons for which a browser sends no call after the answer to its preflight (Fetch, section 4.8).
 
     :param credentials: whether the call carries cookies or other credentials. Then ``*`` is not a wildcard.
     """
     wildcard = set() if credentials else {"*"}
-    allows_origin, is_ok = fields.get("Access-Control-Allow-Origin") in {call.origin, *wildcard}, 200 <= status <= 299
+    sent = _joined(fields, "Access-Control-Allow-Origin")
+    allows_origin, is_ok = sent in {call.origin, *wildcard}, 200 <= status <= 299
     if not allows_origin:
-        sent = fields.get("Access-Control-Allow-Origin")
         found = f"names {sent}" if sent else "is missing"
         yield _Problem(f"Access-Control-Allow-Origin {found}: {call.origin} is not allowed.", "origin")
-    elif credentials and fields.get("Access-Control-Allow-Credentials") != "true":
+    elif credentials and _joined(fields, "Access-Control-Allow-Credentials") != "true":
         yield _Problem("Access-Control-Allow-Credentials is not true.", "credentials")
     if not is_ok:
         yield _Problem(f"The preflight is answered with {status}; it needs a status from 200 to 299.", "status")
     if not allows_origin or not is_ok:
         return
-    methods = fields.listed("Access-Control-Allow-Methods")
+    methods = _listed(fields, "Access-Control-Allow-Methods")
     if call.method not in methods | SAFELISTED_METHODS and wildcard.isdisjoint(methods):
         yield _Problem(f"Access-Control-Allow-Methods does not list {call.method}.", "methods")
-    allowed = {name.lower() for name in fields.listed("Access-Control-Allow-Headers")}
+    allowed = {name.lower() for name in _listed(fields, "Access-Control-Allow-Headers")}
     covers = not wildcard.isdisjoint(allowed)
     missing = tuple(name for name in call.headers if name not in allowed and not (covers and name != "authorization"))
     if missing:
         yield _Problem(f"Access-Control-Allow-Headers does not list {', '.join(missing)}.", "headers", missing)
 
 
-def _allows_origin(call: Call, fields: Fields) -> bool:
-    return fields.get("Access-Control-Allow-Origin") in (call.origin, "*")
+def _joined(fields: Headers, name: str) -> str:
+    """Return the values of equal names as browsers join them; an empty string without any."""
+    return ", ".join(fields.getlist(name))
 
 
-def _allows_credentials(call: Call, *answers: Fields) -> bool:
+def _listed(fields: Headers, name: str) -> set[str]:
+    return {each.strip() for each in _joined(fields, name).split(",") if each.strip()}
+
+
+def _allows_origin(call: Call, fields: Headers) -> bool:
+    return _joined(fields, "Access-Control-Allow-Origin") in (call.origin, "*")
+
+
+def _allows_credentials(call: Call, *answers: Headers) -> bool:
     return all(
-        each.get("Access-Control-Allow-Origin") == call.origin
-        and each.get("Access-Control-Allow-Credentials") == "true"
-        and "*" not in each.listed("Access-Control-Allow-Headers") | each.listed("Access-Control-Allow-Methods")
+        _joined(each, "Access-Control-Allow-Origin") == call.origin
+        and _joined(each, "Access-Control-Allow-Credentials") == "true"
+        and "*" not in _listed(each, "Access-Control-Allow-Headers") | _listed(each, "Access-Control-Allow-Methods")
         for each in answers
     )

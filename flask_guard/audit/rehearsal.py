@@ -11,7 +11,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import CodeType, FrameType
@@ -29,6 +29,7 @@ from ..core.plan import Plan
 from ..core.request_run import Run, current_run
 from ..core.start import start_serving
 from ..core.tracing import TRACE, StepTrace
+from ..wsgi.rewritten import close_body
 from .decorators import Layer, layers_of, module_of
 from .foreign import Hook
 
@@ -62,10 +63,8 @@ class Asked:
             data=self.data,
             environ_overrides={"REMOTE_ADDR": self.address},
         )
-        try:
+        with closing(builder):
             return builder.get_environ()
-        finally:
-            builder.close()
 
 
 @dataclass(slots=True)
@@ -81,11 +80,6 @@ class Passage:
     status: int | None = None
     error: BaseException | None = None
     answered: bool = False
-
-    def note_error(self, error: BaseException) -> None:
-        """Note the exception that ended the passage."""
-        self.error, self.answered = error, True
-        self.status = error.code if isinstance(error, HTTPException) else 500
 
 
 @dataclass(slots=True)
@@ -154,9 +148,7 @@ def rehearse(app: Flask, asked: Asked, *, run_view: bool = True) -> Rehearsed:
             if headers.get("Content-Type", "").partition(";")[0] == PROBLEM:
                 seen.problem = b"".join(body)[:MOST_READ]
         finally:
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
+            close_body(body)
     return seen
 
 
@@ -215,7 +207,7 @@ def _watching(app: Flask, seen: Rehearsed, run_view: bool) -> Iterator[None]:
         return _through_view(app, seen, run_view, lambda: dispatch(*context))
 
     watched = {name: [_watched(app, seen, each, name, thread) for each in found] for name, found in hooks.items()}
-    watched[None] = [_note_run(seen, thread), *watched.get(None, [])]
+    watched[None] = [_noting_run(seen, lambda: None, thread), *watched.get(None, [])]
     app.before_request_funcs = watched
     app.dispatch_request = watched_dispatch  # type: ignore[method-assign]
     try:
@@ -225,54 +217,49 @@ def _watching(app: Flask, seen: Rehearsed, run_view: bool) -> Iterator[None]:
         _put_back(app, "dispatch_request", own_dispatch)
 
 
-def _note_run(seen: Rehearsed, thread: int) -> Callable[[], None]:
-    def note_run() -> None:
-        if threading.get_ident() == thread and seen.run is None:
-            seen.rule, seen.run = request.url_rule, current_run()
-
-    return note_run
-
-
-def _then_note_run(seen: Rehearsed, hook: Any, thread: int) -> Any:
-    """Return `hook`, which may be the one that begins the run."""
-    note_run = _note_run(seen, thread)
+def _noting_run(seen: Rehearsed, hook: Any, thread: int) -> Any:
+    """Return `hook`, which may be the one that begins the run, with a note of the run after it."""
 
     def noting() -> Any:
         try:
             return hook()
         finally:
-            note_run()
+            if threading.get_ident() == thread and seen.run is None:
+                seen.rule, seen.run = request.url_rule, current_run()
 
     return noting
 
 
 def _watched(app: Flask, seen: Rehearsed, hook: Any, name: str | None, thread: int) -> Any:
     if module_of(hook).partition(".")[0] == OWN:
-        return _then_note_run(seen, hook, thread)
+        return _noting_run(seen, hook, thread)
 
     def watched() -> Any:
         if threading.get_ident() != thread:
             return app.ensure_sync(hook)()
         passage = Passage()
         seen.hooks.append((Hook(hook, "app" if name is None else f"blueprint {name}"), passage))
-        answer = _timed(passage, lambda: app.ensure_sync(hook)())
-        if answer is not None:
-            answer = app.make_response(answer)
-            passage.answered, passage.status = True, answer.status_code
-        return answer
+        return _passed(app, passage, lambda: app.ensure_sync(hook)())
 
     return watched
 
 
-def _timed(passage: Passage, call: Callable[[], Any]) -> Any:
+def _passed(app: Flask, passage: Passage, call: Callable[[], Any]) -> Any:
+    """Return the answer of `call` as a response, or None without one, and note in `passage` how the call ended."""
     start = perf_counter()
     try:
-        return call()
+        answer = call()
     except Exception as error:
-        passage.note_error(error)
+        passage.error, passage.answered = error, True
+        passage.status = error.code if isinstance(error, HTTPException) else 500
         raise
     finally:
         passage.us = round((perf_counter() - start) * 1e6, 1)
+    if answer is None:
+        return None
+    response = app.make_response(answer)
+    passage.answered, passage.status = True, response.status_code
+    return response
 
 
 def _reaches_view() -> bool:
@@ -291,10 +278,7 @@ def _through_view(app: Flask, seen: Rehearsed, run_view: bool, call: Callable[[]
         return app.response_class(status=200)
     passage = seen.view = Passage()
     with _noting_calls({each.code for each in seen.layers if each.code is not None}, seen.entered):
-        answer = _timed(passage, call)
-    response = app.make_response(answer)
-    passage.answered, passage.status = True, response.status_code
-    return response
+        return _passed(app, passage, call)
 
 
 @contextmanager

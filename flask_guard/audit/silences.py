@@ -1,14 +1,14 @@
-"""Silences: findings of the audit that the code accepts, with a reason."""
+"""Silences: findings of the audit that the code accepts, with a reason; and the rules about silences themselves."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from typing import ClassVar
 
-from ..core.facts import Entry, Finding, Inventory
+from ..core.facts import AuditRule, Entry, Finding, Inventory
 from ..core.marks import Applicable, Mark, calling_site, scaffold_marks
 from ..core.path_scopes import path_scopes
 from ..core.policy import apply
@@ -93,6 +93,29 @@ def _last_day(until: object) -> date | None:
 
 # In an audit ------------------------------------------------------------------------------------------------------
 
+UNUSED = AuditRule(
+    "FG090",
+    "info",
+    "A silence accepts nothing",
+    "The silence would hide the next finding of its rule there, which nobody has reviewed.",
+    "Remove the rule from allow(…), or put allow(…) where the finding is: below the route, like a policy.",
+)
+ENDED = AuditRule(
+    "FG091",
+    "warning",
+    "A silence has ended",
+    "The fault was accepted until a day that is over, and is reported again.",
+    "Fix the fault, or review it and write a later day.",
+)
+UNKNOWN = AuditRule(
+    "FG092",
+    "warning",
+    "A silence names a rule that does not exist",
+    "No finding is accepted under this id.",
+    "Write the id as 'flask guard audit' prints it.",
+)
+RULES_ABOUT_SILENCES = (UNUSED, ENDED, UNKNOWN)
+
 
 @dataclass(slots=True)
 class Silences:
@@ -144,6 +167,22 @@ class Silences:
         for blueprint in app.blueprints.values():
             found += _silences(scaffold_marks(blueprint))
         return list(dict.fromkeys([*found, *_silences(marks_on_functions(app))]))
+
+    def faults(self, rules: tuple[AuditRule, ...]) -> Iterator[Finding]:
+        """Look for the faults of all silences, after the other rules have run."""
+        dated = {rule.id: rule.dated for rule in rules}
+        for mark in self.marks():
+            assert isinstance(mark.what, Silence)  # noqa: S101
+            for rule in mark.what.ids:
+                where, site = f"allow({rule!r})", str(mark.site)
+                if rule not in dated:
+                    yield UNKNOWN.about(where, f"{mark.what!r} names the unknown rule {rule}", site)
+                elif mark.what.has_ended(self.today):
+                    yield ENDED.about(where, f"{mark.what!r} has ended", site)
+                elif (mark, rule) not in self.used:
+                    yield UNUSED.about(where, f"{mark.what!r} accepts nothing: {rule} finds nothing there", site)
+                elif dated[rule] and mark.what.until is None:
+                    yield ENDED.about(where, f"{mark.what!r} has no last day: write until=…", site)
 
 
 def _silences(marks: Iterable[Mark]) -> list[Mark]:

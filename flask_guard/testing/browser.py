@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from ..audit.preflight import Call, Fields, refusals
+from ..audit.preflight import Call, refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,5 @@ def preflight(
         return Preflight()
     asked = call.announced(path)
     response = client.open(path, method=asked.method, headers=list(asked.headers))
-    fields = Fields(list(response.headers))
-    found = refusals(call, response.status_code, fields, credentials=credentials)
+    found = refusals(call, response.status_code, response.headers, credentials=credentials)
     return Preflight(tuple(each.text for each in found), response)

@@ -39,14 +39,12 @@ class Matrix:
     """The facts of a report for its page.
 
     :ivar columns: the names of the policies in the order in which they act, then of other packages.
-    :ivar own: the number of columns that are policies.
     :ivar routes: the facts of each route. Its policies and foreign facts are numbers.
     :ivar accepted: the number of findings that the code accepts.
     """
 
     app: str
     columns: tuple[str, ...]
-    own: int
     routes: list[dict[str, Any]]
     policies: list[dict[str, Any]]
     foreign: list[dict[str, Any]]
@@ -87,7 +85,7 @@ def matrix_of(inventory: Inventory, audit: Audit) -> Matrix:
     columns = (*own, *others, *([UNKNOWN] if has_unknown else ()))
     findings = [_finding(each, shorten) for each in audit.findings]
     accepted = len(audit.silenced)
-    return Matrix(inventory.app.name, columns, len(own), routes, policies.kept, foreign.kept, findings, accepted)
+    return Matrix(inventory.app.name, columns, routes, policies.kept, foreign.kept, findings, accepted)
 
 
 def _policy(described: dict[str, Any], refuses: bool, shorten: Shorten) -> dict[str, Any]:
