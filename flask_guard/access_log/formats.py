@@ -8,13 +8,11 @@ attributes of a record, so they take the records of :class:`flask_guard.wsgi.Tim
 from __future__ import annotations
 
 import logging
-import time
+from email.utils import formatdate
 from typing import Any
 
-from ..errors import ConfigError
+from ..support.extras import extra
 from ..wsgi.access_line import DevFormatter, is_access, one_line
-
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class CommonLogFormatter(logging.Formatter):
@@ -36,7 +34,6 @@ class CommonLogFormatter(logging.Formatter):
         self._combined = combined
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of `record`."""
         return self._line(record) if is_access(record) else one_line(record.getMessage())
 
     def _line(self, record: Any) -> str:
@@ -53,10 +50,8 @@ class CommonLogFormatter(logging.Formatter):
 
 def _clf_time(seconds: float) -> str:
     """Return the time in UTC. Months are English, whatever the locale."""
-    at = time.gmtime(seconds)
-    return (
-        f"{at.tm_mday:02d}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year}:{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} +0000"
-    )
+    _weekday, day, month, year, clock, _zone = formatdate(seconds, usegmt=True).split()
+    return f"{day}/{month}/{year}:{clock} +0000"
 
 
 def _word(value: object) -> str:
@@ -83,12 +78,8 @@ class JSONFormatter(logging.Formatter):
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        try:
+        with extra("json", "python-json-logger 3 or newer", "JSONFormatter"):
             from pythonjsonlogger.json import JsonFormatter
-        except ImportError:
-            raise ConfigError(
-                "JSONFormatter needs python-json-logger 3 or newer: pip install 'flask-guard-kit[json]'"
-            ) from None
         renamed = {"levelname": "level", "name": "logger", **options.pop("rename_fields", {})}
         self._formatter: logging.Formatter = JsonFormatter(
             "%(levelname)s %(name)s %(message)s",
@@ -96,7 +87,6 @@ class JSONFormatter(logging.Formatter):
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the object of `record`."""
         return self._formatter.format(record)
 
 

@@ -90,9 +90,7 @@ class LogTiming(Policy):
     logger: str = option("flask_guard.access", _name, irrelevant)
     level: int = option(logging.INFO, _level, irrelevant)
     error_level: int = option(logging.WARNING, _level, irrelevant)
-    slow_ms: float | None = option(
-        None, check.optional(check.number(0, sys.float_info.max, "milliseconds")), irrelevant
-    )
+    slow_ms: float | None = option(None, check.optional(_MILLISECONDS), irrelevant)
     sample: float = option(1.0, check.number(0, 1, "a share"), larger_is_stronger)
     server_timing: bool | Callable[..., object] = option(False, _viewers, _fewer_viewers)
     fields: Pairs = option((), check_fields, irrelevant)

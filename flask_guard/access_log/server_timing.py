@@ -13,7 +13,6 @@ import logging
 import threading
 from collections.abc import Callable
 from time import perf_counter
-from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from ..core.request_run import Run, Slot, current_run
@@ -47,7 +46,6 @@ class Metrics:
         self._lock = threading.Lock()
 
     def add(self, name: str, seconds: float, description: str | None) -> None:
-        """Add `seconds` to the metric `name`."""
         with self._lock:
             if name in self._seconds or len(self._seconds) < MOST_METRICS:
                 self._seconds[name] = self._seconds.get(name, 0.0) + seconds
@@ -93,9 +91,7 @@ class Timed:
         self._metrics = METRICS.get(run) if run is not None else None
         self._started = perf_counter()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if self._metrics is not None:
             self._metrics.add(self._name, perf_counter() - self._started, self._description)
 
@@ -155,7 +151,6 @@ class ServerTiming:
         self._has_failed = False
 
     def send(self, run: Run, response: Response) -> None:
-        """Add the header to `response`."""
         if self._allows(run):
             metrics = METRICS.get(run)
             fields = [metric("total", perf_counter() - run.started), *(metrics.fields() if metrics else ())]

@@ -8,7 +8,7 @@ never the secret of an HMAC. ``none`` is not an algorithm. Keys and URLs of keys
 from __future__ import annotations
 
 import inspect
-import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,8 +16,22 @@ from ..core.denials import store_unavailable
 from ..errors import ConfigError
 from ..support.extras import extra
 from ..support.fetched import NotFetched
-from ..support.options import is_number, listed
-from .jwt_orders import described
+from ..support.options import Check, listed, number
+from ..support.orders import (
+    Comparison,
+    Order,
+    fewer_is_stronger_if_listed,
+    fewer_is_stronger_unless_empty,
+    in_order,
+    irrelevant,
+    more_is_stronger,
+    none_strongest,
+    none_weakest,
+    plain,
+    smaller_is_stronger,
+    together,
+    unordered,
+)
 from .principal import Principal
 from .refusals import Refusals
 
@@ -30,6 +44,8 @@ RETRY_WHEN_DOWN = 10
 Claims: TypeAlias = "dict[str, Any]"
 KeyMaterial: TypeAlias = "str | bytes | Mapping[str, Any]"
 """A secret, a key in PEM, a JWK or a JWK Set (RFC 7517)."""
+
+_seconds: Check[float] = number(0, sys.float_info.max, "seconds")
 
 
 class JWT:
@@ -95,12 +111,12 @@ class JWT:
             wanted["aud"] = {"essential": True, "values": list(audiences)}
         allowed = None if algorithms is None else known_algorithms(_texts(algorithms, "algorithms"))
         self._decode = Decoder(
-            key_source(keys, allowed, _seconds(max_age, "max_age")),
+            key_source(keys, allowed, _seconds(max_age, "JWT(max_age=…)")),
             wanted,
-            leeway=_seconds(leeway, "leeway"),
+            leeway=_seconds(leeway, "JWT(leeway=…)"),
             typ=None if typ is None else _texts(typ, "typ")[0],
         )
-        self._description = described(
+        self._description = _described(
             keys,
             {
                 "issuer": self._issuers,
@@ -140,14 +156,40 @@ def _principal(claims: Claims) -> Principal:
     return Principal(claims["sub"], frozenset(role for role in several if isinstance(role, str)), claims)
 
 
-def _seconds(value: Any, option: str) -> float:
-    if not is_number(value) or value < 0 or not math.isfinite(value):
-        raise ConfigError(f"JWT({option}=…) must be seconds, not {value!r}")
-    return float(value)
-
-
 def _texts(values: object, option: str, *, least: int = 1) -> tuple[str, ...]:
     texts = listed(values)
     if len(texts) < least or not all(isinstance(each, str) and each for each in texts):
         raise ConfigError(f"JWT({option}=…) must be a non-empty string, or several, not {values!r}")
     return texts
+
+
+# In reports and lock files -------------------------------------------------------------------------------------------
+
+ORDERS: Mapping[str, Order] = {
+    "keys": unordered,
+    "issuer": fewer_is_stronger_unless_empty,
+    "audience": fewer_is_stronger_if_listed,  # None accepts only tokens without an audience
+    "algorithms": fewer_is_stronger_if_listed,
+    "leeway": smaller_is_stronger,
+    "required": more_is_stronger,
+    "principal": unordered,
+    "typ": none_weakest(unordered),
+    "max_age": irrelevant,
+}
+
+
+def _described(keys: object, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a ``JWT(…)`` as values that JSON can hold, with the source of the keys in their place."""
+    source = plain(keys) if callable(keys) else "given"
+    given = {name: in_order(plain(value), ORDERS[name]) for name, value in options.items() if value is not None}
+    return {"keys": source, **given}
+
+
+def _compare(old: Any, new: Any) -> Comparison:
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return unordered(old, new)
+    return together(ORDERS.get(name, unordered)(old.get(name), new.get(name)) for name in sorted({*old, *new}))
+
+
+token_order: Order = none_strongest(_compare)
+"""Compares callables that check tokens. None is the strongest: no token is accepted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -21,14 +21,6 @@ BY_DEFAULT_FOR_A_SECRET = ("HS256",)
 RSA_BITS = 2048
 FLAWS = (JoseError, UnsupportedAlgorithm, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 """The exceptions that versions of joserfc raise for malformed keys and tokens."""
-
-
-class KeySource(Protocol):
-    """Finds keys. Called by several threads at once."""
-
-    def find(self, algorithm: str, kid: str | None) -> list[Key]:
-        """Return the keys that may have signed a token with `algorithm` and `kid`."""
-        ...
 
 
 class Keys:
@@ -62,6 +54,10 @@ class FetchedKeys:
         if found or kid is None or kid in keys.kids or algorithm not in self._allowed or not self._max_age:
             return found
         return self._keys.get_newer(self._max_age).find(algorithm, kid)
+
+
+KeySource: TypeAlias = Keys | FetchedKeys
+"""Finds the keys that may have signed a token. Called by several threads at once."""
 
 
 def key_source(material: Any, allowed: tuple[str, ...] | None, max_age: float) -> KeySource:

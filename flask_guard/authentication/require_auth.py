@@ -47,7 +47,7 @@ from ..support.orders import (
 )
 from . import schemes
 from .concern import REALM
-from .jwt_orders import token_order
+from .jwt import token_order
 from .principal import id_of, role_names, roles_check
 from .private_responses import private_responses
 from .refusals import Refusals

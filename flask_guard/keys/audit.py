@@ -50,35 +50,29 @@ def _configured(inventory: Inventory) -> Iterator[tuple[str, Any]]:
     """Yield the keys that the configuration lists, by id."""
     keys = inventory.state.config[API_KEYS]
     if isinstance(keys, Mapping):
-        yield from keys.items()
+        yield from ((printable(name), entry) for name, entry in keys.items())
 
 
-def _is_hash(text: str) -> bool:
-    return text.lower().startswith("sha256:")
+def _is_secret(entry: Any) -> bool:
+    return isinstance(entry, str) and not entry.lower().startswith("sha256:")
 
 
 def _short(inventory: Inventory) -> Iterator[Finding]:
     for name, entry in _configured(inventory):
-        if isinstance(entry, str) and not _is_hash(entry) and len(entry) < SHORTEST:
-            yield SHORT.about(
-                _where(name), f"the secret of key {printable(name)!r} has fewer than {SHORTEST} characters"
-            )
+        if _is_secret(entry) and len(entry) < SHORTEST:
+            yield SHORT.about(f"key {name}", f"the secret of key {name!r} has fewer than {SHORTEST} characters")
 
 
 def _plain(inventory: Inventory) -> Iterator[Finding]:
     for name, entry in _configured(inventory):
-        if isinstance(entry, str) and not _is_hash(entry):
-            yield PLAIN.about(_where(name), f"key {printable(name)!r} is configured in plain text")
+        if _is_secret(entry):
+            yield PLAIN.about(f"key {name}", f"key {name!r} is configured in plain text")
 
 
 def _no_expiry(inventory: Inventory) -> Iterator[Finding]:
     for name, entry in _configured(inventory):
         if not isinstance(entry, Mapping) or entry.get("expires") is None:
-            yield NO_EXPIRY.about(_where(name), f"key {printable(name)!r} never expires")
-
-
-def _where(name: str) -> str:
-    return f"key {printable(name)}"
+            yield NO_EXPIRY.about(f"key {name}", f"key {name!r} never expires")
 
 
 def _in_url(inventory: Inventory) -> Iterator[Finding]:

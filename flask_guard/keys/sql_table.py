@@ -88,10 +88,7 @@ class SQLTable:
             self._engine.close()
 
     def _run(self, operation: Callable[[Connection], T], busy: float | None = None) -> T:
-        """Return the result of `operation`.
-
-        :param busy: seconds that the operation may wait for other writers of a SQLite file; None for the timeout.
-        """
+        """Run `operation` as :meth:`KeyEngine.run` does, on tables that exist."""
         if self._engine is None:
             raise ConfigError("these SQLKeys have no database yet: write Guard(app, keys=SQLKeys()), or SQLKeys(url=…)")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.app_state import AppState
 from ..errors import ConfigError
 from ..signals import store_unavailable
+from ..support.extras import extra
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -80,12 +81,10 @@ class Families:
         return pair
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics with their values."""
         for family in self._all():
             yield from family.collect()
 
     def describe(self) -> list[Metric]:
-        """Return the metrics without values."""
         return [metric for family in self._all() for metric in family.describe()]
 
     def _all(self) -> tuple[Any, ...]:
@@ -120,7 +119,9 @@ class AppMetrics:
         :raises ConfigError: for other buckets or another registry than before, and for names that are taken.
         """
         with self._state.lock:
-            self._settle(registry)
+            if registry is not None and self._registry not in (None, registry):
+                raise ConfigError("metrics(registry=…) must be the same registry everywhere in an app")
+            self._registry = registry if registry is not None else self._registry
             found = self._families.get(prefix) or Families(self._client, prefix, buckets)
             if found.buckets != buckets:
                 raise ConfigError(
@@ -131,11 +132,6 @@ class AppMetrics:
             for each in self._families.values():
                 self._claim_names(each)
             return found
-
-    def _settle(self, registry: CollectorRegistry | None) -> None:
-        if registry is not None and self._registry not in (None, registry):
-            raise ConfigError("metrics(registry=…) must be the same registry everywhere in an app")
-        self._registry = registry if registry is not None else self._registry
 
     def _claim_names(self, families: Families) -> None:
         """Reserve the names in the registry, so that no other app counts under them."""
@@ -158,13 +154,11 @@ class AppMetrics:
         return registry
 
     def collect(self, prefix: str | None = None) -> Iterator[Metric]:
-        """Yield the metrics with their values."""
         for families in list(self._families.values()):
             if prefix in (None, families.prefix):
                 yield from families.collect()
 
     def describe(self) -> list[Metric]:
-        """Return the metrics without values."""
         return [metric for families in self._families.values() for metric in families.describe()]
 
 
@@ -231,13 +225,9 @@ def is_multiprocess(client: ModuleType) -> bool:
 
 
 def _client() -> ModuleType:
-    try:
+    with extra("metrics", "prometheus_client", "metrics"):
         import prometheus_client
         import prometheus_client.values
-    except ImportError:
-        raise ConfigError(
-            "metrics needs prometheus_client. Install it with: pip install 'flask-guard-kit[metrics]'"
-        ) from None
     folder = os.environ.get(MULTIPROC_DIR)
     if is_multiprocess(prometheus_client) and not (folder and Path(folder).is_dir()):
         raise ConfigError(f"{MULTIPROC_DIR} must name a directory that exists, and is empty when the server starts")

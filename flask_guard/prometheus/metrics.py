@@ -135,13 +135,13 @@ class _Recorder:
     def __init__(self, families: Families, target: Target) -> None:
         self._families = families
         self._endpoint = UNMATCHED if target.endpoint is None else target.endpoint
-        self._known = _known_methods(target)
+        rules = target.app.url_map.iter_rules(target.endpoint) if target.endpoint is not None else ()
+        self._known = frozenset(METHODS).union(*(rule.methods or () for rule in rules))
         self._method = target.method
         self._by_class: dict[int, Series] = {}
         self._sees_out = (self._see_out,)
 
     def step(self) -> Step:
-        """Return the policy's step."""
         return Step(None, self._leave, self._teardown)
 
     def _leave(self, run: Run, _response: Response) -> None:
@@ -188,11 +188,6 @@ class _Recorder:
         if method == self._method:
             self._by_class[status] = series
         return series
-
-
-def _known_methods(target: Target) -> frozenset[str]:
-    rules = target.app.url_map.iter_rules(target.endpoint) if target.endpoint is not None else ()
-    return frozenset(METHODS).union(*(rule.methods or () for rule in rules))
 
 
 def metrics_view() -> Response:

@@ -7,6 +7,7 @@ layers have the same id. While the request is handled, :data:`CURRENT` has the i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from functools import lru_cache
@@ -33,7 +34,7 @@ AT_ONCE = 64
 """New ids that are made together: the operating system takes longer than all else about an id."""
 LONGEST_ID = 128
 ALPHABET = ascii_letters + digits + "-_."
-_HEX = "0123456789abcdef"
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class RequestIds:
@@ -109,15 +110,8 @@ class RequestIds:
 
 def trace_id(traceparent: str) -> str | None:
     """Return the trace id in `traceparent`, or None if the field is malformed (W3C Trace Context, section 3.2)."""
-    if len(traceparent) != 55:
-        return None
-    version, _, rest = traceparent.partition("-")
-    trace, _, rest = rest.partition("-")
-    parent, _, flags = rest.partition("-")
-    lengths = (len(version), len(trace), len(parent), len(flags))
-    if lengths != (2, 32, 16, 2) or (version + trace + parent + flags).strip(_HEX):
-        return None
-    return trace if version == "00" and trace.strip("0") and parent.strip("0") else None
+    found = _TRACEPARENT.fullmatch(traceparent)
+    return found[1] if found is not None else None
 
 
 def _networks(trust: object) -> tuple[Network, ...]:
@@ -184,6 +178,5 @@ class RequestID(Middleware):
         self._ids.of(environ)
 
     def on_response(self, environ: WSGIEnvironment, status: str, headers: HeaderList) -> None:
-        """Send the id."""
         if self._header is not None and value_of(headers, self._header.lower()) is None:
             headers.append((self._header, environ[ENVIRON_KEY]))

@@ -20,31 +20,18 @@ class Rewritten:
     response has no length.
     """
 
-    __slots__ = (
-        "_body",
-        "_chunks",
-        "_environ",
-        "_layer",
-        "_over",
-        "_pending",
-        "_rewriter",
-        "_start_response",
-        "_started",
-        "_untouched",
-        "_write",
-    )
+    _body: Iterable[bytes] = ()
+    _chunks: Iterator[bytes] | None = None
+    _rewriter: Incremental | None = None
+    _pending: tuple[str, HeaderList, OptExcInfo | None] | None = None
+    _started: bool = False
+    _untouched: bool = False
+    _over: bool = False
 
     def __init__(self, layer: Hooks, environ: WSGIEnvironment, start_response: StartResponse) -> None:
         self._layer = layer
         self._environ = environ
         self._start_response = start_response
-        self._body: Iterable[bytes] = ()
-        self._chunks: Iterator[bytes] | None = None
-        self._rewriter: Incremental | None = None
-        self._pending: tuple[str, HeaderList, OptExcInfo | None] | None = None
-        self._started = False
-        self._untouched = False
-        self._over = False
 
     def run(self, app: WSGIApplication) -> Iterable[bytes]:
         """Call `app`, and return the body for the server: the application's own if no rewriter changes it."""
@@ -98,7 +85,6 @@ class Rewritten:
         raise StopIteration
 
     def close(self) -> None:
-        """Close the body."""
         body, self._body = self._body, ()
         self._pending = None
         close_body(body)
