@@ -38,12 +38,10 @@ class Decision:
     fix: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
-        """Return the decision as values that JSON can hold."""
         return {"by": self.by, "name": self.name, "site": self.site, "why": self.why, "fix": list(self.fix)}
 
 
 def decide(match: Match, seen: Rehearsed) -> Decision:
-    """Return the decision about a rehearsed request."""
     for hook, passage in seen.hooks:
         if passage.answered:
             why = f"The before_request hook {hook.name} {_ended(passage.status, passage.error, seen.asked)}."

@@ -23,7 +23,6 @@ from ..errors import ConfigError
 from ..support.text import printable
 from .findings import Audit, all_rules
 from .routes import describe_routes
-from .silences import Silence
 
 SCHEMA = "flask_guard.audit/1"
 REPORT_SCHEMA = "flask_guard.report/1"
@@ -41,7 +40,10 @@ def describe(inventory: Inventory, audit: Audit) -> dict[str, Any]:
         "endpoints": len(inventory.entries),
         "counts": {severity: counts[severity] for severity in SEVERITIES},
         "findings": [_described(each) for each in audit.findings],
-        "silenced": [_described(each) | _silence(silence) for each, silence in audit.silenced],
+        "silenced": [
+            _described(each) | {"because": silence.because, "until": silence.until and silence.until.isoformat()}
+            for each, silence in audit.silenced
+        ],
     }
 
 
@@ -60,10 +62,6 @@ def _described(finding: Finding) -> dict[str, Any]:
         "references": list(finding.rule.references),
         "fingerprint": fingerprint(finding),
     }
-
-
-def _silence(silence: Silence) -> dict[str, Any]:
-    return {"because": silence.because, "until": silence.until.isoformat() if silence.until else None}
 
 
 def place_of(finding: Finding) -> tuple[str | None, int | None]:

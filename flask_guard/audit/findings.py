@@ -26,7 +26,6 @@ class Audit:
     silenced: tuple[tuple[Finding, Silence], ...] = ()
 
     def at_least(self, severity: Severity) -> list[Finding]:
-        """Return the findings of `severity` and above."""
         return [each for each in self.findings if each.rule.is_at_least(severity)]
 
 

@@ -46,11 +46,9 @@ class Hook:
 
     @property
     def site(self) -> str | None:
-        """Return the ``file:line`` of the code."""
         return site_of_code(getattr(getattr(self.function, "__func__", self.function), "__code__", None))
 
     def fact(self) -> Foreign:
-        """Return the hook as a fact."""
         is_idle = not may_answer(self.function)
         return Foreign(self.name, "unknown", "a before_request hook that may refuse", self.scope, self.site, is_idle)
 
@@ -77,7 +75,8 @@ class ForeignFacts:
         if self._csrf is not None and self._csrf_holds(rule.endpoint, view, method):
             yield self._csrf_fact()
         elif method in WRITING and self._app.config.get("WTF_CSRF_ENABLED", True) and view is not None:
-            yield from (_form_fact(form) for form in forms_checked_in(view, method))
+            for form in forms_checked_in(view, method):
+                yield Foreign("Flask-WTF", "csrf", f"the token of {form}")
         if self._has_cors:
             path = example_path(rule)
             for owner in owners:
@@ -102,10 +101,6 @@ class ForeignFacts:
         name = f"{getattr(view, '__module__', '')}.{getattr(view, '__name__', '')}"
         is_exempt = name in exempt_views or (blueprint is not None and blueprint in exempt_blueprints)
         return method in self._app.config.get("WTF_CSRF_METHODS", ()) and not is_exempt
-
-
-def _form_fact(form: str) -> Foreign:
-    return Foreign("Flask-WTF", "csrf", f"the token of {form}")
 
 
 def forms_checked_in(view: ViewFunction, method: str) -> Iterator[str]:

@@ -68,7 +68,6 @@ class Lock:
 
 
 def make_lock(inventory: Inventory) -> Lock:
-    """Return the lock of an app."""
     maker = _Maker(inventory)
     blocks = {name: maker.lines(entry) for name, entry in named(inventory)}
     app = [_foreign(each) for each in inventory.foreign]
@@ -126,7 +125,6 @@ def _json(value: Any) -> str:
 
 
 def as_text(lock: Lock) -> str:
-    """Return a lock as the text of its file."""
     parts = [HEADER]
     parts.append(_block(DEFAULTS, [Line(name, options) for name, options in lock.defaults.items()]))
     parts.append(_block(APP, lock.app))

@@ -50,7 +50,6 @@ class Match:
 
 
 def route(app: Flask, asked: Asked) -> Match:
-    """Return the outcome of routing `asked`."""
     request = app.request_class(asked.environ(app))
     path, method = printable(request.path), asked.method
     mount = mount_above(app, request.path)

@@ -31,7 +31,6 @@ def mount_above(app: Flask, path: str) -> tuple[str, Any] | None:
 
 
 def name_of(application: Any) -> str:
-    """Return a name for a WSGI application."""
     if isinstance(application, Flask):
         return f"the Flask app {application.name!r}"
     named = application if hasattr(application, "__qualname__") else type(application)

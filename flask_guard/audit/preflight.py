@@ -58,7 +58,6 @@ class Call:
         return self.method not in SAFELISTED_METHODS or bool(self.headers)
 
     def announced(self, path: str) -> Asked:
-        """Return the preflight for `path`."""
         listed = (("Access-Control-Request-Headers", ",".join(self.headers)),) if self.headers else ()
         fields = (("Origin", self.origin), ("Access-Control-Request-Method", self.method), *listed)
         return Asked("OPTIONS", path, fields)
@@ -79,7 +78,7 @@ def explain_preflight(
     request = explain(app, Asked(call.method, path, (("Origin", call.origin), *headers)), run_view=run_view)
     problems = list(_problems(call, document["answer"], answered, request)) if call.needs_preflight else []
     fields = Headers(request["answer"]["headers"])
-    readable = _allows_origin(call, fields)
+    readable = _joined(fields, "Access-Control-Allow-Origin") in (call.origin, "*")
     has_policy = any(each["name"] == "cors" for each in request["policies"])
     is_open = request["view"]["outcome"] == "left out" and not has_policy  # the view or a decorator may add the fields
     if not readable and not is_open and not problems:
@@ -114,7 +113,6 @@ class _Problem:
     missing: tuple[str, ...] = ()
 
     def fix(self, call: Call, request: Mapping[str, Any], preflight: Mapping[str, Any]) -> str:
-        """Return the remedy."""
         policy = next((each for each in request["policies"] if each["name"] == "cors"), None)
         foreign = next((each for each in request["others"] if each["purpose"] == "cors"), None)
         if self.about == "routing":
@@ -179,10 +177,6 @@ def _joined(fields: Headers, name: str) -> str:
 
 def _listed(fields: Headers, name: str) -> set[str]:
     return {each.strip() for each in _joined(fields, name).split(",") if each.strip()}
-
-
-def _allows_origin(call: Call, fields: Headers) -> bool:
-    return _joined(fields, "Access-Control-Allow-Origin") in (call.origin, "*")
 
 
 def _allows_credentials(call: Call, *answers: Headers) -> bool:

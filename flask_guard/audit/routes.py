@@ -54,7 +54,6 @@ class Selection:
     unguarded_writes: bool = False
 
     def of(self, inventory: Inventory) -> list[Entry]:
-        """Return the chosen entries."""
         return [entry for entry in inventory.entries if self._takes(entry, inventory)]
 
     def _takes(self, entry: Entry, inventory: Inventory) -> bool:

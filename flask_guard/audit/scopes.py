@@ -15,7 +15,6 @@ from ..core.view_code import functions_in
 
 
 def target_of(inventory: Inventory, entry: Entry) -> Target:
-    """Return the target whose plan an entry has."""
     return Target(inventory.state, entry.endpoint, entry.sent_method, paths=entry.below)
 
 

@@ -19,7 +19,6 @@ log: logging.Logger = logging.getLogger("flask_guard")
 
 
 def start_line(app: Flask) -> str:
-    """Return the line for an app."""
     return f"flask_guard: {', '.join(_parts(app))}. To see more: flask guard audit, flask guard routes"
 
 

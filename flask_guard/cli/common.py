@@ -75,7 +75,6 @@ def write_file(file: Path, text: str) -> None:
 
 
 def app_state() -> AppState:
-    """Return the state of the app of the command."""
     return AppState.of(current_flask())
 
 
@@ -121,7 +120,6 @@ def as_text(name: str, value: Any) -> str:
 
 
 def print_json(document: object) -> None:
-    """Print one JSON document."""
     click.echo(json.dumps(document, indent=2, default=str))
 
 

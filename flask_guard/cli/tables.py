@@ -45,11 +45,8 @@ def say(chunks: Iterable[Chunk] = ()) -> None:
     if line:
         line[-1] = line[-1]._replace(text=line[-1].text.rstrip())
     plain = bool(os.environ.get("NO_COLOR"))
-    click.echo("".join(each.text if plain else _styled(each) for each in line))
-
-
-def _styled(chunk: Chunk) -> str:
-    return click.style(chunk.text, fg=chunk.color, bold=True if chunk.bold else None)
+    styled = (click.style(each.text, fg=each.color, bold=each.bold or None) for each in line)
+    click.echo("".join(each.text for each in line) if plain else "".join(styled))
 
 
 def print_folded(line: Sequence[Chunk], width: int | None) -> None:

@@ -65,7 +65,6 @@ def _parse_when(text: str, of_day: time) -> datetime | None:
 
 
 def parse_overlap(text: str) -> timedelta:
-    """Return a typed overlap of a rotation."""
     span = parse_span(text)
     if span > LONGEST_OVERLAP:
         raise ConfigError(f"{text!r} is too long: an overlap has at most {LONGEST_OVERLAP.days} days")
@@ -73,7 +72,6 @@ def parse_overlap(text: str) -> timedelta:
 
 
 def parse_scope(text: str) -> str:
-    """Return a typed scope."""
     try:
         return scope_tokens(text, "scope")[0]
     except ConfigError:
@@ -82,13 +80,11 @@ def parse_scope(text: str) -> str:
 
 
 def parse_rate(text: str) -> str:
-    """Return a typed rate."""
     parse_rates(text, "a rate")
     return text
 
 
 def parse_address(text: str) -> str:
-    """Return a typed address or network."""
     return str(networks(text, "a network")[0])
 
 

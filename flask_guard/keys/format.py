@@ -61,7 +61,6 @@ class KeyFormat:
 
 
 def new_id() -> str:
-    """Return a new key id."""
     return _random(ID_LENGTH)
 
 

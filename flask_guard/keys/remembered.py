@@ -39,13 +39,11 @@ class Remembered(Generic[Q, A]):
                 self._answers[question] = (until, answer, key_id)
 
     def clear(self) -> None:
-        """Forget every answer."""
         with self._lock:
             self.generation += 1
             self._answers = {}
 
     def forget(self, key_id: str) -> None:
-        """Forget every answer about a key."""
         with self._lock:
             self.generation += 1
             self._answers = {question: each for question, each in self._answers.items() if each[2] != key_id}

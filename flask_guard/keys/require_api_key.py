@@ -59,7 +59,6 @@ NO_KEYS = "%r has views that require an API key, and no keys: everybody is denie
 
 
 def _places(value: str | Iterable[str], what: str) -> tuple[str, ...]:
-    """Check for the places where a key may be presented."""
     places = check.listed(value)
     if not places:
         raise ConfigError(f"{what} names no place to look for a key")

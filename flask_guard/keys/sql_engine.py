@@ -69,7 +69,6 @@ class KeyEngine:
             raise KeyStoreUnavailable(f"the database of API keys cannot be used: {type(error).__name__}") from error
 
     def close(self) -> None:
-        """Close all connections."""
         self._engine.dispose()
 
 

@@ -37,7 +37,6 @@ class _Watch:
         self._apps[request.environ["wsgi.input"]] = ref(app)
 
     def denial_of(self, response: TestResponse) -> Denied | None:
-        """Return the denial that led to a response, or None."""
         return self._denials.get(response.request.environ["wsgi.input"])
 
     def explanation_of(self, response: TestResponse) -> str:

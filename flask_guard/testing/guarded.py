@@ -61,7 +61,6 @@ def _matches(entry: Entry, where: str) -> bool:
 
 
 def _faults(inventory: Inventory, entry: Entry, kinds: tuple[Policy, ...]) -> Iterator[str]:
-    """Yield the lines about an entry that is not guarded."""
     is_on = not inventory.has_guard or inventory.state.config[ENABLED]
     in_force = {each.key for each in inventory.enforced(entry)} if is_on else set()
     missing = [each.name for each in kinds if each.key not in in_force]
@@ -74,7 +73,6 @@ def _faults(inventory: Inventory, entry: Entry, kinds: tuple[Policy, ...]) -> It
 
 
 def _explained(inventory: Inventory, entry: Entry) -> str:
-    """Return the explanation of a request to an entry."""
     rules = inventory.app.url_map.iter_rules(entry.endpoint)
     path = next((path for rule in rules if rule.rule == entry.path and (path := example_url(rule))), None)
     if path is None or entry.host:

@@ -27,7 +27,6 @@ LEVELS = ("error", "warning", "info")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options."""
     group = parser.getgroup("flask_guard", "flask_guard")
     group.addoption(
         "--guard-audit",
@@ -46,7 +45,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the tests of the options."""
     if config.getoption("--guard-audit") or config.getoption("--guard-lock"):
         from .checks import guard_items
 

@@ -29,7 +29,6 @@ def one_line(text: object) -> str:
 
 
 def is_access(record: logging.LogRecord) -> bool:
-    """Return whether `record` is the record of a request."""
     return hasattr(record, "duration_ms") and hasattr(record, "verdicts")
 
 
@@ -45,18 +44,17 @@ class DevFormatter(logging.Formatter):
 
     Other records show their logger's name and message. A traceback follows, on indented lines.
 
-    :param color: whether to colour and align the line; None for True where `stream` is a terminal and ``NO_COLOR`` is
-        not set.
+    :param color: whether to colour and align the line; None for True where `stream` is a terminal and ``NO_COLOR``
+        (no-color.org) is not set.
     :param stream: the stream that is written to; ``sys.stderr`` by default.
     """
 
     def __init__(self, *, color: bool | None = None, stream: TextIO | None = None) -> None:
         super().__init__()
         self._stream = stream or sys.stderr
-        self._color = _takes_color(self._stream) if color is None else color
+        self._color = self._stream.isatty() and not os.environ.get("NO_COLOR") if color is None else color
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of `record`, and the lines of its traceback."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         if is_access(record) and self._color:
             line = f"{self._paint(clock, _DIM)} {self._columns(record)}"
@@ -94,13 +92,7 @@ class DevFormatter(logging.Formatter):
         return f"{color}{text}{_RESET}" if self._color and color else text
 
 
-def _takes_color(stream: TextIO) -> bool:
-    """Return whether `stream` is a terminal whose user has not switched colours off (no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR")
-
-
 def _width(stream: TextIO) -> int:
-    """Return the columns of a terminal."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
@@ -173,7 +165,6 @@ class StderrHandler(logging.Handler):
     _stream: TextIO | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the line of `record`."""
         try:
             stream = sys.stderr
             if self._stream is not stream:
@@ -189,7 +180,6 @@ class WithoutRequestLines(logging.Filter):
     """Removes the request lines of Werkzeug's server for requests with a line here. Its other lines stay."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether `record` is written."""
         is_line = isinstance(record.msg, str) and record.msg.endswith('"%s" %s %s')
         if not is_line or not _OWN_LINE.get():
             return True

@@ -51,7 +51,6 @@ class Headers(Middleware):
         self._describes_content = not _OF_CONTENT.isdisjoint(present)
 
     def on_response(self, environ: WSGIEnvironment, status: str, headers: HeaderList) -> None:
-        """Change the fields."""
         defaults = self._missing(headers) if self._defaults else ()
         if self._dropped:
             drop(headers, self._dropped)

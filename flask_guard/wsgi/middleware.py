@@ -214,7 +214,6 @@ def _changes(layers: list[Middleware]) -> list[Change]:
 
 
 def is_layer_class(value: object) -> bool:
-    """Return whether `value` is a class of layers."""
     return isinstance(value, type) and issubclass(value, Middleware)
 
 
@@ -233,7 +232,6 @@ def _no_app(_environ: WSGIEnvironment, _start_response: StartResponse) -> Iterab
 
 
 def _answering(answer: Answer) -> WSGIApplication:
-    """Return an application that gives `answer`."""
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         status, headers, body = answer

@@ -78,7 +78,6 @@ class Timing(Middleware):
             headers.append(("Server-Timing", self._format % ((perf_counter() - environ[STARTED]) * 1000)))
 
     def on_end(self, environ: WSGIEnvironment, ending: Ending) -> None:
-        """Log the request."""
         if self._log is None or LOGGED_KEY in environ:
             return
         environ[LOGGED_KEY] = True

@@ -26,7 +26,6 @@ class Pool:
     _numbers: dict[Any, int] = field(default_factory=dict)
 
     def number(self, description: dict[str, Any]) -> int:
-        """Return the number of a description."""
         key = tuple(description.values())
         if key not in self._numbers:
             self._numbers[key] = len(self.kept)
@@ -63,7 +62,6 @@ class Matrix:
 
 
 def matrix_of(inventory: Inventory, audit: Audit) -> Matrix:
-    """Return the facts of a report for its page."""
     policies, foreign = Pool(), Pool()
     by_entry: dict[int, list[int]] = {}
     for number, finding in enumerate(audit.findings):
