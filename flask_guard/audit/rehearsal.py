@@ -159,7 +159,6 @@ def _keeping_quiet(app: Flask) -> Iterator[None]:
     Records by views and hooks of the app are kept.
     """
     thread, log_exception = threading.get_ident(), app.log_exception
-    own_log_exception = vars(app).get("log_exception")
 
     def drop(_record: logging.LogRecord) -> bool:
         return threading.get_ident() != thread
@@ -170,20 +169,25 @@ def _keeping_quiet(app: Flask) -> Iterator[None]:
 
     log = logging.getLogger(OWN)
     log.addFilter(drop)
-    app.log_exception = log_elsewhere  # type: ignore[assignment,method-assign]
+    try:
+        with _replaced(app, "log_exception", log_elsewhere):
+            yield
+    finally:
+        log.removeFilter(drop)
+
+
+@contextmanager
+def _replaced(app: Flask, name: str, value: Any) -> Iterator[None]:
+    """Set an attribute of the app. At the end, its own one or that of its class is there again."""
+    own = vars(app).get(name)
+    setattr(app, name, value)
     try:
         yield
     finally:
-        log.removeFilter(drop)
-        _put_back(app, "log_exception", own_log_exception)
-
-
-def _put_back(app: Flask, name: str, own: Any) -> None:
-    """Restore an attribute of the app. None for `own` restores the attribute of the class."""
-    if own is None:
-        delattr(app, name)
-    else:
-        setattr(app, name, own)
+        if own is None:
+            delattr(app, name)
+        else:
+            setattr(app, name, own)
 
 
 def traces_of(run: Run) -> tuple[StepTrace, ...]:
@@ -199,7 +203,6 @@ def traces_of(run: Run) -> tuple[StepTrace, ...]:
 def _watching(app: Flask, seen: Rehearsed, run_view: bool) -> Iterator[None]:
     """Note in `seen` the way of this thread's requests through hooks and view. Other threads are not watched."""
     thread, hooks, dispatch = threading.get_ident(), app.before_request_funcs, app.dispatch_request
-    own_dispatch = vars(app).get("dispatch_request")
 
     def watched_dispatch(*context: Any) -> Any:
         if threading.get_ident() != thread or not _reaches_view():
@@ -208,13 +211,8 @@ def _watching(app: Flask, seen: Rehearsed, run_view: bool) -> Iterator[None]:
 
     watched = {name: [_watched(app, seen, each, name, thread) for each in found] for name, found in hooks.items()}
     watched[None] = [_noting_run(seen, lambda: None, thread), *watched.get(None, [])]
-    app.before_request_funcs = watched
-    app.dispatch_request = watched_dispatch  # type: ignore[method-assign]
-    try:
+    with _replaced(app, "before_request_funcs", watched), _replaced(app, "dispatch_request", watched_dispatch):
         yield
-    finally:
-        app.before_request_funcs = hooks
-        _put_back(app, "dispatch_request", own_dispatch)
 
 
 def _noting_run(seen: Rehearsed, hook: Any, thread: int) -> Any:

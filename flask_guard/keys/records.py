@@ -78,21 +78,9 @@ class KeyRecord:
 
     def key(self, now: float) -> ApiKey:
         """Return the key as the application sees it."""
-        timestamps: dict[str, Any] = {
-            name: getattr(self, name) for name in ("expires", "not_before", "created", "last_used", "revoked")
-        }
-        retiring: Any = [until for _, until in self.live(now)]
-        addresses: Any = self.addresses
-        return ApiKey(
-            self.id,
-            self.name,
-            frozenset(self.scopes),
-            claims=self.claims,
-            rate=self.rate,
-            addresses=addresses,
-            retiring=retiring,
-            **timestamps,
-        )
+        names = (each.name for each in dataclasses.fields(ApiKey) if each.init)
+        facts: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return ApiKey(**facts | {"retiring": [until for _, until in self.live(now)]})
 
 
 def read_record(key_id: str, load: Callable[[], KeyRecord | None]) -> KeyRecord | None:

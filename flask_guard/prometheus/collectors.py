@@ -11,6 +11,7 @@ import gc
 import os
 import weakref
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -44,9 +45,8 @@ class Families:
         self.prefix: str = prefix
         self.buckets: tuple[float, ...] = buckets
         by_request = ("endpoint", "method", "status")
-        self.requests: Any = client.Counter(
-            f"{prefix}_requests", "Requests, by the class of their status.", by_request, registry=None
-        )
+        counter = partial(client.Counter, registry=None)
+        self.requests: Any = counter(f"{prefix}_requests", "Requests, by the class of their status.", by_request)
         self.duration: Any = client.Histogram(
             f"{prefix}_request_duration_seconds",
             "Seconds from the first hook to the last byte.",
@@ -54,15 +54,12 @@ class Families:
             registry=None,
             buckets=buckets,
         )
-        self.denials: Any = client.Counter(
+        self.denials: Any = counter(
             f"{prefix}_denials",
             "Refused requests (mode enforce), and those that a policy in report mode would have refused (mode report).",
             ("policy", "reason", "mode"),
-            registry=None,
         )
-        self.store_errors: Any = client.Counter(
-            f"{prefix}_store_errors", "Times that the limit storage stopped answering.", registry=None
-        )
+        self.store_errors: Any = counter(f"{prefix}_store_errors", "Times that the limit storage stopped answering.")
         self._seen: set[tuple[str, str]] = set()
 
     def count_denials(self, run: Run) -> None:
