@@ -21,7 +21,7 @@ COMMANDS = {
     "keys": "keys:keys_group",
     "limits": "limits:limits_group",
     "lock": "lock:lock_command",
-    "report": "report:report_command",
+    "report": "audit:report_command",
     "routes": "routes:routes_command",
 }
 """Where each command is defined."""

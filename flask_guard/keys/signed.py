@@ -13,8 +13,7 @@ from itsdangerous import BadData, URLSafeSerializer, want_bytes
 from ..errors import ConfigError
 from ..support.http_credentials import is_canonical_base64url
 from .model import ApiKey
-from .remembered import MOST
-from .stored import StoredKeys
+from .stored import MOST, StoredKeys
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -8,12 +8,13 @@ import hashlib
 import hmac
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import time as time_of_day
 from datetime import timedelta
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import ConfigError
 from ..signals import key_created, key_revoked, key_rotated
@@ -26,11 +27,12 @@ from .format import KeyFormat, new_id
 from .last_used import Usage
 from .model import ApiKey, KeyStoreUnavailable, Timestamp, scope_tokens, timestamp
 from .records import DamagedRecord, KeyRecord, KeyTable, key_of
-from .remembered import Remembered
 
 if TYPE_CHECKING:
     from flask import Flask
 
+Q = TypeVar("Q", bound=Hashable)
+A = TypeVar("A")
 log: logging.Logger = logging.getLogger("flask_guard")
 
 TRIES = 100
@@ -38,6 +40,8 @@ TRIES = 100
 MOST_RETIRING = 2
 """The largest number of valid earlier secrets, beside the current one."""
 LONGEST_OVERLAP = timedelta(days=90)
+MOST = 10_000
+"""The largest number of answers in a cache."""
 PROBED = "0" * 10
 """The id of the look-up that checks whether the table is back. No key needs to have it."""
 
@@ -48,6 +52,42 @@ class NewKey:
 
     key: ApiKey
     secret: str = field(repr=False)
+
+
+class Remembered(Generic[Q, A]):
+    """Answers of a table by question, for several threads. A change of a key removes its answers.
+
+    :ivar generation: the number of changes so far. Read the number before the table, and pass it to :meth:`put`: an
+        answer from before a change must not be cached after the change.
+    """
+
+    def __init__(self) -> None:
+        self.generation: int = 0
+        self._lock = threading.Lock()
+        self._answers: dict[Q, tuple[float, A, str]] = {}
+
+    def get(self, question: Q, now: float) -> A | None:
+        """Return the answer, or None if there is no answer at `now`."""
+        found = self._answers.get(question)
+        return found[1] if found is not None and found[0] > now else None
+
+    def put(self, question: Q, key_id: str, answer: A, until: float, generation: int) -> None:
+        """Remember an answer about a key, unless a key has changed since `generation`."""
+        with self._lock:
+            if generation == self.generation:
+                if len(self._answers) >= MOST:
+                    self._answers.clear()
+                self._answers[question] = (until, answer, key_id)
+
+    def clear(self) -> None:
+        with self._lock:
+            self.generation += 1
+            self._answers = {}
+
+    def forget(self, key_id: str) -> None:
+        with self._lock:
+            self.generation += 1
+            self._answers = {question: each for question, each in self._answers.items() if each[2] != key_id}
 
 
 class StoredKeys:
