@@ -9,7 +9,7 @@ from datetime import date, datetime, timezone
 from itertools import chain
 
 from ..concerns import audit_rules
-from ..core.facts import SEVERITIES, AuditRule, Checks, Entry, Finding, Inventory, Severity
+from ..core.facts import SEVERITIES, AuditRule, Checks, Entry, Finding, Inventory
 from .rules import endpoints, hooks, marks, settings
 from .silences import RULES_ABOUT_SILENCES, Silence, Silences
 
@@ -24,9 +24,6 @@ class Audit:
 
     findings: tuple[Finding, ...]
     silenced: tuple[tuple[Finding, Silence], ...] = ()
-
-    def at_least(self, severity: Severity) -> list[Finding]:
-        return [each for each in self.findings if each.rule.is_at_least(severity)]
 
 
 def all_checks() -> Checks:

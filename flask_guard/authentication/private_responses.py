@@ -38,7 +38,9 @@ def private_responses(fields: Iterable[str], caller: Slot[Any]) -> Leave:
             pairs.append(vary)
         if caller in run.kept:
             if "cache-control" in found:
-                _make_private(pairs, found["cache-control"])
+                *others, last = found["cache-control"]
+                field, value = pairs[last]
+                pairs[last] = (field, _with_private(value, ",".join([pairs[at][1] for at in others])))
             else:
                 pairs.append(_PRIVATE)
 
@@ -50,15 +52,11 @@ def private_responses(fields: Iterable[str], caller: Slot[Any]) -> Leave:
     return leave
 
 
-def _make_private(pairs: list[Pair], lines: list[int]) -> None:
-    """Add ``private`` to the last of the `lines` of ``Cache-Control``, unless one says who may store the response."""
-    *others, last = lines
-    field, value = pairs[last]
-    pairs[last] = (field, _with_private(value, ",".join([pairs[at][1] for at in others])))
-
-
 @lru_cache(maxsize=1024)
 def _with_private(value: str, others: str) -> str:
-    """Return the last line of ``Cache-Control``. An app has few different ones, so the answers are cached."""
+    """Return the last line of ``Cache-Control``, with ``private`` unless a line says who may store the response.
+
+    An app has few different lines, so the answers are cached.
+    """
     directives = {each.partition("=")[0].strip().lower() for each in f"{others},{value}".split(",")}
     return f"{value}, private" if _SAYS_IT.isdisjoint(directives) else value

@@ -77,7 +77,7 @@ def audit_command(
     if baseline is not None:
         audit = _without(audit, baseline)
     _print(inventory, audit, "json" if as_json else form)
-    if audit.at_least(fail_level):
+    if any(each.rule.is_at_least(fail_level) for each in audit.findings):
         context.exit(FOUND)
 
 

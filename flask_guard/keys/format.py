@@ -50,14 +50,10 @@ class KeyFormat:
 
     def id_of(self, presented: str) -> str | None:
         """Return the id in `presented`, or None if `presented` has another form."""
-        head = f"{self.prefix}_{self.env}_"
-        length = len(head) + ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH
-        if len(presented) != length or not presented.startswith(head) or not presented.isascii():
-            return None
-        if not presented[len(head) :].isalnum():
+        if not re.fullmatch(self.pattern, presented):
             return None
         body, checksum = presented[:-CHECKSUM_LENGTH], presented[-CHECKSUM_LENGTH:]
-        return body[len(head) : len(head) + ID_LENGTH] if _checksum(body) == checksum else None
+        return body.rpartition("_")[2][:ID_LENGTH] if _checksum(body) == checksum else None
 
 
 def new_id() -> str:

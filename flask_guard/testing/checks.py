@@ -39,21 +39,12 @@ class Subject:
         return examine(self.inventory)
 
 
-class GuardFailure(Exception):
-    """The message of a failed check."""
-
-
 class GuardCheck(pytest.Item):
     """A check of the app, as a test."""
 
     def __init__(self, *, subject: Subject, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.subject = subject
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, GuardFailure):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         return self.path, None, self.nodeid
@@ -71,7 +62,8 @@ class RuleCheck(GuardCheck):
         if found:
             lines = [f"  {line_of(each)}" for each in found]
             head = f"{self.rule.id} {self.rule.severity}: {self.rule.title}"
-            raise GuardFailure("\n".join((head, *lines, f"Fix: {self.rule.fix}", f"Why: {self.rule.why}")))
+            report = "\n".join((head, *lines, f"Fix: {self.rule.fix}", f"Why: {self.rule.why}"))
+            pytest.fail(report, pytrace=False)
 
 
 class LockCheck(GuardCheck):
@@ -85,9 +77,8 @@ class LockCheck(GuardCheck):
         found = changes_since(parse(self.file.read_text(encoding="utf-8")), self.subject.inventory)
         if found:
             lines = [f"  {each.kind}: {each.message}" for each in found]
-            raise GuardFailure(
-                "\n".join((f"differs from {self.file}:", *lines, "If the changes are intended: flask guard lock"))
-            )
+            report = "\n".join((f"differs from {self.file}:", *lines, "If the changes are intended: flask guard lock"))
+            pytest.fail(report, pytrace=False)
 
 
 def guard_items(session: pytest.Session) -> Iterator[pytest.Item]:
