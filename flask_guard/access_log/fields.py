@@ -26,8 +26,7 @@ from urllib.parse import parse_qs, unquote_plus
 from ..errors import ConfigError
 from ..support.callables import takes_request
 from ..support.text import printable
-from ..wsgi.access_record import access_fields
-from ..wsgi.typing import Ending
+from ..wsgi.access_record import DEFAULTS
 
 if TYPE_CHECKING:
     from flask import Request
@@ -156,8 +155,7 @@ def check_fields(fields: object, what: str) -> Pairs:
     if not isinstance(fields, (Mapping, tuple)):
         raise ConfigError(f"{what} must map names to sources, such as {{'agent': header('User-Agent')}}")
     pairs: Pairs = tuple(fields.items()) if isinstance(fields, Mapping) else fields
-    own = access_fields(Ending(), 0, 0, request_id=None, method="", path="", address=None)
-    taken = {*own, "costs", *vars(logging.makeLogRecord({})), "message", "asctime"}
+    taken = {*DEFAULTS, "costs", *vars(logging.makeLogRecord({})), "message", "asctime"}
     for name, source in pairs:
         if not isinstance(name, str) or not name.isidentifier():
             raise ConfigError(f"{what}: {name!r} cannot name an attribute of a record; write a Python identifier")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..core.policy import Step
 from ..core.request_run import Slot
 from ..core.step_costs import COSTS
-from ..support.header_fields import put
+from ..support.header_fields import put_named
 from ..support.response_body import size_if_complete, watch_body
 from ..support.text import printable
 from ..wsgi.access_record import LOGGED_KEY, AccessLog, access_fields
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..core.app_state import AppState
+    from ..core.denials import Denied
     from ..core.request_run import Run
     from ..typing import Response
     from .fields import Pairs
 
+HEADER = "X-Request-ID"
+_HEADER_NAMES = frozenset({HEADER.lower()})
 LONGEST_PRINCIPAL = 128
 """Characters of a principal's id that a record keeps."""
 
@@ -118,7 +121,7 @@ class Recorder:
 
     def _leave(self, run: Run, response: Response) -> None:
         outcome: Outcome = run.kept.get(OUTCOME) or self._enter_late(run)
-        put(response.headers, ("X-Request-ID", outcome.request_id))
+        put_named(response.headers, _HEADER_NAMES, ((HEADER, outcome.request_id),))
         if self._server_timing is not None:
             self._server_timing.send(run, response)
         outcome.left = response
@@ -211,19 +214,18 @@ class Recorder:
             method=request.method,
             path=request.path,
             address=request.remote_addr,
+            verdicts=verdicts(run),
         )
-        fields["verdicts"] = verdicts(run)
         if run.denial is not None:
-            fields["reason"] = run.denial.reason
-            if run.denial.remedy:
-                fields["remedy"] = run.denial.remedy
+            fields.update(_reasons(run.denial))
         if rule is not None:
             fields["endpoint"] = rule.endpoint
         if identities:
             principal = identities.get("principal")
             fields["api_key"] = identities.get("api_key")
             fields["principal"] = printable(principal, LONGEST_PRINCIPAL) if principal is not None else None
-        fields["trace_id"], fields["span_id"] = outcome.span
+        if outcome.span is not NO_SPAN:
+            fields["trace_id"], fields["span_id"] = outcome.span
         if self._costs:
             fields["costs"] = dict(COSTS.get(run) or {})
         if outcome.added is not None:
@@ -248,6 +250,10 @@ def _refusal(outcome: Outcome) -> BaseException | None:
         return None
     outcome.code, outcome.size, outcome.aborted, outcome.is_sending = 500, 0, True, False
     return error
+
+
+def _reasons(denial: Denied) -> dict[str, str]:
+    return {"reason": denial.reason, **({"remedy": denial.remedy} if denial.remedy else {})}
 
 
 def verdicts(run: Run) -> dict[str, str]:

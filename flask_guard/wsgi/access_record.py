@@ -6,6 +6,8 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .access_line import StderrHandler, is_shown, replace_line_of_werkzeug
@@ -21,37 +23,65 @@ LOGGED_KEY = "flask_guard.logged"
 """The key of a request's environ that is set by the layer or policy that makes the access record."""
 MESSAGE = "%(method)s %(path)s %(status)s %(duration_ms).1f ms"
 
+DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "request_id": None,
+        "method": "",
+        "path": "",
+        "endpoint": None,
+        "status": 500,
+        "duration_ms": 0.0,
+        "first_byte_ms": 0.0,
+        "bytes": 0,
+        "address": "",
+        "api_key": None,
+        "principal": None,
+        "verdicts": None,
+        "reason": None,
+        "slow": False,
+        "aborted": False,
+        "exception": None,
+        "trace_id": None,
+        "span_id": None,
+    }
+)
+"""The attributes that the record of each request has, with the values that stand for nothing."""
+
 
 def access_fields(
-    ending: Ending, started: float, ended: float, *, request_id: str | None, method: str, path: str, address: str | None
+    ending: Ending,
+    started: float,
+    ended: float,
+    *,
+    request_id: str | None,
+    method: str,
+    path: str,
+    address: str | None,
+    verdicts: dict[str, str],
 ) -> dict[str, Any]:
-    """Return the attributes of a request's record. Attributes that only Flask knows are empty.
+    """Return the attributes of a request's record, without those that have their defaults.
 
     :param started: the start of the request, in seconds of :func:`time.perf_counter`.
     :param ended: the end of its response.
     """
     duration_ms = _milliseconds(ended - started)
-    first_byte = ending.first_byte
-    return {
+    first_byte, exception = ending.first_byte, ending.exception
+    fields = {
         "request_id": request_id,
         "method": printable(method, 32),
         "path": printable(path, LONGEST_PATH),
-        "endpoint": None,
         "status": ending.code,
         "duration_ms": duration_ms,
         "first_byte_ms": duration_ms if first_byte is None else _milliseconds(first_byte - started),
         "bytes": ending.size,
         "address": shown_address(address),
-        "api_key": None,
-        "principal": None,
-        "verdicts": {},
-        "reason": None,
-        "slow": False,
-        "aborted": ending.aborted,
-        "exception": ending.exception,
-        "trace_id": None,
-        "span_id": None,
+        "verdicts": verdicts,
     }
+    if ending.aborted:
+        fields["aborted"] = True
+    if exception is not None:
+        fields["exception"] = exception
+    return fields
 
 
 def _milliseconds(seconds: float) -> float:
@@ -70,7 +100,7 @@ class AccessLog:
 
     def __init__(self, logger: str, level: int, error_level: int, slow_ms: float | None, source: str) -> None:
         self._logger = logging.getLogger(logger)
-        self._records = Records(logger, MESSAGE, source)
+        self._records = Records(logger, MESSAGE, source, DEFAULTS)
         self._level = level
         self._error_level = max(level, error_level)
         self._slow_level = max(level, logging.WARNING)
@@ -120,32 +150,35 @@ class Records:
 
     :param message: the message, which handlers format with the fields, ``%(name)s``.
     :param source: the name of the function in the records.
+    :param defaults: the values of the fields that a record is not given.
     """
 
-    def __init__(self, logger: str, message: str, source: str) -> None:
+    def __init__(
+        self, logger: str, message: str, source: str, defaults: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         self._logger = logger
         self._message = message
         self._source = source
+        self._defaults = defaults
         self._templates: dict[int, dict[str, Any]] = {}
 
     def make(self, level: int, fields: dict[str, Any]) -> logging.LogRecord:
         """Return a record with `fields` as attributes, made by the application's record factory, if it has set one."""
         if logging.getLogRecordFactory() is not logging.LogRecord:
             record = self._standard(level, fields)
-            record.__dict__.update(fields)
+            record.__dict__.update(self._defaults, **fields)
             return record
         template = self._templates.get(level)
         if template is None or template["process"] != os.getpid():  # a forked worker is another process
-            template = self._templates[level] = dict(self._standard(level, {}).__dict__)
+            template = self._templates[level] = {**self._standard(level, {}).__dict__, **self._defaults}
         now = time.time()
-        thread = threading.current_thread()
         attributes = template | fields
         attributes["args"] = fields
         attributes["created"] = now
         attributes["msecs"] = int(now % 1 * 1000) + 0.0
         attributes["relativeCreated"] = template["relativeCreated"] + (now - template["created"]) * 1000
-        attributes["thread"] = thread.ident
-        attributes["threadName"] = thread.name
+        attributes["thread"] = threading.get_ident()
+        attributes["threadName"] = threading.current_thread().name
         record = logging.LogRecord.__new__(logging.LogRecord)
         record.__dict__ = attributes
         return record

@@ -92,6 +92,7 @@ class Timing(Middleware):
                 method=environ["REQUEST_METHOD"],
                 path=_path(environ),
                 address=environ.get("REMOTE_ADDR"),
+                verdicts={},
             )
             self._log.write(level, fields)
 

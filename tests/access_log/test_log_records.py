@@ -76,6 +76,19 @@ def test_factory_of_the_application_makes_the_record(records: Records) -> None:
     )
 
 
+def test_each_record_has_the_defaults_beside_its_own_fields(request: pytest.FixtureRequest) -> None:
+    records = Records("shop.access", "%(status)s", "shop", {"status": 0, "reason": None})
+
+    def made(*fields: dict[str, object]) -> list[tuple[object, object]]:
+        return [(vars(each)["status"], vars(each)["reason"]) for each in (records.make(20, given) for given in fields)]
+
+    expected = [(429, "exceeded"), (200, None), (0, None)]
+    assert made({"status": 429, "reason": "exceeded"}, {"status": 200}, {}) == expected
+
+    request.getfixturevalue("own_factory")
+    assert made({"status": 429, "reason": "exceeded"}, {"status": 200}, {}) == expected
+
+
 def test_forked_worker_has_its_own_process_in_its_records() -> None:
     program = (
         "import os, logging; from flask_guard.wsgi.access_record import Records;"
