@@ -54,7 +54,6 @@ class Denied(exceptions.HTTPException):
     :param members: extension members of the problem document (RFC 9457, section 3.2).
     """
 
-    code: int | None = None
     problem_type: ClassVar[str] = "about:blank"
     whatever_mode: ClassVar[bool] = False
     """Whether a policy denies even in report mode, because its mode is about another denial."""
