@@ -29,21 +29,17 @@ from werkzeug.exceptions import HTTPException
 from .core.denials import Denied
 from .core.flask_versions import handle_user_exception
 from .core.hooks import made_response
-from .core.policy import DenyingPolicy, Phase, Step
+from .core.policy import DenyingPolicy, Phase, Step, Target
 from .core.report_mode import note_denial, note_report
-from .core.request_run import Enter, Slot
+from .core.request_run import Enter, Run, Slot
 from .errors import ConfigError
 from .support.callables import synchronous
 from .support.orders import plain, represented
 from .support.text import did_you_mean
-from .typing import Flask, Mode, Response
+from .typing import Flask, Mode, Response, TargetT
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from .core.policy import Target
-    from .core.request_run import Run
-    from .typing import TargetT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

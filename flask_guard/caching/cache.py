@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 from werkzeug.http import is_resource_modified
 
 from ..core.flask_versions import session_of
-from ..core.policy import Phase, Policy, Scope, Step
+from ..core.policy import Phase, Policy, Scope, Step, Target
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.header_fields import append, lines_of, put
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..core.app_state import AppState
-    from ..core.policy import Target
     from ..core.request_run import Run
     from ..typing import Response, TargetT
 

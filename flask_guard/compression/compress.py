@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import Any, ClassVar, overload
 
-from ..core.policy import Phase, Policy, Scope, Step
+from flask import Request
+
+from ..core.app_state import AppState
+from ..core.policy import Phase, Policy, Scope, Step, Target
+from ..core.request_run import Run
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.extras import extra
@@ -17,18 +21,11 @@ from ..support.options import option
 from ..support.orders import Comparison, false_is_stronger, irrelevant
 from ..support.request_body import has_body
 from ..support.text import did_you_mean, names
+from ..typing import Response, TargetT
 from ..wsgi.fields import OF_BODY
 from .codings import chooser
 from .streams import CODINGS as STREAM_CODINGS
 from .streams import CompressedStream, encoder
-
-if TYPE_CHECKING:
-    from flask import Request
-
-    from ..core.app_state import AppState
-    from ..core.policy import Target
-    from ..core.request_run import Run
-    from ..typing import Response, TargetT
 
 CODINGS = ("zstd", "br", "gzip", "deflate")
 NOT_WHOLE = frozenset({"content-encoding", "content-range", "x-sendfile", "x-accel-redirect"})

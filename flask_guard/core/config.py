@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args
+from typing import Any, Generic, TypeVar, cast, get_args
+
+from flask import Config
 
 from ..errors import ConfigError
 from ..support.options import Check, flag, one_of
 from ..support.text import did_you_mean, names
 from ..typing import Mode
-
-if TYPE_CHECKING:
-    from flask import Config
 
 T = TypeVar("T")
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from flask import Flask, Response, current_app
 from flask import ctx as flask_ctx
-from flask import current_app
 from flask import globals as flask_globals
 
 if TYPE_CHECKING:
-    from flask import Flask, Response
     from flask.sessions import SessionMixin
 
 MERGED: bool = "request_ctx" not in vars(flask_globals)

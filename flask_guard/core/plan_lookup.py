@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
 from urllib.parse import unquote, urlsplit
 
+from flask import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
-from werkzeug.routing import RequestRedirect
+from werkzeug.routing import MapAdapter, RequestRedirect, Rule
 
 from .app_state import AppState
 from .plan import Plan, make_plan, paths_of
 from .policy import Target
 from .url_patterns import MountedPaths
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
-
-    from flask import Request
-    from werkzeug.routing import MapAdapter, Rule
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
 """The first of these that a path has stands for it when a request names a method that it lacks."""

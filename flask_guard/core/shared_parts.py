@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from .policy import Placed, Policy, Step
-
-if TYPE_CHECKING:
-    from .app_state import AppState
-    from .policy import Scope, Target
+from .app_state import AppState
+from .policy import Placed, Policy, Scope, Step, Target
 
 T = TypeVar("T", bound=Hashable)
 

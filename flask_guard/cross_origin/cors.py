@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
+from typing import Any, ClassVar, TypeAlias, overload
 
+from ..core.app_state import AppState
 from ..core.config import Setting
 from ..core.denials import Denied
-from ..core.policy import DenyingPolicy, Phase, Policy, Step
+from ..core.policy import DenyingPolicy, Phase, Placed, Policy, Scope, Step, Target
+from ..core.request_run import Run
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.header_fields import drop
@@ -29,15 +31,10 @@ from ..support.orders import (
     true_is_stronger,
 )
 from ..support.origins import ANY, Origins, own_origin, parse_origins
+from ..typing import Mode, Purpose, Response, TargetT
 from . import checks, concern
 from .others import OtherHooks, other_is_nearer
 from .response_headers import CorsOptions, Engine, announced_method
-
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
-    from ..core.policy import Placed, Scope, Target
-    from ..core.request_run import Run
-    from ..typing import Mode, Purpose, Response, TargetT
 
 OneOrigin: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
 HeaderName: TypeAlias = "str | re.Pattern[str]"

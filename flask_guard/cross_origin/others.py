@@ -14,7 +14,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from flask_cors.core import FLASK_CORS_EVALUATED
 
@@ -22,16 +22,13 @@ from ..core import hooks as policy_hooks
 from ..core.app_state import AppState
 from ..core.marks import is_shim
 from ..core.plan import blueprint_names
-from ..core.request_run import Leave, Slot, current_run
+from ..core.policy import Scope, Target
+from ..core.request_run import Leave, Run, Slot, current_run
 from ..core.views import method_functions
 from ..core.wrappers import unwrapped
 from ..support.header_fields import Pair, append, drop
+from ..typing import Response, ViewFunction
 from .response_headers import ALLOW_ORIGIN, BY_POLICY, OWN_NAMES, Engine, find_fields, own_pairs
-
-if TYPE_CHECKING:
-    from ..core.policy import Scope, Target
-    from ..core.request_run import Run
-    from ..typing import Response, ViewFunction
 
 _DECORATORS = frozenset({"flask_cors.decorator", "flask_restx.cors", "flask_restful.utils.cors"})
 """Modules whose decorators send CORS headers, and answer OPTIONS."""

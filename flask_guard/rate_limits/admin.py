@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from limits.storage import Storage
 
+from ..core.app_state import AppState
 from ..errors import ConfigError
 from ..support.addresses import client_network
 from ..support.text import without_credentials
@@ -19,9 +20,6 @@ from .storage import Backend, Budget, Charge, Counter, Held, StoreDown
 from .storage.algorithms import BANS
 from .storage.backend import in_memory
 from .storage.counter import StrategyCounter
-
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
 
 LOOKED_AT_ONCE = 100
 """Budgets that one call asks for: a store serves nobody else meanwhile."""

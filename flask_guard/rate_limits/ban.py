@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
+from typing import Any, ClassVar, TypeAlias, overload
 
 from werkzeug.exceptions import HTTPException
 
 from ..core.flask_versions import current_flask
-from ..core.policy import Placed, Policy, Scope
-from ..core.request_run import Leave, Slot
+from ..core.policy import Placed, Policy, Scope, Target
+from ..core.request_run import Leave, Run, Slot
 from ..errors import ConfigError
 from ..signals import client_banned
 from ..support import options as check
@@ -22,17 +22,12 @@ from ..support.durations import seconds_of
 from ..support.options import option
 from ..support.orders import fewer_networks_are_stronger, larger_is_stronger, more_is_stronger
 from ..support.text import printable
-from ..typing import Response
+from ..typing import Mode, Purpose, Response, TargetT
+from .identity import By
 from .metered import Meter, Metered
 from .rates import Rates, lower_is_stronger, parse_rates
+from .settings import OnStoreError
 from .storage import Backend, Budget, Charge, StoreDown, ban_budget
-
-if TYPE_CHECKING:
-    from ..core.policy import Target
-    from ..core.request_run import Run
-    from ..typing import Mode, Purpose, TargetT
-    from .identity import By
-    from .settings import OnStoreError
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

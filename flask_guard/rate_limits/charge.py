@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from ..core.denials import Banned, Denied, LimitExceeded, store_unavailable
-from ..core.request_run import Slot
+from ..core.request_run import Run, Slot
 from ..support.header_fields import Pair
 from .fields import STANDINGS
 from .storage import Budget, Charge, Counter, Draw, Standing, StoreDown, lacking_room
 from .storage.algorithms import BANS, LEASES, Algorithm
-
-if TYPE_CHECKING:
-    from ..core.request_run import Run
 
 Take: TypeAlias = "Callable[..., list[Standing]]"
 """Makes charges for a run in a counter, or denies: `take_or_deny`, and functions around it."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
+from flask import Request
+
+from ..core.app_state import AppState
 from .storage import Backend
-
-if TYPE_CHECKING:
-    from flask import Request
-
-    from ..core.app_state import AppState
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

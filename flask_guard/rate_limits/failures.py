@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from limits import RateLimitItem
 
+from ..core.app_state import AppState
 from ..core.denials import LimitExceeded
 from .rates import Rates, parse_rates
 from .storage.backend import Backend
 from .storage.budgets import Budget, rate_budget
 from .storage.counter import lacking_room
-
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
 
 
 def failure_limit(rates: str, what: str) -> Rates:

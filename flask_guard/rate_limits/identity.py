@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from werkzeug.exceptions import HTTPException
 
 from ..core.policy import Phase
+from ..core.request_run import Run
 from ..errors import ConfigError
 from ..support.addresses import client_network
 from ..support.callables import takes_request
-
-if TYPE_CHECKING:
-    from ..core.request_run import Run
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from secrets import token_hex
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from ..core.request_run import Slot
+from ..core.request_run import Run, Slot
 from ..support.response_body import size_if_complete, watch_body
+from ..typing import Response
 from .charge import Take, take_or_deny
 from .storage import Charge, Counter, Standing
 from .storage.algorithms import LEASES
-
-if TYPE_CHECKING:
-    from ..core.request_run import Run
-    from ..typing import Response
 
 Lease: TypeAlias = tuple[Counter, list[Charge], str]
 """The counter, the charges and the token of places that were taken together."""

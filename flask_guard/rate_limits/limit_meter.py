@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from ..core.request_run import Leave, Slot
+from limits import RateLimitItem
+
+from ..core.request_run import Leave, Run, Slot
 from ..errors import ConfigError
 from ..support.callables import takes_request
 from ..typing import Response
@@ -15,11 +17,6 @@ from .fields import STANDINGS
 from .metered import FixedCharge, Meter
 from .rates import parse_rates
 from .storage import Budget, Charge, Counter, StoreDown
-
-if TYPE_CHECKING:
-    from limits import RateLimitItem
-
-    from ..core.request_run import Run
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from ..core.app_state import AppState
+from ..core.denials import Denied
 from ..core.described import Documented
-from ..core.policy import DenyingPolicy, Phase, Placed, Scope, Step
-from ..core.request_run import Enter, Leave, Teardown
+from ..core.policy import DenyingPolicy, Phase, Placed, Scope, Step, Target
+from ..core.request_run import Enter, Leave, Run, Teardown
 from ..core.views import is_static_view
 from ..errors import ConfigError
 from ..support import options as check
@@ -25,12 +27,6 @@ from .identity import By, Identify, check_by, identifier, phase_of
 from .leases import release_now, release_when_sent, take_leases
 from .settings import ON_STORE_ERROR, OnStoreError
 from .storage import Backend, Budget, Charge, Counter, drawing
-
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
-    from ..core.denials import Denied
-    from ..core.policy import Target
-    from ..core.request_run import Run
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..core.denials import Denied
 from ..core.report_mode import note_denial, note_report
-
-if TYPE_CHECKING:
-    from ..core.denials import Denied
-    from ..core.request_run import Run
+from ..core.request_run import Run
 
 LONGEST_LENGTH = 18
 """Digits. A longer declared length is too large without a conversion."""

@@ -6,13 +6,15 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import Any, ClassVar, overload
 
 from werkzeug import exceptions
 
+from ..core.app_state import AppState
 from ..core.denials import Denied, InvalidRequest
 from ..core.described import Documented
-from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step
+from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step, Target
+from ..core.request_run import Run
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.addresses import LONGEST, Network, lies_in, networks
@@ -27,16 +29,11 @@ from ..support.orders import (
     true_is_stronger,
 )
 from ..support.request_body import has_body
+from ..typing import Mode, Purpose, TargetT
 from ..wsgi.fields import environ_key
 from .body_limit import BodyLimit
 from .content_types import JSON, accepting, content_types
 from .hosts import allowing, host_names
-
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
-    from ..core.policy import Target
-    from ..core.request_run import Run
-    from ..typing import Mode, Purpose, TargetT
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

@@ -6,22 +6,19 @@ import logging
 import re
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
+from typing import Any, ClassVar, TypeAlias, overload
 
+from ..core.app_state import AppState
 from ..core.denials import Denied
 from ..core.described import Documented
-from ..core.policy import SAFE_METHODS, DenyingPolicy, Phase, Policy, Scope, Step
+from ..core.policy import SAFE_METHODS, DenyingPolicy, Phase, Policy, Scope, Step, Target
+from ..core.request_run import Run
 from ..errors import ConfigError
 from ..support.http_credentials import has_ambient_credentials
 from ..support.options import listed, option
 from ..support.orders import fewer_is_stronger
 from ..support.origins import ANY, Origins, own_origin, parse_origins
-
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
-    from ..core.policy import Target
-    from ..core.request_run import Run
-    from ..typing import Mode, Purpose, TargetT
+from ..typing import Mode, Purpose, TargetT
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
+from flask import Flask
 from jinja2 import TemplateError, meta
 
+from ..core.app_state import AppState
+from ..core.plan import Plan
 from ..core.plan_lookup import endpoint_plan, kept_plan
 from ..core.policy import Target
 from ..core.view_code import codes_in
@@ -18,12 +21,6 @@ from .csp import Csp, strict_dynamic
 from .csp_match import allows_inline, allows_url, deciding
 from .page_uses import PAGE, Use, uses_in, uses_in_style
 from .secure_headers import SecureHeaders
-
-if TYPE_CHECKING:
-    from flask import Flask
-
-    from ..core.app_state import AppState
-    from ..core.plan import Plan
 
 EXTENSIONS = ("html", "htm", "xhtml", "svg", "j2", "jinja", "jinja2")
 DEEPEST = 3

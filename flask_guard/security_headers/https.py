@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
-from flask import redirect
+from flask import Flask, redirect
 
 from ..core.denials import Denied
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from flask import Flask
     from werkzeug.wrappers import Response as WSGIResponse
 
     from ..core.request_run import Run

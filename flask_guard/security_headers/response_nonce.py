@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from flask import g, has_app_context
 
-from ..core.request_run import Slot, current_run
+from ..core.app_state import AppState
+from ..core.request_run import Run, Slot, current_run
 from ..support.callables import while_alive
 from ..support.text import printable
-
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
-    from ..core.request_run import Run
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
 
-from ..core.policy import DenyingPolicy, Phase, Policy, Step
+from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step, Target
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.options import INHERIT, Inherited, option, or_inherit
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..core.app_state import AppState
-    from ..core.policy import Scope, Target
     from ..core.request_run import Enter, Run
     from ..typing import Mode, Purpose, TargetT
 

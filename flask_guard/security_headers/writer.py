@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from flask import g
 
+from ..core.request_run import Leave, Run
 from ..support.header_fields import Pair, append, drop, field_names, lines_of, pairs_of
+from ..typing import Response
 from .csp import Csp, insecure, nonce, without_nonce
 from .https import say_why_hsts_is_missing
 from .presets import NAMES
-from .response_nonce import NONCE
+from .response_nonce import NONCE, Source
 from .sending import WORTHWHILE, send_unchecked
-
-if TYPE_CHECKING:
-    from ..core.request_run import Leave, Run
-    from ..typing import Response
-    from .response_nonce import Source
 
 WITH_NONCE = "_flask_guard_policies_with_nonce"
 """Where a response keeps the policies with a nonce that were written on it: an app may return the object again."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
+
+from flask import Flask
 
 from ..errors import ConfigError
-
-if TYPE_CHECKING:
-    from flask import Flask
 
 T = TypeVar("T")
 

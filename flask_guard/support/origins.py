@@ -6,15 +6,14 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+from werkzeug.wrappers import Request
 
 from ..errors import ConfigError
 from .callables import fitting
 from .options import listed
 from .text import printable
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Request
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

@@ -8,8 +8,9 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from flask import Flask
 from limits import RateLimitItemPerSecond
 
 from ...core.request_run import Slot, current_run
@@ -19,9 +20,6 @@ from ...support.text import printable, without_credentials
 from .budgets import Budget, Held, rate_budget
 from .counter import Charge, Counter, Standing
 from .drawing import Draw, drawing
-
-if TYPE_CHECKING:
-    from flask import Flask
 
 T = TypeVar("T")
 log: logging.Logger = logging.getLogger("flask_guard")
