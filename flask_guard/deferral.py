@@ -339,11 +339,7 @@ def _drain(app: Flask) -> None:
 def _runs_threads() -> bool:
     """Return whether threads run. uWSGI needs an option for threads."""
     uwsgi = sys.modules.get("uwsgi")
-    return uwsgi is None or not {"enable-threads", "threads"}.isdisjoint(map(_text, uwsgi.opt))
-
-
-def _text(option: str | bytes) -> str:
-    return option.decode() if isinstance(option, bytes) else option
+    return uwsgi is None or not {"enable-threads", "threads"}.isdisjoint(map(os.fsdecode, uwsgi.opt))
 
 
 CONCERN: Concern = Concern(settings=(WORKERS, QUEUE, FULL, DRAIN), check=_drain_at_sigterm)

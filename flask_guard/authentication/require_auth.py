@@ -28,10 +28,9 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
-from ..core.current import Current
 from ..core.described import Documented
 from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
-from ..core.request_run import Run, Slot
+from ..core.request_run import Current, Run, Slot
 from ..errors import ConfigError
 from ..rate_limits.failures import failure_limit
 from ..rate_limits.rates import lower_is_stronger

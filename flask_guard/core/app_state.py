@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -113,18 +113,12 @@ class AppState:
 
     # Switching policies off ------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def switched_off(self, keys: frozenset[Hashable] | None) -> Iterator[None]:
+    def switched_off(self, keys: frozenset[Hashable] | None) -> AbstractContextManager[None]:
         """Switch policies off for a ``with`` block, only in this context, and not in other threads.
 
         :param keys: the keys of the kinds of policy; None for every policy.
         """
-        token = _SWITCHED_OFF.set((*_SWITCHED_OFF.get(), (self, SwitchedOff(keys))))
-        try:
-            with self._blocking():
-                yield
-        finally:
-            _SWITCHED_OFF.reset(token)
+        return self._adding(_SWITCHED_OFF, (self, SwitchedOff(keys)))
 
     def off_here(self) -> SwitchedOff | None:
         """Return the policies that are switched off in this context, or None."""
@@ -135,8 +129,9 @@ class AppState:
         return SwitchedOff(None if None in mine else frozenset().union(*filter(None, mine)))
 
     @contextmanager
-    def _blocking(self) -> Iterator[None]:
-        """Send requests the slow way, which looks at the settings of their context."""
+    def _adding(self, variable: ContextVar[tuple[T, ...]], value: T) -> Iterator[None]:
+        """Add `value` to a context variable, and send requests the slow way, which looks at their context."""
+        token = variable.set((*variable.get(), value))
         with self.lock:
             self.blocks += 1
         try:
@@ -144,23 +139,17 @@ class AppState:
         finally:
             with self.lock:
                 self.blocks -= 1
+            variable.reset(token)
 
     # Rehearsals ------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def rehearsal(self) -> Iterator[None]:
+    def rehearsal(self) -> AbstractContextManager[None]:
         """Rehearse the requests of a ``with`` block, only in this context: they change no state.
 
         The requests run with a copy of this state, which has its own plans and services, and the same resources. Code
         that counts, notes, sends or logs checks :attr:`rehearses` when it is compiled, or ``run.rehearsal``.
         """
-        copy = dataclasses.replace(self, plans={}, services={}, traces=True, rehearses=self)
-        token = _REHEARSED.set((*_REHEARSED.get(), copy))
-        try:
-            with self._blocking():
-                yield
-        finally:
-            _REHEARSED.reset(token)
+        return self._adding(_REHEARSED, dataclasses.replace(self, plans={}, services={}, traces=True, rehearses=self))
 
     def here(self) -> AppState:
         """Return the state for a request in this context: in a rehearsal, the copy."""

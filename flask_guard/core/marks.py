@@ -1,8 +1,4 @@
-"""Marks: the traces of policies on their targets.
-
-A decorator returns a *shim* that carries marks. The decorator also leaves each mark on the functions inside, as a
-*fallback* in case that one of them is registered, and the shim is not.
-"""
+"""Marks: the traces of policies on their targets, which :mod:`flask_guard.core.attach` leaves there."""
 
 from __future__ import annotations
 

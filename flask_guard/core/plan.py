@@ -207,7 +207,7 @@ def _merge_kind(outer: list[Placed], nearer: list[Placed], left_out: list[LeftOu
     if replaced:
         left_out += [LeftOut(each, "replaced", nearer[-1].mark) for each in replaced]
         nearer = [dataclasses.replace(each, policy=each.policy.over(replaced[-1].policy)) for each in nearer]
-    repeated = [each for each in kept if _repeated(each, nearer)]
+    repeated = [each for each in kept if any(each.policy == other.policy for other in nearer)]
     left_out += [LeftOut(each, "repeated", nearer[-1].mark) for each in repeated]
     return [*(each for each in kept if each not in repeated), *nearer]
 
@@ -222,10 +222,6 @@ def _concerned(scope: Scope, target: Target) -> tuple[dict[Hashable, list[Placed
         else:
             others.append(LeftOut(placed, "not concerned"))
     return groups, others
-
-
-def _repeated(placed: Placed, others: list[Placed]) -> bool:
-    return any(placed.policy == other.policy for other in others)
 
 
 def order(placed: list[Placed]) -> list[Placed]:

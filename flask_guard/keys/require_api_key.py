@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
 from ..authentication.concern import REALM
 from ..authentication.private_responses import private_responses
-from ..core.current import Current
 from ..core.denials import Denied, InsufficientScope, InvalidRequest, Unauthenticated, store_unavailable
 from ..core.described import Documented
 from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
-from ..core.request_run import Run, Slot
+from ..core.request_run import Current, Run, Slot
 from ..errors import ConfigError
 from ..rate_limits.failures import FailureLimit, failure_limit
 from ..rate_limits.identity import address_of

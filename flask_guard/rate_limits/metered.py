@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from ..core.app_state import AppState
 from ..core.denials import Denied
 from ..core.described import Documented
+from ..core.plan_lookup import METHODS
 from ..core.policy import DenyingPolicy, Phase, Placed, Scope, Step, Target
 from ..core.request_run import Enter, Leave, Run, Teardown
 from ..core.views import is_static_view
@@ -27,8 +28,6 @@ from .identity import By, Identify, check_by, identifier, phase_of
 from .leases import release_now, release_when_sent, take_leases
 from .settings import ON_STORE_ERROR, OnStoreError
 from .storage import Backend, Budget, Charge, Counter, drawing
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
 @dataclass(frozen=True, slots=True)

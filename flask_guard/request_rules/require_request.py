@@ -17,17 +17,10 @@ from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step, Target
 from ..core.request_run import Run
 from ..errors import ConfigError
 from ..support import options as check
+from ..support import orders
 from ..support.addresses import LONGEST, Network, lies_in, networks
 from ..support.header_fields import check_names
 from ..support.options import option
-from ..support.orders import (
-    fewer_is_stronger_unless_empty,
-    fewer_networks_are_stronger_unless_empty,
-    more_is_stronger,
-    none_weakest,
-    smaller_is_stronger,
-    true_is_stronger,
-)
 from ..support.request_body import has_body
 from ..typing import Mode, Purpose, TargetT
 from ..wsgi.fields import environ_key
@@ -77,15 +70,15 @@ class RequireRequest(DenyingPolicy):
     kind: ClassVar[str] = "require_request"
     phase: ClassVar[Phase] = Phase.PRECONDITION
 
-    json: bool = option(False, check.flag, true_is_stronger)
-    content_types: tuple[str, ...] = option((), content_types, fewer_is_stronger_unless_empty)
+    json: bool = option(False, check.flag, orders.true_is_stronger)
+    content_types: tuple[str, ...] = option((), content_types, orders.fewer_is_stronger_unless_empty)
     max_body: int | None = option(
-        None, check.optional(check.whole_number(0, "bytes")), none_weakest(smaller_is_stronger)
+        None, check.optional(check.whole_number(0, "bytes")), orders.none_weakest(orders.smaller_is_stronger)
     )
-    https: bool = option(False, check.flag, true_is_stronger)
-    hosts: tuple[str, ...] = option((), host_names, fewer_is_stronger_unless_empty)
-    addresses: tuple[Network, ...] = option((), networks, fewer_networks_are_stronger_unless_empty)
-    headers: tuple[str, ...] = option((), check_names, more_is_stronger)
+    https: bool = option(False, check.flag, orders.true_is_stronger)
+    hosts: tuple[str, ...] = option((), host_names, orders.fewer_is_stronger_unless_empty)
+    addresses: tuple[Network, ...] = option((), networks, orders.fewer_networks_are_stronger_unless_empty)
+    headers: tuple[str, ...] = option((), check_names, orders.more_is_stronger)
 
     @overload
     def __call__(self, target: TargetT, /) -> TargetT: ...

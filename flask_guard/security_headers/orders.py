@@ -10,15 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..support.orders import (
-    Comparison,
-    Order,
-    by,
-    more_is_stronger,
-    none_weakest,
-    ranked,
-    together,
-)
+from ..support.orders import Comparison, Order, by, more_is_stronger, none_weakest, ranked, together
 from .csp import FETCH_DIRECTIVES
 from .csp_match import FALLBACKS
 
@@ -99,10 +91,6 @@ def _compare_allowed(old: frozenset[str] | None, new: frozenset[str] | None) -> 
         return before is not None and after is not None and after <= before
 
     return by(at_least)(old, new)
-
-
-def _stores_less(old: Any, new: Any) -> bool:
-    return old == new or "no-store" in str(new).lower()
 
 
 def _cleared(value: Any) -> list[str]:
@@ -187,7 +175,7 @@ opener_policy: Order = _levels("unsafe-none", "same-origin-allow-popups", "same-
 embedder_policy: Order = _levels("unsafe-none", "credentialless", "require-corp", default="unsafe-none")
 resource_policy: Order = _levels("cross-origin", "same-site", "same-origin", default="cross-origin")
 origin_agent_cluster: Order = _levels("?0", "?1", default="?0")
-cache_control: Order = by(_stores_less)
+cache_control: Order = by(lambda old, new: old == new or "no-store" in str(new).lower())
 dns_prefetch_control: Order = _levels("on", "off", default="on")
 cross_domain_policies: Order = none_weakest(ranked("all", "master-only", "none"))
 download_options: Order = _levels("", "noopen", default="")

@@ -1,10 +1,13 @@
-"""Writing the security headers of one compiled policy."""
+"""Writing and sending the security headers of one compiled policy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+import flask
 from flask import g
+from werkzeug.datastructures import Headers
 
 from ..core.request_run import Leave, Run
 from ..support.header_fields import Pair, append, drop, field_names, lines_of, pairs_of
@@ -13,10 +16,14 @@ from .csp import Csp, insecure, nonce, without_nonce
 from .https import say_why_hsts_is_missing
 from .presets import NAMES
 from .response_nonce import NONCE, Source
-from .sending import WORTHWHILE, send_unchecked
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 WITH_NONCE = "_flask_guard_policies_with_nonce"
 """Where a response keeps the policies with a nonce that were written on it: an app may return the object again."""
+WORTHWHILE = 8
+"""Headers from which sending them unchecked costs less than checking them."""
 NO_STORE: Pair = (NAMES["cache_control"], "no-store")
 STORING: frozenset[str] = frozenset(
     (
@@ -86,7 +93,7 @@ class Fields:
                     break
             present.extend(pairs)
             if are_many:
-                send_unchecked(response, checked)
+                _send_unchecked(response, checked)
 
         return write
 
@@ -164,3 +171,44 @@ def _keeping_identified(write: Leave) -> Leave:
             append(response.headers, (NO_STORE,))
 
     return write_unless_identified
+
+
+# Sending -------------------------------------------------------------------------------------------------------------
+
+
+class CheckedResponse(flask.Response):
+    """A response with headers that were checked beforehand.
+
+    Werkzeug copies the headers of a response when it sends it, and checks each value again. A dozen security headers
+    are most of them, and cost more in that than in all else. They were checked when the policy was made.
+
+    :ivar checked: header fields that need no check. The response may have others in their place by now.
+    """
+
+    checked: frozenset[Pair] = frozenset()
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        """Return a copy of the headers as they are sent: Werkzeug's copy of the others, and those that were checked."""
+        checked, others = self.checked, Headers()
+        known: list[Pair] = []
+        unknown = pairs_of(others)
+        for pair in pairs_of(self.headers):
+            (known if pair in checked else unknown).append(pair)
+        # Made from a twin, because another thread may send the same object.
+        twin = CheckedResponse.__new__(CheckedResponse)
+        twin.__dict__.update(self.__dict__, headers=others)
+        headers = super(CheckedResponse, twin).get_wsgi_headers(environ)
+        append(headers, known)
+        return headers
+
+
+def _send_unchecked(response: flask.Response, checked: frozenset[Pair]) -> None:
+    """Have `response` sent without a check of those of its headers that equal one of `checked`.
+
+    The class of the response changes, as it does where Flask makes one of the app's class. One of another class than
+    Flask's own is left alone: it may have a way of its own to send headers.
+    """
+    if type(response) is flask.Response:
+        response.__class__ = CheckedResponse
+    if type(response) is CheckedResponse:
+        response.checked = checked
