@@ -12,9 +12,10 @@ import logging
 import weakref
 from collections.abc import Callable, Iterable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from flask import Blueprint, Flask, current_app
+from flask.sansio.blueprints import BlueprintSetupState
 from flask.sansio.scaffold import Scaffold
 from flask.views import MethodView, View
 
@@ -43,9 +44,6 @@ from .path_scopes import PATHS
 from .request_run import ATTRIBUTE, NOTHING, Run, this_request
 from .url_patterns import Mount
 from .wrappers import inside, stands_among_decorators
-
-if TYPE_CHECKING:
-    from flask.sansio.blueprints import BlueprintSetupState
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

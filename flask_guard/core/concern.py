@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..typing import ViewFunction
+from .app_state import AppState
 from .config import Setting
-
-if TYPE_CHECKING:
-    from .app_state import AppState
 
 
 def _nothing(_state: AppState) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..support.options import orders_of, plain_defaults, plain_values
 from ..support.orders import Comparison, together, unordered
-
-if TYPE_CHECKING:
-    from .app_state import AppState
-
+from .app_state import AppState
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 

@@ -6,14 +6,12 @@ Flask 3.2 has one context for the app and the request, and passes it to the meth
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from flask import Flask, Response, current_app
 from flask import ctx as flask_ctx
 from flask import globals as flask_globals
-
-if TYPE_CHECKING:
-    from flask.sessions import SessionMixin
+from flask.sessions import SessionMixin
 
 MERGED: bool = "request_ctx" not in vars(flask_globals)
 """Whether the app's and the request's context are one object, as from Flask 3.2 on."""

@@ -6,12 +6,10 @@ import sys
 import weakref
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from ..typing import Scaffold, ViewFunction
-
-if TYPE_CHECKING:
-    from .app_state import AppState
+from .app_state import AppState
 
 APPLIED = "__guard_applied__"
 FALLBACKS = "__guard_fallbacks__"

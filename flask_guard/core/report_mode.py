@@ -6,7 +6,9 @@ import atexit
 import logging
 import threading
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from flask.typing import ResponseReturnValue
 
 from ..signals import request_denied, request_would_be_denied
 from ..support.addresses import client_network
@@ -17,9 +19,6 @@ from .app_state import AppState
 from .config import ERROR_FORMAT
 from .denials import Denied
 from .request_run import Enter, Run
-
-if TYPE_CHECKING:
-    from flask.typing import ResponseReturnValue
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from flask import Request, request
+from flask.typing import ResponseReturnValue
 from flask.wrappers import Response
 from werkzeug.local import LocalProxy
+from werkzeug.routing import Rule
 
 from .app_state import AppState
 from .denials import Denied
-
-if TYPE_CHECKING:
-    from flask.typing import ResponseReturnValue
-    from werkzeug.routing import Rule
 
 T = TypeVar("T")
 ATTRIBUTE = "_flask_guard_run"

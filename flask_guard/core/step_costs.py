@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
+from flask.typing import ResponseReturnValue
+
+from ..typing import Response
 from .policy import Step
 from .request_run import Enter, Leave, Run, Slot
-
-if TYPE_CHECKING:
-    from flask.typing import ResponseReturnValue
-
-    from ..typing import Response
 
 Costs: TypeAlias = "dict[str, dict[str, float]]"
 """Microseconds by policy, and there by ``enter`` and ``leave``."""

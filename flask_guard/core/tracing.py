@@ -9,18 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
+from ..typing import Response
 from .denials import Denied
 from .policy import Placed, Step
 from .request_run import Enter, Leave, Run, Slot
-
-if TYPE_CHECKING:
-    from flask.typing import ResponseReturnValue
-
-    from ..typing import Response
 
 Verdict: TypeAlias = Literal["allowed", "denied", "would deny", "answered", "failed", "not reached", "response only"]
 """The decision of a policy; ``response only`` if it does nothing before the view."""

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.routing import BaseConverter, Map
 from werkzeug.routing.rules import parse_converter_args
-
-if TYPE_CHECKING:
-    from flask.sansio.blueprints import BlueprintSetupState
 
 VARIABLE: re.Pattern[str] = re.compile(
     r"<(?:(?P<converter>[a-zA-Z_]\w*)(?:\((?P<arguments>.*?)\))?:)?(?P<name>[a-zA-Z_]\w*)>"

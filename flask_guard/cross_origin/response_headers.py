@@ -9,17 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask_cors import core as flask_cors
 from werkzeug.datastructures import Headers
 
+from ..core.request_run import Run
 from ..support.header_fields import Pair, add_vary, append, drop, finder, pairs_of
 from ..support.origins import ANY, Origins
-
-if TYPE_CHECKING:
-    from ..core.request_run import Run
-    from ..typing import Response
+from ..typing import Response
 
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
 ALLOW_METHODS = "Access-Control-Allow-Methods"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from flask import after_this_request, has_request_context
 
@@ -20,10 +19,8 @@ from ..typing import Response
 from .charge import needed, take_or_deny, unavailable, whole_cost
 from .fields import STANDINGS, field_names_in, field_writer
 from .leases import Lease, leases_of, release, take_leases
+from .metered import Meter, Metered
 from .storage import Backend, Charge, Standing, StoreDown
-
-if TYPE_CHECKING:
-    from .metered import Meter, Metered
 
 MOST_KEPT = 1000
 """Policies made inside views that are kept compiled."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
+from ..core.app_state import AppState
 from ..core.config import Setting
 from ..errors import ConfigError
 from ..support.options import number, one_of, optional, whole_number
-
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

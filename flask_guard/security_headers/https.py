@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from flask import Flask, redirect
+from werkzeug.wrappers import Response as WSGIResponse
 
 from ..core.denials import Denied
+from ..core.request_run import Run
 from ..errors import ConfigError
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Response as WSGIResponse
-
-    from ..core.request_run import Run
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

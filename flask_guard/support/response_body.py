@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
+from flask import Request
 from werkzeug.wsgi import ClosingIterator, FileWrapper
 
+from ..typing import Response
 from ..wsgi.request_ids import CURRENT
+from ..wsgi.typing import Ending
 from ..wsgi.watched import WatchedBody, call_safely
-
-if TYPE_CHECKING:
-    from flask import Request
-
-    from ..typing import Response
-    from ..wsgi.typing import Ending
 
 T = TypeVar("T")
 Done: TypeAlias = "Callable[[Ending], object]"
