@@ -326,10 +326,6 @@ class Pool:
 # The end of the process ----------------------------------------------------------------------------------------------
 
 
-def _drain_at_sigterm(state: AppState) -> None:
-    call_at_sigterm(state.app, _drain)
-
-
 def _drain(app: Flask) -> None:
     deferred = AppState.of(app).resources.get(Deferred)
     if deferred is not None:
@@ -342,4 +338,6 @@ def _runs_threads() -> bool:
     return uwsgi is None or not {"enable-threads", "threads"}.isdisjoint(map(os.fsdecode, uwsgi.opt))
 
 
-CONCERN: Concern = Concern(settings=(WORKERS, QUEUE, FULL, DRAIN), check=_drain_at_sigterm)
+CONCERN: Concern = Concern(
+    settings=(WORKERS, QUEUE, FULL, DRAIN), check=lambda state: call_at_sigterm(state.app, _drain)
+)

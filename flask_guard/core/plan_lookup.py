@@ -126,14 +126,10 @@ def _preflight(state: AppState, request: Request, adapter: MapAdapter) -> tuple[
     announced = method if rule else _method_of(served)
     paths = _paths(state, served.endpoint, request.path)
     plan = kept_plan(Target(state, served.endpoint, announced, preflight=True, automatic=True, paths=paths))
-    own = request.url_rule
-    if own is not None and not getattr(own, "provide_automatic_options", False) and not _answers_preflights(plan):
+    own, answered = request.url_rule, any(placed.policy.answers_preflights for placed in plan)
+    if own is not None and not getattr(own, "provide_automatic_options", False) and not answered:
         return endpoint_plan(state, own, "OPTIONS", request.path), own
     return plan, rule
-
-
-def _answers_preflights(plan: Plan) -> bool:
-    return any(placed.policy.answers_preflights for placed in plan.policies)
 
 
 def _rule_for(adapter: MapAdapter, method: str) -> Rule | None:

@@ -24,7 +24,7 @@ from ..support.orders import fewer_networks_are_stronger, larger_is_stronger, mo
 from ..support.text import printable
 from ..typing import Mode, Purpose, Response, TargetT
 from .identity import By
-from .metered import Meter, Metered
+from .metered import ClientOf, Meter, Metered
 from .rates import Rates, lower_is_stronger, parse_rates
 from .settings import OnStoreError
 from .storage import Backend, Budget, Charge, StoreDown, ban_budget
@@ -32,7 +32,6 @@ from .storage import Backend, Budget, Charge, StoreDown, ban_budget
 log: logging.Logger = logging.getLogger("flask_guard")
 
 Allow: TypeAlias = "Iterable[str] | Callable[..., object]"
-ClientOf: TypeAlias = "Callable[[Run], str | None]"
 
 _CLIENTS: Slot[dict[Budget, str | None]] = Slot("ban.clients")
 """For each ban, the client that it concerns."""

@@ -14,7 +14,7 @@ from ..support.callables import takes_request
 from ..typing import Response
 from .charge import METERED, needed, was_refused, whole_cost
 from .fields import STANDINGS
-from .metered import FixedCharge, Meter
+from .metered import ClientOf, FixedCharge, Meter
 from .rates import parse_rates
 from .storage import Budget, Charge, Counter, StoreDown
 
@@ -22,7 +22,6 @@ log: logging.Logger = logging.getLogger("flask_guard")
 
 Add: TypeAlias = "Callable[[Run, list[Charge]], None]"
 """Adds the charges of a request."""
-ClientOf: TypeAlias = "Callable[[Run], str | None]"
 CostOf: TypeAlias = "Callable[[Run], int]"
 
 MOST_PARSED = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from ..core.app_state import AppState
 from ..core.denials import Denied
@@ -29,16 +29,16 @@ from .leases import release_now, release_when_sent, take_leases
 from .settings import ON_STORE_ERROR, OnStoreError
 from .storage import Backend, Budget, Charge, Counter, drawing
 
+ClientOf: TypeAlias = "Callable[[Run], str | None]"
+"""Identifies the client of a request; returns None for a request that is not charged."""
+
 
 @dataclass(frozen=True, slots=True)
 class FixedCharge:
-    """A charge that is the same for each request but for the client: the usual case.
-
-    :ivar client_of: identifies the client; returns None for a request that is not charged.
-    """
+    """A charge that is the same for each request but for the client: the usual case."""
 
     budget: Budget
-    client_of: Callable[[Run], str | None]
+    client_of: ClientOf
     cost: int
 
 
@@ -188,7 +188,7 @@ class Metered(DenyingPolicy, abstract=True):
         """
         raise NotImplementedError
 
-    def client_finder(self) -> Callable[[Run], str | None]:
+    def client_finder(self) -> ClientOf:
         """Return the function that identifies the client of a request, or returns None where ``when`` says so."""
         identify: Identify = identifier(self.by, f"{self.kind}(by=…)")
         if self.when is None:

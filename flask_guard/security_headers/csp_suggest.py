@@ -32,6 +32,7 @@ _FOR_EVERYBODY = frozenset({
     "rawcdn.githack.com", "storage.googleapis.com", "s3.amazonaws.com", "unpkg.com",
 })  # fmt: skip
 """Hosts on which anybody may publish a file, or which have libraries that run text of the page as code."""
+_LOCAL = ("localhost", "127.0.0.1", "::1")
 _ADD_NONCE = 'add nonce="{{ csp_nonce() }}" to the element'
 
 
@@ -213,7 +214,7 @@ def _danger_of(policy: Csp, directive: str, source: str) -> str:
         return "" if ignores_unsafe_inline(policy, directive) else _danger_of_inline(directive)
     if source == "'unsafe-eval'":
         return "text can become code: find what calls eval() or new Function(), and replace it"
-    if source in ("http:", "ws:") or (source.startswith(("http://", "ws://")) and not _is_local(source)):
+    if source in ("http:", "ws:") or (source.startswith(("http://", "ws://")) and _host(source) not in _LOCAL):
         return "whoever is on the way may change what is loaded: load it over https"
     if not _runs(policy, directive) or source.startswith("'") or strict_dynamic in (policy.sources(directive) or ()):
         return ""
@@ -238,10 +239,6 @@ def _runs(policy: Csp, directive: str) -> bool:
     if directive == "default-src":
         return any(deciding(policy, each) == directive for each in ("script-src-elem", "object-src"))
     return directive in _RUNS
-
-
-def _is_local(source: str) -> bool:
-    return _host(source) in ("localhost", "127.0.0.1", "::1")
 
 
 def _host(source: str) -> str:

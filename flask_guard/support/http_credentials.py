@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from werkzeug.http import quote_header_value
+
 from ..errors import ConfigError
 from ..wsgi.fields import environ_key
 
@@ -102,8 +104,7 @@ _BASE64URL = re.compile(r"(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048]
 
 def quoted(text: str) -> str:
     """Return `text`, which is printable ASCII, as a quoted-string (RFC 9110, section 5.6.4)."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return quote_header_value(text, allow_token=False)
 
 
 AMBIENT_SCHEMES = frozenset({"basic", "digest", "negotiate", "ntlm"})
