@@ -7,7 +7,6 @@ that is killed loses its calls. Work that must survive a crash belongs in a queu
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import threading
@@ -27,13 +26,13 @@ from .core.flask_versions import CONTEXTS, current_context, current_flask
 from .core.request_run import this_request
 from .signals import defer_queue_full
 from .support.callables import synchronous, while_alive
+from .support.log import log
 from .support.options import number, one_of, whole_number
 from .support.response_body import size_if_complete, watch_body
 from .support.sigterm import call_at_sigterm
 from .typing import Flask, Response
 
 P = ParamSpec("P")
-log: logging.Logger = logging.getLogger("flask_guard")
 
 ATTRIBUTE = "_flask_guard_deferred"
 """The attribute of a request that holds its deferred calls."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -27,13 +26,12 @@ from .core.start import check_app, check_view
 from .core.views import Views
 from .errors import ConfigError
 from .keys.concern import API_KEYS
+from .support.log import log
 from .support.text import did_you_mean
 from .typing import Mode, ViewFunction
 
 if TYPE_CHECKING:
     from .keys import ApiKey, KeySource, KeyStore
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 
 class Guard:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import weakref
 from collections.abc import Callable, Iterable
 from types import FunctionType
@@ -21,6 +20,7 @@ from flask.views import MethodView, View
 
 from ..errors import ConfigError, NotGuarded
 from ..support.callables import synchronous
+from ..support.log import log
 from ..typing import TargetT, ViewFunction
 from .app_state import AppState
 from .config import ENABLED
@@ -44,8 +44,6 @@ from .path_scopes import PATHS
 from .request_run import ATTRIBUTE, NOTHING, Run, this_request
 from .url_patterns import Mount
 from .wrappers import inside, stands_among_decorators
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 SERVED = "__guard_served__"
 """Marks a class of which some app has served views."""

@@ -16,13 +16,13 @@ the policies of an endpoint, and their order.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from ..errors import ConfigError
+from ..support.log import log
 from ..support.options import check_options, option, optional
 from ..support.orders import Comparison, ranked, represented
 from ..support.text import did_you_mean
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .denials import Denied
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 Credential: TypeAlias = "tuple[Literal['header', 'query'], str]"
 """A place of credentials: a header field, in lower case, or a query parameter."""

@@ -13,14 +13,13 @@ from flask.typing import ResponseReturnValue
 from ..signals import request_denied, request_would_be_denied
 from ..support.addresses import client_network
 from ..support.callables import while_alive
+from ..support.log import log
 from ..support.text import printable
 from ..wsgi.request_ids import ENVIRON_KEY
 from .app_state import AppState
 from .config import ERROR_FORMAT
 from .denials import Denied
 from .request_run import Enter, Run
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 WINDOW = 60
 """Seconds for which equal denials of one client are logged once, and then counted."""

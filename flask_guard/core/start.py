@@ -5,13 +5,13 @@ Policies, views and blueprints may be registered until then. After the start, re
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Hashable
 from typing import Any
 
 from flask import Blueprint, Flask
 
 from ..errors import ConfigError
+from ..support.log import log
 from ..support.text import names
 from ..typing import ViewFunction
 from .app_state import AppState
@@ -23,8 +23,6 @@ from .policy import Target
 from .view_code import functions_in, methods_of
 from .views import class_marks, method_functions
 from .wrappers import stands_among_decorators
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 
 def check_view(state: AppState, view: ViewFunction) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,6 +18,7 @@ from ..support import options as check
 from ..support.addresses import Network, lies_in, networks
 from ..support.callables import of_request, takes_request
 from ..support.durations import seconds_of
+from ..support.log import log
 from ..support.options import option
 from ..support.orders import fewer_networks_are_stronger, larger_is_stronger, more_is_stronger
 from ..support.text import printable
@@ -28,8 +28,6 @@ from .metered import ClientOf, Meter, Metered
 from .rates import Rates, lower_is_stronger, parse_rates
 from .settings import OnStoreError
 from .storage import Backend, Budget, Charge, StoreDown, ban_budget
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 Allow: TypeAlias = "Iterable[str] | Callable[..., object]"
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 from flask import Request
 
 from ..core.app_state import AppState
+from ..support.log import log
 from .storage import Backend
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 
 class Cautions:

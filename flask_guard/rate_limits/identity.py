@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -14,8 +13,7 @@ from ..core.request_run import Run
 from ..errors import ConfigError
 from ..support.addresses import client_network
 from ..support.callables import takes_request
-
-log: logging.Logger = logging.getLogger("flask_guard")
+from ..support.log import log
 
 ByOne: TypeAlias = "Literal['address', 'api_key', 'principal'] | Callable[..., object]"
 By: TypeAlias = "ByOne | tuple[ByOne, ...]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from ..typing import Mode, Response, TargetT
     from .identity import By
     from .settings import OnStoreError
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 Rate: TypeAlias = "str | Callable[..., str]"
 Algorithm: TypeAlias = Literal["fixed-window", "moving-window", "sliding-window-counter", "token-bucket"]

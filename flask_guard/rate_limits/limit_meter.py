@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -11,14 +10,13 @@ from limits import RateLimitItem
 from ..core.request_run import Leave, Run, Slot
 from ..errors import ConfigError
 from ..support.callables import takes_request
+from ..support.log import log
 from ..typing import Response
 from .charge import METERED, needed, was_refused, whole_cost
 from .fields import STANDINGS
 from .metered import ClientOf, FixedCharge, Meter
 from .rates import parse_rates
 from .storage import Budget, Charge, Counter, StoreDown
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 Add: TypeAlias = "Callable[[Run, list[Charge]], None]"
 """Adds the charges of a request."""

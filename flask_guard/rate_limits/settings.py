@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from difflib import get_close_matches
 from typing import Literal, TypeAlias
@@ -10,9 +9,8 @@ from typing import Literal, TypeAlias
 from ..core.app_state import AppState
 from ..core.config import Setting
 from ..errors import ConfigError
+from ..support.log import log
 from ..support.options import number, one_of, optional, whole_number
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 OnStoreError: TypeAlias = Literal["local", "allow", "deny"]
 """The fate of requests while the store is unreachable: counted in this process, let through, or denied."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -20,6 +19,7 @@ from ..support import options as check
 from ..support import orders
 from ..support.addresses import LONGEST, Network, lies_in, networks
 from ..support.header_fields import check_names
+from ..support.log import log
 from ..support.options import option
 from ..support.request_body import has_body
 from ..typing import Mode, Purpose, TargetT
@@ -27,8 +27,6 @@ from ..wsgi.fields import environ_key
 from .body_limit import BodyLimit
 from .content_types import JSON, accepting, content_types
 from .hosts import allowing, host_names
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 MOST_REMEMBERED = 1024
 """Clients whose address is cached with the result of its check."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -15,12 +14,11 @@ from ..core.policy import SAFE_METHODS, DenyingPolicy, Phase, Policy, Scope, Ste
 from ..core.request_run import Run
 from ..errors import ConfigError
 from ..support.http_credentials import has_ambient_credentials
+from ..support.log import log
 from ..support.options import listed, option
 from ..support.orders import fewer_is_stronger
 from ..support.origins import ANY, Origins, own_origin, parse_origins
 from ..typing import Mode, Purpose, TargetT
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 OneOrigin: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import ClassVar, Literal, TypeAlias
 
 from flask import Flask, redirect
@@ -11,8 +10,7 @@ from werkzeug.wrappers import Response as WSGIResponse
 from ..core.denials import Denied
 from ..core.request_run import Run
 from ..errors import ConfigError
-
-log: logging.Logger = logging.getLogger("flask_guard")
+from ..support.log import log
 
 SameSite: TypeAlias = Literal["Lax", "Strict"]
 PREFIX = "__Host-"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -12,9 +11,8 @@ from flask import g, has_app_context
 from ..core.app_state import AppState
 from ..core.request_run import Run, Slot, current_run
 from ..support.callables import while_alive
+from ..support.log import log
 from ..support.text import printable
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 Source: TypeAlias = "Callable[[], str]"
 NONCE: Slot[str | Source] = Slot("secure_headers.nonce")

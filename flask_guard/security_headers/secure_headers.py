@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
 from ..core.policy import DenyingPolicy, Phase, Policy, Scope, Step, Target
 from ..errors import ConfigError
 from ..support import options as check
+from ..support.log import log
 from ..support.options import INHERIT, Inherited, option, or_inherit
 from ..support.orders import irrelevant, more_is_stronger, plain, true_is_stronger
 from . import orders, values
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from ..core.app_state import AppState
     from ..core.request_run import Enter, Run
     from ..typing import Mode, Purpose, TargetT
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 Preset: TypeAlias = Literal["strict", "api", "relaxed"]
 Value: TypeAlias = "str | Inherited | None"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 import threading
 from collections.abc import Callable
 from time import monotonic
 
-log: logging.Logger = logging.getLogger("flask_guard")
+from .log import log
 
 FIRST_WAIT = 0.25
 LONGEST_WAIT = 2.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -10,10 +9,10 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import GuardError
 from .callables import refuse_async
+from .log import log
 from .text import printable, without_credentials
 
 T = TypeVar("T")
-log: logging.Logger = logging.getLogger("flask_guard")
 
 PAUSE = 10.0
 """Seconds between two fetches because of a missing value, and after a failed fetch."""

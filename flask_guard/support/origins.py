@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from werkzeug.wrappers import Request
 
 from ..errors import ConfigError
 from .callables import fitting
+from .log import log
 from .options import listed
 from .text import printable
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _ORIGIN = re.compile(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter as Tally
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +10,7 @@ from limits.storage import MemoryStorage, RedisStorage, Storage, storage_from_st
 from limits.strategies import STRATEGIES
 
 from ...errors import ConfigError
+from ...support.log import log
 from ...support.text import names
 from ..settings import LIMIT_CLIENTS, LIMIT_SLOW_MS, ON_STORE_ERROR, OnStoreError
 from .algorithms import TokenBucket
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from limits import RateLimitItem
 
     from ...core.app_state import AppState
-
-log: logging.Logger = logging.getLogger("flask_guard")
 
 NEEDS_LIMITER = ("RATELIMIT_DEFAULT", "RATELIMIT_APPLICATION", "RATELIMIT_META")
 DEFAULT_STRATEGY = "fixed-window"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -16,13 +15,13 @@ from limits import RateLimitItemPerSecond
 from ...core.request_run import Slot, current_run
 from ...signals import store_available, store_unavailable
 from ...support.breaker import Breaker
+from ...support.log import log
 from ...support.text import printable, without_credentials
 from .budgets import Budget, Held, rate_budget
 from .counter import Charge, Counter, Standing
 from .drawing import Draw, drawing
 
 T = TypeVar("T")
-log: logging.Logger = logging.getLogger("flask_guard")
 
 
 SLOW_IN_A_ROW = 3

@@ -7,7 +7,6 @@ ends a window nor stretches one.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ from operator import itemgetter
 from time import monotonic
 from typing import TypeVar
 
+from ...support.log import log
 from .algorithms import LEASES, State
 from .budgets import Budget, Held
 from .counter import Changes, Charge, Standing, settle
@@ -22,7 +22,6 @@ from .drawing import Draw, advancing
 from .table import Key, TableStorage, held_in_table, table_key
 
 T = TypeVar("T")
-log: logging.Logger = logging.getLogger("flask_guard")
 
 SCHEME = "guard-memory"
 """The scheme of its storage URI."""
