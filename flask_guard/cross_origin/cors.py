@@ -30,13 +30,12 @@ from ..support.orders import (
     plain,
     true_is_stronger,
 )
-from ..support.origins import ANY, Origins, own_origin, parse_origins
+from ..support.origins import ANY, OneOrigin, Origins, is_own_origin, parse_origins
 from ..typing import Mode, Purpose, Response, TargetT
 from . import checks, concern
 from .others import OtherHooks, other_is_nearer
 from .response_headers import CorsOptions, Engine, announced_method
 
-OneOrigin: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
 HeaderName: TypeAlias = "str | re.Pattern[str]"
 
 HINTS: Mapping[str, str] = {
@@ -296,7 +295,7 @@ def _is_same_origin(run: Run, origin: str) -> bool:
     site = run.request.environ.get("HTTP_SEC_FETCH_SITE")
     if site is not None:
         return site in ("same-origin", "none")
-    return origin.lower() == own_origin(run.request)
+    return is_own_origin(run.request, origin)
 
 
 cors: Cors = Cors()

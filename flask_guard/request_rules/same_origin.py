@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias, overload
+from typing import Any, ClassVar, overload
 
 from ..core.app_state import AppState
 from ..core.denials import Denied
@@ -17,10 +16,8 @@ from ..support.http_credentials import has_ambient_credentials
 from ..support.log import log
 from ..support.options import listed, option
 from ..support.orders import fewer_is_stronger
-from ..support.origins import ANY, Origins, own_origin, parse_origins
+from ..support.origins import ANY, OneOrigin, Origins, is_own_origin, parse_origins
 from ..typing import Mode, Purpose, TargetT
-
-OneOrigin: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
 
 NULL_OVER_HTTP = (
     "same_origin refuses a form with the origin null over http on %r. Browsers send this origin for pages with"
@@ -114,17 +111,15 @@ class SameOrigin(DenyingPolicy):
             if site in ("same-origin", "none"):
                 return
             origin: str | None = environ.get("HTTP_ORIGIN")
-            if origin and ((listed is not None and listed.allow(origin)) or (site is None and _is_own(run, origin))):
+            if origin and listed is not None and listed.allow(origin):
+                return
+            if origin and site is None and is_own_origin(run.request, origin):
                 return
             if site is None and not origin and not has_ambient_credentials(environ):
                 return
             raise _refusal(run, site, origin)
 
         return Step(enter)
-
-
-def _is_own(run: Run, origin: str) -> bool:
-    return origin.lower() == own_origin(run.request)
 
 
 def _refusal(run: Run, site: str | None, origin: str | None) -> Denied:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from werkzeug.wrappers import Request
 
@@ -21,6 +21,9 @@ _ORIGIN = re.compile(
 )
 LONGEST_ORIGIN = 300
 EXAMPLE = "write an origin as scheme://host[:port], such as https://app.example.com or http://localhost:5173"
+
+OneOrigin: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
+"""An origin, a pattern of origins, or a callable that takes an origin, as options list them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,9 @@ def is_origin(value: str) -> bool:
     return len(value) <= LONGEST_ORIGIN and _ORIGIN.fullmatch(value) is not None
 
 
-def own_origin(request: Request) -> str:
-    """Return the origin under which the app serves `request`, in lower case and without the default port."""
-    return f"{request.scheme}://{request.host}".lower()
+def is_own_origin(request: Request, origin: str) -> bool:
+    """Return whether the app serves `request` under `origin`, which has no default port."""
+    return origin.lower() == f"{request.scheme}://{request.host}".lower()
 
 
 def parse_origins(value: object, what: str) -> Origins:
