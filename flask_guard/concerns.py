@@ -6,27 +6,35 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+from .access_log import concern as access_log
+from .authentication import concern as authentication
+from .caching import concern as caching
+from .compression import concern as compression
 from .core.concern import Concern
 from .core.config import CORE_SETTINGS, Setting
 from .core.facts import Checks
 from .core.policy import Policy
+from .cross_origin import concern as cross_origin
+from .deferral import CONCERN as DEFER
+from .keys import concern as keys
+from .prometheus import concern as prometheus
+from .rate_limits import concern as rate_limits
+from .request_rules import concern as request_rules
+from .security_headers import concern as security_headers
 
-ROOMS = (
-    "access_log.concern",
-    "prometheus.concern",
-    "cross_origin.concern",
-    "security_headers.concern",
-    "caching.concern",
-    "compression.concern",
-    "request_rules.concern",
-    "rate_limits.concern",
-    "authentication.concern",
-    "keys.concern",
-    "deferral",
+CONCERNS: tuple[Concern, ...] = (
+    access_log.CONCERN,
+    prometheus.CONCERN,
+    cross_origin.CONCERN,
+    security_headers.CONCERN,
+    caching.CONCERN,
+    compression.CONCERN,
+    request_rules.CONCERN,
+    rate_limits.CONCERN,
+    authentication.CONCERN,
+    keys.CONCERN,
+    DEFER,
 )
-"""The modules with the declarations of the concerns."""
-
-CONCERNS: tuple[Concern, ...] = tuple(import_module(f"{__package__}.{room}").CONCERN for room in ROOMS)
 
 ALL_SETTINGS: tuple[Setting[Any], ...] = (*CORE_SETTINGS, *(each for concern in CONCERNS for each in concern.settings))
 
