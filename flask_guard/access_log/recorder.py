@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..core.policy import Step
 from ..core.request_run import Slot
 from ..core.step_costs import COSTS
-from ..support.header_fields import put_named
+from ..support.header_fields import setter
 from ..support.response_body import size_if_complete, watch_body
 from ..support.text import printable
 from ..wsgi.access_record import LOGGED_KEY, AccessLog, access_fields
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .fields import Pairs
 
 HEADER = "X-Request-ID"
-_HEADER_NAMES = frozenset({HEADER.lower()})
+_put_id = setter(HEADER.lower())
 LONGEST_PRINCIPAL = 128
 """Characters of a principal's id that a record keeps."""
 
@@ -121,7 +121,7 @@ class Recorder:
 
     def _leave(self, run: Run, response: Response) -> None:
         outcome: Outcome = run.kept.get(OUTCOME) or self._enter_late(run)
-        put_named(response.headers, _HEADER_NAMES, ((HEADER, outcome.request_id),))
+        _put_id(response.headers, ((HEADER, outcome.request_id),))
         if self._server_timing is not None:
             self._server_timing.send(run, response)
         outcome.left = response

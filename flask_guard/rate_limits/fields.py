@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..core.request_run import Leave, Slot
 from ..errors import ConfigError
-from ..support.header_fields import Pair, put_named
+from ..support.header_fields import Pair, setter
 from ..typing import Response
 from .settings import FIELDS
 from .storage import Standing, adopted_limiter
@@ -38,7 +38,7 @@ FIELD_TEXTS = {
 }
 """Descriptions of the fields, for OpenAPI documents."""
 
-_DRAFT = frozenset({"ratelimit-policy", "ratelimit"})
+_put_draft = setter("ratelimit-policy", "ratelimit")
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A field name (RFC 9110, section 5.1)."""
@@ -82,9 +82,9 @@ def _write_draft(run: Run, response: Response) -> None:
     if len(met) == 1 and (item := met[0][0].remaining_item):  # in most responses
         budget, remaining, wait, _, _ = met[0]
         fields = (("RateLimit-Policy", budget.policy_item), ("RateLimit", f"{item}{remaining};t={wait}"))
-        put_named(response.headers, _DRAFT, fields)
+        _put_draft(response.headers, fields)
     elif shown := [each for each in met if each[0].shown]:
-        put_named(response.headers, _DRAFT, _draft(shown))
+        _put_draft(response.headers, _draft(shown))
 
 
 def _legacy_writer(names: tuple[str, ...], *, shared: bool) -> Leave:
@@ -95,7 +95,7 @@ def _legacy_writer(names: tuple[str, ...], *, shared: bool) -> Leave:
     """
 
     limit, remaining, reset = names
-    lowered = frozenset(map(str.lower, names))
+    put_legacy = setter(*map(str.lower, names))
 
     def write(run: Run, response: Response) -> None:
         shown = [each for each in run.kept.get(STANDINGS, ()) if each[0].shown]
@@ -105,7 +105,7 @@ def _legacy_writer(names: tuple[str, ...], *, shared: bool) -> Leave:
         budget, left, wait, _, _ = tightest
         if not shared or _is_tighter(left, response.headers.get(remaining, "")):
             fields = ((limit, str(budget.amount)), (remaining, str(left)), (reset, str(int(time()) + wait)))
-            put_named(response.headers, lowered, fields)
+            put_legacy(response.headers, fields)
 
     def write_late(run: Run, _response: Response) -> None:
         if write not in run.outgoing:

@@ -53,15 +53,23 @@ def append(headers: Headers, pairs: Iterable[Pair]) -> None:
 
 def put(headers: Headers, *fields: Pair) -> None:
     """Set each of `fields`, in place of any of its name. They must have been checked."""
-    put_named(headers, frozenset([name.lower() for name, _ in fields]), fields)
+    drop(headers, [name.lower() for name, _ in fields])
+    append(headers, fields)
 
 
-def put_named(headers: Headers, names: frozenset[str], fields: Iterable[Pair]) -> None:
-    """As `put`, where the names of the fields (lower case) are known beforehand."""
-    pairs = headers._list  # as `pairs_of`
-    if not names.isdisjoint([name.lower() for name, _ in pairs]):
-        drop(headers, names)
-    pairs += fields
+def setter(*names: str) -> Callable[[Headers, Iterable[Pair]], None]:
+    """Return a function that does as `put` for fields called `names` (lower case), prepared for many responses."""
+    wanted, lengths = frozenset(names), frozenset(map(len, names))
+
+    def put_named(headers: Headers, fields: Iterable[Pair]) -> None:
+        pairs = headers._list  # as `pairs_of`
+        for name, _ in pairs:
+            if len(name) in lengths and name.lower() in wanted:
+                drop(headers, wanted)
+                break
+        pairs += fields
+
+    return put_named
 
 
 def drop(headers: Headers, names: Iterable[str]) -> None:
