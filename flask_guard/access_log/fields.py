@@ -20,18 +20,16 @@ import logging
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs, unquote_plus
+
+from flask import Request
 
 from ..errors import ConfigError
 from ..support.callables import takes_request
 from ..support.text import printable
+from ..typing import Response
 from ..wsgi.access_record import DEFAULTS
-
-if TYPE_CHECKING:
-    from flask import Request
-
-    from ..typing import Response
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

@@ -6,22 +6,19 @@ import logging
 import sys
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import Any, ClassVar, overload
 
-from ..core.policy import Phase, Policy, Step
+from ..core.app_state import AppState
+from ..core.policy import Phase, Policy, Scope, Step, Target
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.callables import takes_request
 from ..support.options import option
 from ..support.orders import Order, by, irrelevant, larger_is_stronger
+from ..typing import TargetT
 from .fields import Pairs, Source, check_fields
 from .recorder import AccessLogs, Recorder
 from .telemetry import span_reader
-
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
-    from ..core.policy import Scope, Target
-    from ..typing import TargetT
 
 
 def _name(value: object, what: str) -> str:

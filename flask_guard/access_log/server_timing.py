@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
 from ..core.request_run import Run, Slot, current_run
 from ..errors import ConfigError
@@ -21,10 +21,8 @@ from ..support.callables import takes_request
 from ..support.header_fields import append
 from ..support.http_credentials import quoted
 from ..support.text import printable
+from ..typing import Response
 from ..wsgi.fields import is_token
-
-if TYPE_CHECKING:
-    from ..typing import Response
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
-    from ..core.request_run import Run
+from ..core.app_state import AppState
+from ..core.request_run import Run
 
 SpanIds: TypeAlias = "tuple[str | None, str | None]"
 """The trace id and the span id, as lower-case hexadecimal digits (W3C Trace Context)."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from flask import Flask
 
 from ..core.facts import Foreign
 from .decorators import Layer, closure_of, module_of
-
-if TYPE_CHECKING:
-    from flask import Flask
 
 NAME = "Flask-Limiter"
 

@@ -7,16 +7,14 @@ import os
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..core.app_state import AppState
+from ..core.facts import Foreign
 from ..core.policy import Placed, Policy
 from ..function_policy import Middleware
 from ..support.orders import plain
 from ..support.text import printable
-
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
-    from ..core.facts import Foreign
 
 UNNAMED = frozenset(("rates", "preset", "amount"))
 """Options that are shown first, without their name."""

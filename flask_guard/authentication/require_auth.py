@@ -26,10 +26,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import Any, ClassVar, overload
 
+from ..core.app_state import AppState
+from ..core.denials import Denied
 from ..core.described import Documented
-from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
+from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step, Target
 from ..core.request_run import Current, Run, Slot
 from ..errors import ConfigError
 from ..rate_limits.failures import failure_limit
@@ -44,6 +46,7 @@ from ..support.orders import (
     none_strongest,
     unordered,
 )
+from ..typing import Mode, Purpose, TargetT
 from . import schemes
 from .concern import REALM
 from .jwt import token_order
@@ -51,12 +54,6 @@ from .principal import id_of, role_names, roles_check
 from .private_responses import private_responses
 from .refusals import Refusals
 from .schemes import CheckBasic, CheckBearer, FindSession, Verify
-
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
-    from ..core.denials import Denied
-    from ..core.policy import Target
-    from ..typing import Mode, Purpose, TargetT
 
 PRINCIPAL: Slot[Any] = Slot("require_auth.principal")
 HINTS = {

@@ -7,8 +7,11 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
+from flask import Flask, Request
+
+from ..core.app_state import AppState
 from ..core.request_run import Run
 from ..errors import ConfigError
 from ..rate_limits.failures import FailureLimit
@@ -18,11 +21,6 @@ from ..support.http_credentials import text_of
 from ..support.options import Check
 from .principal import principal_from
 from .refusals import Refusals
-
-if TYPE_CHECKING:
-    from flask import Flask, Request
-
-    from ..core.app_state import AppState
 
 LONGEST = 16384
 """The longest credentials, in characters. Longer ones are refused unread."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
+from typing import Any, ClassVar, cast, overload
 
 from ..authentication.concern import REALM
 from ..authentication.private_responses import private_responses
+from ..core.app_state import AppState
 from ..core.denials import Denied, InsufficientScope, InvalidRequest, Unauthenticated, store_unavailable
 from ..core.described import Documented
-from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step
+from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step, Target
 from ..core.request_run import Current, Run, Slot
 from ..errors import ConfigError
 from ..rate_limits.failures import FailureLimit, failure_limit
@@ -28,14 +29,10 @@ from ..support.orders import (
     irrelevant,
     more_is_stronger,
 )
+from ..typing import Mode, Purpose, TargetT
 from .concern import key_store_of
 from .model import ApiKey, KeyStore, KeyStoreUnavailable, scope_tokens
 from .records import DamagedRecord
-
-if TYPE_CHECKING:
-    from ..core.app_state import AppState
-    from ..core.policy import Target
-    from ..typing import Mode, Purpose, TargetT
 
 log: logging.Logger = logging.getLogger("flask_guard")
 

@@ -6,17 +6,15 @@ import copy
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from flask import Flask
 from itsdangerous import BadData, URLSafeSerializer, want_bytes
 
 from ..errors import ConfigError
 from ..support.http_credentials import is_canonical_base64url
 from .model import ApiKey
 from .stored import MOST, StoredKeys
-
-if TYPE_CHECKING:
-    from flask import Flask
 
 SALT = "flask_guard.keys.signed"
 

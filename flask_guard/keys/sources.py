@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from flask import Flask
 
 from ..errors import ConfigError
 from ..support.callables import synchronous
 from .model import ApiKey, KeyStore, KeyStoreUnavailable
 from .static import StaticKeys
-
-if TYPE_CHECKING:
-    from flask import Flask
 
 
 @runtime_checkable

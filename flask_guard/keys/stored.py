@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from datetime import time as time_of_day
 from datetime import timedelta
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from flask import Flask
 
 from ..errors import ConfigError
 from ..signals import key_created, key_revoked, key_rotated
@@ -27,9 +29,6 @@ from .format import KeyFormat, new_id
 from .last_used import Usage
 from .model import ApiKey, KeyStoreUnavailable, Timestamp, scope_tokens, timestamp
 from .records import DamagedRecord, KeyRecord, KeyTable, key_of
-
-if TYPE_CHECKING:
-    from flask import Flask
 
 Q = TypeVar("Q", bound=Hashable)
 A = TypeVar("A")

@@ -14,20 +14,18 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..core.app_state import AppState
+from ..core.request_run import Run
 from ..errors import ConfigError
 from ..signals import store_unavailable
 from ..support.extras import extra
+from ..typing import Flask
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from prometheus_client import CollectorRegistry, Metric
-
-    from ..core.request_run import Run
-    from ..typing import Flask
 
 MOST_REASONS = 200
 """The largest number of pairs of policy and reason. Denials with further pairs count as ``other``."""

@@ -13,22 +13,19 @@ from flask import request
 from ..core.app_state import AppState
 from ..core.flask_versions import current_flask
 from ..core.plan_lookup import METHODS
-from ..core.policy import Phase, Policy, Step
+from ..core.policy import Phase, Policy, Step, Target
 from ..core.request_run import Run, Slot
 from ..errors import ConfigError
 from ..support import options as check
 from ..support.options import option
 from ..support.orders import Comparison, irrelevant
 from ..support.response_body import size_if_complete, watch_body
-from ..typing import Response
+from ..typing import Response, TargetT
+from ..wsgi.typing import Ending
 from .collectors import OTHER, AppMetrics, Families
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
-
-    from ..core.policy import Target
-    from ..typing import TargetT
-    from ..wsgi.typing import Ending
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 UNMATCHED = "(unmatched)"

@@ -8,14 +8,12 @@ import threading
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .access_line import StderrHandler, is_shown, replace_line_of_werkzeug
 from .addresses import shown_address
 from .text import printable
-
-if TYPE_CHECKING:
-    from .typing import Ending
+from .typing import Ending
 
 LONGEST_PATH = 2048
 """Characters of a path that a record keeps."""

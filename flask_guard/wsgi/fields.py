@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from string import ascii_letters, digits
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .typing import HeaderList
+from .typing import HeaderList
 
 OF_BODY = frozenset({"content-length", "accept-ranges", "content-md5", "digest", "content-digest", "repr-digest"})
 """The fields (lower case) that are wrong after a change of the body."""
