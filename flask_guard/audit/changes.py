@@ -33,11 +33,7 @@ Kinds: TypeAlias = Mapping[str, type[Policy]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A difference between two locks.
-
-    :ivar where: the endpoint, or ``app``.
-    :ivar message: the difference in words.
-    """
+    """A difference between two locks, at an endpoint or ``app``, in words."""
 
     kind: Kind
     where: str

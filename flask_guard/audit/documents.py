@@ -117,10 +117,7 @@ def without_known(audit: Audit, baseline: object) -> Audit:
 
 
 def sarif(audit: Audit, version: str) -> dict[str, Any]:
-    """Return an audit as a SARIF 2.1.0 log, for code scanning.
-
-    :param version: the version of flask_guard.
-    """
+    """Return an audit as a SARIF 2.1.0 log, for code scanning."""
     rules = all_rules()
     index = {rule.id: number for number, rule in enumerate(rules)}
     results = [_result(each, index) for each in audit.findings]

@@ -31,10 +31,7 @@ def example_url(rule: Rule) -> str | None:
 
 
 def example_below(rule: Rule, scope: str) -> str:
-    """Return a path below `scope` that `rule` matches, for a rule that has such paths.
-
-    :param scope: the path of a scope by path.
-    """
+    """Return a path below the scope by path `scope` that `rule` matches, for a rule that has such paths."""
     given, wanted, path = segments(rule.rule), segments(scope), list[str]()
     for position, segment in enumerate(given):
         rest = wanted[position:]

@@ -28,7 +28,6 @@ DESCRIBED = ("flask_guard", "flask_limiter", "flask_talisman", "flask_wtf", "fla
 class Hook:
     """A ``before_request`` hook that may answer.
 
-    :ivar function: the hook.
     :ivar scope: ``app``, or ``blueprint api``.
     :ivar early: whether the hook runs before the policies of the Guard.
     """

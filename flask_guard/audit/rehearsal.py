@@ -44,7 +44,6 @@ class Asked:
     """A request to rehearse.
 
     :ivar path: the path with its query, or a whole URL.
-    :ivar address: the address of the client.
     """
 
     method: str
@@ -86,9 +85,7 @@ class Passage:
 class Rehearsed:
     """The outcome of a rehearsed request.
 
-    :ivar headers: the fields of the response.
     :ivar run: the passage through the plan. None without a Guard.
-    :ivar rule: the URL rule that serves the request.
     :ivar hooks: the ``before_request`` hooks that ran, other than the Guard's.
     :ivar view: the passage through the view and its decorators. None if the request did not get there.
     :ivar layers: the decorators around the view that ran, outside in, and the view, if the view ran.

@@ -40,7 +40,6 @@ class Selection:
 
     :ivar blueprint: the name of a blueprint, for its routes and the routes of nested blueprints.
     :ivar path: a path, for all paths from there down, or a pattern with ``*``.
-    :ivar methods: the methods.
     :ivar having: names of policies, or of packages such as ``Flask-Login``, that a route must all have.
     :ivar lacking: names that a route must not have.
     :ivar unguarded_writes: whether a route must change state without authentication or CSRF protection.

@@ -35,7 +35,6 @@ class Refusals:
         return Unauthenticated(detail, policy=self.KIND, reason="missing", headers=self._plain)
 
     def invalid(self, scheme: str) -> Denied:
-        """Return the denial of invalid credentials."""
         headers = self._bad_token if scheme == "bearer" else self._plain
         detail = "The token is not valid." if scheme == "bearer" else "The credentials are not valid."
         return Unauthenticated(detail, policy=self.KIND, reason="invalid", headers=headers)

@@ -32,8 +32,6 @@ _TITLES: dict[Kind, str] = {
 }
 _COLOURS: dict[Kind, str] = {"weaker": "red", "different": "red", "unguarded": "red", "stronger": "green"}
 
-_file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=FILE, required=False)
-
 
 @click.command("lock")
 @click.option(
@@ -58,7 +56,7 @@ def lock_command(output: str, as_json: bool) -> None:
 
 
 @click.command("check")
-@_file_argument
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=FILE, required=False)
 @click.option("--allow-stronger", is_flag=True, help="Accept a file that is only out of date.")
 @click.option("--update", is_flag=True, help="Write the file again, unless something became worse.")
 @json_option

@@ -17,10 +17,7 @@ NARROWEST = 20
 
 
 class Chunk(NamedTuple):
-    """A piece of text that is kept on one line if possible.
-
-    :ivar color: the name of a colour of click.
-    """
+    """A piece of text, in a colour of click, that is kept on one line if possible."""
 
     text: str
     color: str | None = None

@@ -109,7 +109,6 @@ class ApiKey:
 
 
 def utc_now() -> datetime:
-    """Return the current time in UTC."""
     return datetime.fromtimestamp(seconds_now(), timezone.utc)
 
 

@@ -22,7 +22,6 @@ log: logging.Logger = logging.getLogger("flask_guard")
 class DamagedRecord(KeyStoreUnavailable):
     """The record of one key cannot be read. The table and the other keys still work.
 
-    :param key_id: the id of the key.
     :param reason: the fault of the record, without its content.
     """
 
