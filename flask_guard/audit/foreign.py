@@ -6,7 +6,7 @@ imported for the recognition, and no code of the app runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ from ..core.view_code import functions_in, may_answer, mentions
 from ..typing import ViewFunction
 from .decorators import Layer, closure_of, layers_of, module_of, shown_origins, site_of_code
 from .example_paths import example_path
-from .limiter import limiters_of, limits_of
 
 DESCRIBED = ("flask_guard", "flask_limiter", "flask_talisman", "flask_wtf", "flask_cors")
 """Packages whose hooks have facts of their own, and so are not listed as hooks."""
@@ -57,7 +56,7 @@ class ForeignFacts:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
-        self._limiters = limiters_of(app)
+        self._limiters = _limiters_of(app)
         self._talisman = tuple(_talisman(app))
         self._csrf = app.extensions.get("csrf") if _checks_csrf(app) else None
         self._has_cors = any(True for name in app.after_request_funcs for _ in _cors_hooks(app, name))
@@ -81,7 +80,7 @@ class ForeignFacts:
             for owner in owners:
                 yield from _cors_hooks(self._app, owner, path)
         for limiter in self._limiters:
-            yield from limits_of(self._app, limiter, rule.endpoint, method, layers)
+            yield from _limits_of(self._app, limiter, rule.endpoint, method, layers)
         scopes = {_scope(owner) for owner in owners}
         yield from (hook.fact() for hook in self.hooks if hook.scope in scopes)
         yield from (each.foreign for each in layers if each.foreign is not None)
@@ -177,3 +176,82 @@ def _cors_hooks(app: Flask, blueprint: str | None, path: str | None = None) -> I
                 yield Foreign("Flask-CORS", "cors", detail, _scope(blueprint))
                 if path is not None:
                     break
+
+
+# Flask-Limiter -------------------------------------------------------------------------------------------------------
+
+
+def _limiters_of(app: Flask) -> list[Any]:
+    """Return the Limiters that limit requests of `app`."""
+    return [each for each in app.extensions.get("limiter", ()) if each.initialized and each.enabled]
+
+
+def _limits_of(app: Flask, limiter: Any, endpoint: str, method: str, layers: Iterable[Layer]) -> Iterator[Foreign]:
+    """Yield the limits of one endpoint and method.
+
+    Flask-Limiter acts in a ``before_request`` hook and in the wrapper of a decorated view. If the wrapper is not
+    registered, as for a decorator above ``@app.route``, only the limits of the application hold.
+    """
+    if endpoint.rpartition(".")[2] == "static":
+        return
+    from flask_limiter import ExemptionScope
+
+    manager, blueprint = limiter.limit_manager, endpoint.rpartition(".")[0]
+    exempt = manager.exemption_scope(app, endpoint, blueprint or None)
+    name = next((closure_of(each.function).get("name") for each in layers if _is_limit(each.function)), None)
+    decorated = _listed(manager, "decorated_limits", name) if name else []
+    misplaced = not name and _qualified_name(app, endpoint) in getattr(limiter, "_marked_for_limiting", ())
+    overriding = any(each.override_defaults for each in decorated)
+    of_blueprint = (
+        [] if misplaced or not blueprint or overriding else _listed(manager, "blueprint_limits", app, blueprint)
+    )
+    explicit = [*decorated, *of_blueprint]
+    if not exempt & ExemptionScope.APPLICATION:
+        yield from _limit_facts(limiter, _listed(manager, "application_limits"), method, "application")
+    yield from _limit_facts(limiter, decorated, method, "decorated")
+    yield from _limit_facts(limiter, of_blueprint, method, "blueprint")
+    is_counted = any(_counts(each, method) for each in explicit)
+    takes_defaults = not is_counted or not any(each.override_defaults for each in explicit)
+    if takes_defaults and not misplaced and not exempt & ExemptionScope.DEFAULT:
+        yield from _limit_facts(limiter, _listed(manager, "default_limits"), method, "default")
+
+
+def _is_limit(function: Any) -> bool:
+    return module_of(function).partition(".")[0] == "flask_limiter" and "name" in closure_of(function)
+
+
+def _qualified_name(app: Flask, endpoint: str) -> str:
+    view = app.view_functions.get(endpoint)
+    parts = [getattr(view, each, "") for each in ("__module__", "__name__", "__qualname__")]
+    return ".".join(parts)
+
+
+def _listed(manager: Any, name: str, *arguments: Any) -> list[Any]:
+    """Return limits of the manager. A callable of the app that returns a rate may need a request, and fail here."""
+    found = getattr(manager, name)
+    try:
+        return list(found(*arguments) if callable(found) else found)
+    except Exception:  # noqa: BLE001  # whatever that callable raises
+        return [_Dynamic]
+
+
+class _Dynamic:
+    """A placeholder for limits whose rate depends on the request."""
+
+    limit = "a rate from a callable"
+    methods = None
+    exempt_when = None
+    override_defaults = True
+
+
+def _counts(limit: Any, method: str) -> bool:
+    return limit.methods is None or method.lower() in limit.methods
+
+
+def _limit_facts(limiter: Any, limits: list[Any], method: str, where: str) -> Iterator[Foreign]:
+    filtered = ", unless a request_filter says otherwise" if getattr(limiter, "_request_filters", ()) else ""
+    for each in limits:
+        if _counts(each, method):
+            condition = ", with exempt_when" if each.exempt_when else ""
+            scope = "view" if where == "decorated" else "blueprint" if where == "blueprint" else "app"
+            yield Foreign("Flask-Limiter", "limit", f"{each.limit} ({where}{condition}{filtered})", scope)
