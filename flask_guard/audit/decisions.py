@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeAlias
 
 from ..core.tracing import StepTrace
 from ..support.text import printable
-from .decorators import Layer, site_of_code
+from .decorators import site_of_code
 from .masking import query_values, without
 from .matching import Match
-from .rehearsal import Asked, Rehearsed
+from .rehearsal import Asked, Passage, Rehearsed
 from .wording import short_site, shown
 
 By: TypeAlias = Literal["policy", "hook", "decorator", "view", "routing", "Flask", "left out", "unknown"]
@@ -54,7 +54,7 @@ def decide(match: Match, seen: Rehearsed) -> Decision:
         why = "Every policy lets the request through. The view and its decorators did not run."
         return Decision("left out", match.rule.endpoint if match.rule else "", why)
     if seen.view is not None and seen.endpoint is not None:
-        return _by_view(seen, seen.endpoint)
+        return _by_view(seen, seen.view, seen.endpoint)
     return _by_routing(match, seen)
 
 
@@ -93,26 +93,19 @@ def _by_policy(step: StepTrace, match: Match, asked: Asked) -> Decision:
     return Decision("policy", placed.policy.name, why, site, tuple(fix))
 
 
-def _by_view(seen: Rehearsed, endpoint: str) -> Decision:
-    passage = seen.view
-    assert passage is not None  # noqa: S101
+def _by_view(seen: Rehearsed, passage: Passage, endpoint: str) -> Decision:
     entered = [layer for layer in seen.layers if layer.code in seen.entered]
     last = entered[-1] if entered else None
     if last is not None and last.foreign is not None and last is not seen.layers[-1]:
+        by, site, detail = last.foreign.by, last.foreign.site, last.foreign.detail
         ended = _ended(passage.status, passage.error, seen.asked)
-        why = f"The decorator {_decorator(last)} {ended}: the view did not run."
-        fix = _fix_for(passage.error, last.foreign.by)
-        return Decision("decorator", last.foreign.by, why, last.foreign.site, fix)
+        name = f"{by} ({detail})" if site is None else by
+        why = f"The decorator {name} {ended}: the view did not run."
+        return Decision("decorator", by, why, site, _fix_for(passage.error, by))
     site = _raised_at(passage.error) or site_of_code(seen.layers[-1].code if seen.layers else None)
     why = f"Every policy let the request through, and the view {_ended(passage.status, passage.error, seen.asked)}."
     fix = () if passage.status is not None and passage.status < 400 else _fix_for(passage.error, "", passage.status)
     return Decision("view", endpoint, why, site, fix)
-
-
-def _decorator(layer: Layer) -> str:
-    foreign = layer.foreign
-    assert foreign is not None  # noqa: S101
-    return f"{foreign.by} ({foreign.detail})" if foreign.site is None else foreign.by
 
 
 def _raised_at(error: BaseException | None) -> str | None:
