@@ -272,19 +272,33 @@ def _through_view(app: Flask, seen: Rehearsed, run_view: bool, call: Callable[[]
         seen.left_out = True
         return app.response_class(status=200)
     passage = seen.view = Passage()
-    with _noting_calls({each.code for each in seen.layers if each.code is not None}, seen.entered):
+    with _noting_calls(app, {each.code for each in seen.layers if each.code is not None}, seen.entered):
         return _passed(app, passage, call)
 
 
 @contextmanager
-def _noting_calls(wanted: set[CodeType], entered: set[CodeType]) -> Iterator[None]:
-    """Note which of the functions with the code `wanted` are called in this thread."""
-    before = sys.getprofile()
+def _noting_calls(app: Flask, wanted: set[CodeType], entered: set[CodeType]) -> Iterator[None]:
+    """Note which of the functions with the code `wanted` are called in this thread, or in an event loop for it."""
+    thread, to_sync = threading.get_ident(), app.async_to_sync
 
     def note(frame: FrameType, event: str, _argument: Any) -> None:
         if event == "call" and frame.f_code in wanted:
             entered.add(frame.f_code)
 
+    def noting_to_sync(function: Callable[..., Any]) -> Any:
+        async def noted(*args: Any, **kwargs: Any) -> Any:  # in the thread of the event loop
+            with _profiling(note):
+                return await function(*args, **kwargs)
+
+        return to_sync(noted if threading.get_ident() == thread else function)
+
+    with _replaced(app, "async_to_sync", noting_to_sync), _profiling(note):
+        yield
+
+
+@contextmanager
+def _profiling(note: Callable[[FrameType, str, Any], None]) -> Iterator[None]:
+    before = sys.getprofile()
     sys.setprofile(note)
     try:
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar
@@ -280,6 +281,24 @@ def test_a_decorator_of_the_apps_own_is_named_with_its_line(app: Flask) -> None:
     assert (document["decision"]["by"], document["answer"]["status"]) == ("decorator", 403)
     assert document["decision"]["name"].endswith(".only_on_sundays")
     assert document["decision"]["site"].startswith(f"{__file__}:")
+
+
+def test_async_views_and_decorators_are_watched_in_their_event_loop(app: Flask) -> None:
+    async def view() -> str:
+        return "fine"
+
+    @functools.wraps(view)
+    async def never() -> tuple[str, int]:
+        return "closed", 403
+
+    app.add_url_rule("/open", "open", log_timing(view))
+    app.add_url_rule("/closed", "closed", never)
+    Guard(app)
+
+    assert explained(app, "GET", "/open")["view"]["outcome"] == "ran"
+    assert decided(app, "/open") == (200, "view", "open")
+    assert explained(app, "GET", "/closed")["view"]["outcome"] == "not reached"
+    assert decided(app, "/closed")[:2] == (403, "decorator")
 
 
 def only_on_sundays(view: Callable[..., Any]) -> Callable[..., Any]:
