@@ -185,6 +185,6 @@ def detail_of(seen: Rehearsed) -> str:
         return ""
     try:
         document = json.loads(seen.problem)
-        return printable(str(document.get("detail") or ""), 500)
+        return str(without(query_values(seen.asked.path), printable(str(document.get("detail") or ""), 500)))
     except (ValueError, AttributeError):
         return ""

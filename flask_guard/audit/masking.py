@@ -48,7 +48,10 @@ def shown_value(name: str, value: str) -> str:
 
 def shown_url(url: str) -> str:
     """Return a URL or path without the values of its query, and without a user and password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as "http://["
+        return MASK
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     query = "&".join(f"{name}={MASK}" for name in names) if names else MASK if parts.query else ""
     netloc = f"{MASK}@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc

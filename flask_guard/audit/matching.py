@@ -17,6 +17,7 @@ from ..core.url_patterns import VARIABLE
 from ..support.text import did_you_mean, printable
 from .example_paths import example_url
 from .inventory import host_of, methods_of
+from .masking import shown_url
 from .mounted_apps import mount_above
 from .rehearsal import Asked
 
@@ -61,7 +62,7 @@ def route(app: Flask, asked: Asked) -> Match:
             return Match("no rule", "Neither SERVER_NAME nor any rule names this host.")
         rule = adapter.match(return_rule=True)[0]
     except RequestRedirect as redirect:
-        return Match("redirect", f"Routing sends {path} to {redirect.new_url}.", location=redirect.new_url)
+        return Match("redirect", f"Routing sends {path} to {shown_url(redirect.new_url)}.", location=redirect.new_url)
     except MethodNotAllowed as error:
         methods = tuple(sorted(error.valid_methods or ()))
         return Match("wrong method", f"{path} takes {', '.join(methods)}, and not {method}.", methods=methods)

@@ -188,10 +188,12 @@ def test_wrong_method_is_explained_with_those_that_the_path_takes(shop: Flask) -
 
 
 def test_redirect_is_explained_with_its_target(shop: Flask) -> None:
-    document = explained(shop, "GET", "/folder?secret=1")
+    document = explained(shop, "GET", "/folder?mail=ada@site.example")
 
     assert (document["routing"]["outcome"], document["answer"]["status"]) == ("redirect", 308)
-    assert document["routing"]["location"] == "http://localhost/folder/?secret=…"
+    assert document["routing"]["location"] == "http://localhost/folder/?mail=…"
+    assert document["decision"]["why"] == "Routing sends /folder to http://localhost/folder/?mail=…."
+    assert "ada" not in json.dumps(document)
 
 
 def test_mount_of_another_app_is_explained(shop: Flask) -> None:
@@ -614,6 +616,26 @@ def test_no_value_of_the_query_is_shown_by_the_text_of_an_exception(app: Flask) 
     document = explained(app, "GET", "/?page=blue%204711")
 
     assert "invalid literal for int() with base 10: '…'" in document["decision"]["why"]
+
+
+def test_no_value_of_the_query_is_shown_by_the_detail_of_a_view(app: Flask) -> None:
+    def view() -> Response:
+        detail = json.dumps({"detail": f"unknown: {request.args['mail']}"})
+        return Response(detail, 400, content_type="application/problem+json")
+
+    app.add_url_rule("/", "view", view)
+    Guard(app)
+
+    assert explained(app, "GET", "/?mail=ada%40site.example")["answer"]["detail"] == "unknown: …"
+
+
+def test_an_invalid_url_in_a_field_is_masked(app: Flask) -> None:
+    app.add_url_rule("/", "view", fine)
+    Guard(app)
+
+    document = explained(app, "GET", "/", ("Referer", "http://["))
+
+    assert document["request"]["headers"] == [["Referer", "…"]]
 
 
 def test_a_short_secret_is_masked_as_a_word_and_leaves_others_whole(app: Flask) -> None:
