@@ -34,7 +34,8 @@ def assert_guarded(
     :param where: methods and a path, such as ``"POST /api/*"``, ``"PUT,PATCH /orders/<int:id>"`` or ``"/admin/*"`` for
         every method. A ``*`` stands for any text, slashes included.
     :param by: the kinds of policy that must all be in force. By default, any authentication or CSRF protection is
-        enough, also by another package. A policy in report mode does not count.
+        enough, also by another package. A policy in report mode does not count, and neither does one that lets requests
+        without credentials through (``optional=True``), unless it is named with that option.
     :param except_for: endpoints that may be open, written as `where` is.
     :raises AssertionError: if an endpoint is not guarded, with its policies and the exemptions; and if no endpoint
         matches.
@@ -62,14 +63,19 @@ def _matches(entry: Entry, where: str) -> bool:
 
 def _faults(inventory: Inventory, entry: Entry, kinds: tuple[Policy, ...]) -> Iterator[str]:
     is_on = not inventory.has_guard or inventory.state.config[ENABLED]
-    in_force = {each.key for each in inventory.enforced(entry)} if is_on else set()
-    missing = [each.name for each in kinds if each.key not in in_force]
+    in_force = inventory.enforced(entry) if is_on else []
+    missing = [kind.name for kind in kinds if not any(_serves(each, kind) for each in in_force)]
     if not kinds and not (is_on and inventory.serves(entry, "authentication", "csrf")):
         missing = ["authentication"]
     if missing:
         place = f" ({entry.site})" if entry.site else ""
         yield f"  {entry.where}{place} lacks {', '.join(missing)}"
         yield from _circumstances(inventory, entry, is_on)
+
+
+def _serves(policy: Policy, kind: Policy) -> bool:
+    """Return whether a policy is of a kind, with its purposes: an optional key authenticates nobody."""
+    return policy.key == kind.key and set(kind.purposes) <= set(policy.purposes)
 
 
 def _explained(inventory: Inventory, entry: Entry) -> str:

@@ -88,6 +88,19 @@ def test_policy_that_only_reports_is_named_as_such(app: Flask) -> None:
         assert_guarded(app, "/trial")
 
 
+@pytest.mark.parametrize("policy", [require_api_key, require_auth(bearer=recognise)], ids=["key", "token"])
+def test_optional_credentials_count_only_if_they_are_named_as_optional(make_app: MakeApp, policy: Any) -> None:
+    app = make_app()
+    Guard(app)
+    app.add_url_rule("/a/open", "open", policy(optional=True)(lambda: ""))
+    app.add_url_rule("/a/closed", "closed", policy(lambda: ""))
+
+    assert_guarded(app, "/a/closed", by=[policy(optional=True)])
+    assert_guarded(app, "/a/*", by=[policy(optional=True)])
+    with pytest.raises(AssertionError, match=f"GET /a/open .* lacks {policy.name}\n"):
+        assert_guarded(app, "/a/*", by=[policy])
+
+
 def test_app_without_a_guard_and_one_that_is_switched_off_fail(make_app: MakeApp) -> None:
     bare, off = make_app(), make_app(GUARD_ENABLED=False)
     Guard(off)
