@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
+
+from werkzeug.datastructures import Headers
 
 from ..core.request_run import Leave, Run, Slot
 from ..support.header_fields import Pair, add_vary, finder, pairs_of
@@ -12,6 +14,7 @@ from ..typing import Response
 
 _SAYS_IT = frozenset({"public", "private", "no-store", "s-maxage"})
 """The directives that say whether shared caches may store a response."""
+_find: Callable[[Headers], Mapping[str, list[int]]] = finder("vary", "cache-control")
 _PRIVATE: Pair = ("Cache-Control", "private")
 
 
@@ -27,11 +30,10 @@ def private_responses(fields: Iterable[str], caller: Slot[Any]) -> Leave:
     """
     names = tuple(dict.fromkeys(fields))
     vary: Pair = ("Vary", ", ".join(names))
-    find = finder("vary", "cache-control")
 
     def show_out(run: Run, response: Response) -> None:
         headers = response.headers
-        pairs, found = pairs_of(headers), find(headers)
+        pairs, found = pairs_of(headers), _find(headers)
         if "vary" in found and names:
             add_vary(headers, *names, lines=found["vary"])
         elif names:

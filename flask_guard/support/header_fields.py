@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from operator import itemgetter
 
 from werkzeug.datastructures import Headers
 
@@ -31,19 +32,23 @@ def field_names(headers: Headers) -> set[str]:
 def finder(*names: str) -> Callable[[Headers], Mapping[str, list[int]]]:
     """Return a function that finds the fields called `names` (lower case) at one go.
 
-    It returns the positions of each in the list that headers wrap. A name that is not there is left out.
+    It returns the positions of each in the list that headers wrap. A name that is not there is left out. The answers
+    are cached: do not change them. Make one such function for each module, as each has a cache.
     """
-    wanted, lengths = frozenset(names), frozenset(map(len, names))
+    wanted = frozenset(names)
 
-    def find(headers: Headers) -> Mapping[str, list[int]]:
+    @lru_cache(maxsize=256)  # the responses of an app have few different lists of names
+    def positions(*present: str) -> Mapping[str, list[int]]:
         found: dict[str, list[int]] = {}
-        for at, (field, _) in enumerate(pairs_of(headers)):
-            # The length is compared first, as that is cheaper than to lower each name.
-            if len(field) in lengths and (name := field.lower()) in wanted:
+        for at, field in enumerate(present):
+            if (name := field.lower()) in wanted:
                 found.setdefault(name, []).append(at)
         return found
 
-    return find
+    return lambda headers: positions(*map(_name_of, headers._list))  # as `pairs_of`
+
+
+_name_of: Callable[[Pair], str] = itemgetter(0)
 
 
 def append(headers: Headers, pairs: Iterable[Pair]) -> None:
@@ -64,7 +69,7 @@ def setter(*names: str) -> Callable[[Headers, Iterable[Pair]], None]:
     def put_named(headers: Headers, fields: Iterable[Pair]) -> None:
         pairs = headers._list  # as `pairs_of`
         for name, _ in pairs:
-            if len(name) in lengths and name.lower() in wanted:
+            if len(name) in lengths and name.lower() in wanted:  # the length first, as names are seldom as long
                 drop(headers, wanted)
                 break
         pairs += fields
