@@ -6,6 +6,7 @@ It does as :meth:`Counter.take <flask_guard.rate_limits.storage.counter.Counter.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import ceil
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -39,11 +40,14 @@ def drawing(counter: Counter, budget: Budget, cost: int) -> Draw:
 
 def advancing(budget: Budget, cost: int) -> Advance:
     """Return the arithmetic of taking `cost` from `budget`. That of fixed windows, the default, is one function."""
-    return _advancing_fixed_window(budget, cost) if budget.algorithm is FIXED else _advancing(budget, cost)
+    if budget.algorithm is FIXED:
+        return _advancing_fixed_window(budget.amount, budget.seconds, cost)
+    return _advancing(budget, cost)
 
 
-def _advancing_fixed_window(budget: Budget, cost: int) -> Advance:
-    amount, seconds = budget.amount, budget.seconds
+@lru_cache(maxsize=256)
+def _advancing_fixed_window(amount: int, seconds: int, cost: int) -> Advance:
+    """Return the arithmetic of fixed windows: one function for all budgets of a rate, as endpoints have many."""
 
     def advance(state: State, now: float) -> tuple[State, float, int, int] | None:
         used, ends = state

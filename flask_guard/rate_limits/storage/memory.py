@@ -38,6 +38,7 @@ MOST_GONE = 50
 LOOKED_AT = 16
 """States that a new one looks at for one to drop, where there are as many as may be."""
 
+_new = tuple.__new__
 OTHERS = "%others"
 """The identity that stands for all clients for whom there is no room. No client's own has a bare percent sign."""
 
@@ -77,11 +78,11 @@ class ExactMemoryStorage(TableStorage):
     def drawing(self, budget: Budget, cost: int) -> Draw:
         """Return `take` for one charge: as fast as can be for a client with a state, as most requests have."""
         advance, head, tail = advancing(budget, cost), budget.head, budget.table_tail
-        states, lock, new = self._states, self._lock, tuple.__new__
 
         def draw(identity: str) -> tuple[bool, list[Standing]]:
             key = head + identity + tail
-            with lock:
+            with self._lock:
+                states = self._states
                 state = states.get(key)
                 advanced = advance(state, monotonic()) if state is not None else None
                 if advanced is None:
@@ -90,7 +91,7 @@ class ExactMemoryStorage(TableStorage):
                 if charged is not None:
                     states[key] = charged
                     self._ends[key] = ends
-            return charged is not None, [new(Standing, (budget, remaining, wait, cost, identity))]
+            return charged is not None, [_new(Standing, (budget, remaining, wait, cost, identity))]
 
         return draw
 
