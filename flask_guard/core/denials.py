@@ -7,8 +7,9 @@ handler it renders as ``application/problem+json`` (RFC 9457), or as HTML for a 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from werkzeug import exceptions
@@ -17,6 +18,7 @@ from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Response
 
 from ..support.header_fields import Pair, append
+from ..support.response_copies import copying
 from ..typing import HeaderPairs
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-re
 LONGEST_ACCEPT = 1024
 """The longest Accept header that is parsed for an error page, in characters."""
 
+_encode: Callable[[object], str] = json.JSONEncoder().encode
+
 
 def as_html(error_format: str, environ: WSGIEnvironment | None) -> bool:
     """Return whether an error is rendered as HTML.
@@ -38,8 +42,12 @@ def as_html(error_format: str, environ: WSGIEnvironment | None) -> bool:
     if error_format != "auto":
         return error_format == "html"
     accept = (environ or {}).get("HTTP_ACCEPT", "")
-    if not accept or len(accept) > LONGEST_ACCEPT:
-        return False
+    return bool(accept) and len(accept) <= LONGEST_ACCEPT and _prefers_html(accept)
+
+
+@lru_cache(maxsize=128)
+def _prefers_html(accept: str) -> bool:
+    """Return whether an Accept header prefers HTML. Clients send few different ones, so the answers are cached."""
     offered = ["application/problem+json", "application/json", "text/html"]
     return parse_accept_header(accept, MIMEAccept).best_match(offered) == "text/html"
 
@@ -63,6 +71,10 @@ class Denied(exceptions.HTTPException):
     remedy: str = ""
     www_authenticate: ClassVar[Any] = None
     retry_after: ClassVar[Any] = None
+    _known_members: tuple[Mapping[str, Any], str] = MappingProxyType({}), "}\n"
+    """The members of a denial that was prepared, and the end of the problem document with them."""
+    _known_headers: tuple[Pair, ...] | None = None
+    """The headers of a denial that was prepared: they have been checked."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -111,29 +123,65 @@ class Denied(exceptions.HTTPException):
         self, environ: WSGIEnvironment | WSGIRequest | None = None, scope: dict[str, Any] | None = None
     ) -> Response:
         fields: WSGIEnvironment | None = environ if environ is None or isinstance(environ, dict) else environ.environ
-        if self.members or type(self.description) is not str or not self.renders_as_usual:
+        if type(self.description) is not str or not self.renders_as_usual:
             return Response(self.get_body(fields, scope), self.code, self.get_headers(fields, scope))
+        html = self._as_html(fields)
+        body = (self._page() if html else self._document()).encode()
+        response = _responses(self.code, html, self.error_format == "auto")()
+        response.response = [body]
+        append(response.headers, self.headers if self.headers is self._known_headers else _checked(self.headers))
+        append(response.headers, (("Content-Length", str(len(body))),))
+        return response
+
+    def _document(self) -> str:
+        """Return the body as a problem document, with the parts that are known."""
         kind: Any = type(self)
-        looks = (self._as_html(fields), self.error_format)
-        body, pairs = _rendered(kind, self.code, self.description, self.headers, *looks)
-        headers = Headers()
-        append(headers, pairs)
-        return Response([body], self.code, headers)
+        beginning, _, _ = _frame(kind, self.code)
+        known, end = self._known_members
+        if self.members == known:
+            return f"{beginning}{_encode(self.description)}{end}"
+        return json.dumps(self.problem()) + "\n"
+
+    def _page(self) -> str:
+        """Return the body as HTML, with the parts that are known."""
+        kind: Any = type(self)
+        _, before, after = _frame(kind, self.code)
+        return before + self.get_description() + after
 
     def _as_html(self, environ: WSGIEnvironment | None) -> bool:
         return as_html(self.error_format, environ)
 
 
+def _checked(headers: Iterable[Pair]) -> list[Pair]:
+    """Return the header fields of a denial, but for the length, which is that of the body.
+
+    :raises ValueError: for a value with a line break.
+    """
+    return [pair for pair in Headers(headers) if pair[0].lower() != "content-length"]
+
+
 @lru_cache(maxsize=256)
-def _rendered(
-    kind: type[Denied], code: int | None, detail: str, headers: tuple[Pair, ...], html: bool, error_format: str
-) -> tuple[bytes, tuple[Pair, ...]]:
-    """Return the body and the header fields of a denial without members. The few that an app has are kept."""
-    denial = kind(detail, policy="", reason="", headers=headers)
-    denial.code, denial.error_format = code, error_format
-    environ = {"HTTP_ACCEPT": "text/html"} if html else None
-    response = Response(denial.get_body(environ), code, denial.get_headers(environ))
-    return response.get_data(), tuple(response.headers)
+def _responses(code: int | None, html: bool, auto: bool) -> Callable[[], Response]:
+    """Return a function that makes responses without a body and without the fields of a denial.
+
+    :param auto: whether the Accept header decides on HTML.
+    """
+    fields = [("Content-Type", "text/html; charset=utf-8" if html else "application/problem+json")]
+    if auto:
+        fields.append(("Vary", "Accept"))
+    return copying(lambda: Response(status=code, headers=fields))
+
+
+@lru_cache(maxsize=256)
+def _frame(kind: type[Denied], code: int | None) -> tuple[str, str, str]:
+    """Return the parts of the bodies of denials: a document up to its detail, a page before and after it.
+
+    The few classes and statuses that an app has are kept.
+    """
+    model: Denied = kind("", policy="", reason="")
+    model.code = code
+    before, _, after = exceptions.HTTPException.get_body(model).partition(model.get_description())
+    return json.dumps(model.problem()).removesuffix('""}'), before, after
 
 
 class _Forbidden(Denied, exceptions.Forbidden):

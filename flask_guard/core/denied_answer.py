@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
@@ -21,20 +21,23 @@ def denied_answer(run: Run, denial: Denied) -> Response | None:
     app = run.state.app
     if not _is_left_to(denial, app):
         return None
-    return cast("Response", app.response_class.force_type(denial.get_response(run.request.environ)))
+    response_class: Any = app.response_class
+    answer: Response = response_class.force_type(denial.get_response(run.request.environ))
+    return answer
 
 
 def _is_left_to(denial: Denied, app: Flask) -> bool:
     """Return whether `app` has no error handler that may take `denial`, and answers exceptions as Flask does."""
+    code = type(denial).code  # Flask finds error handlers by the status of the class
+    for handlers in app.error_handler_spec.values():
+        if handlers.get(code) or handlers.get(None):
+            return False
     cls = type(app)
     if cls.handle_user_exception is not _handle_user or cls.handle_http_exception is not _handle_http:
         return False
     if cls.finalize_request is not _finalize or cls.make_response is not _make:
         return False
-    if not _NAMES.isdisjoint(vars(app)) or app.trap_http_exception(denial):
-        return False
-    code = type(denial).code  # Flask finds error handlers by the status of the class
-    return not any(handlers.get(code) or handlers.get(None) for handlers in app.error_handler_spec.values())
+    return vars(app).keys().isdisjoint(_NAMES) and not app.trap_http_exception(denial)
 
 
 _handle_user, _handle_http = Flask.handle_user_exception, Flask.handle_http_exception

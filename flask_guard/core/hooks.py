@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
-from ..support.header_fields import field_names
+from ..support.header_fields import field_names, pairs_of
 from ..typing import Response
 from .app_state import AppState
 from .config import ENABLED
@@ -181,7 +181,7 @@ def _teardown(error: BaseException | None) -> None:
 
 def _cut_tracebacks(run: Run, error: BaseException | None) -> None:
     """Let go of the frames that raised denials: they hold the denials in turn, and the request."""
-    for denial in (run.denial, *run.would_deny):
+    for denial in (run.denial, *run.would_deny) if run.would_deny else (run.denial,):
         if denial is not None and denial is not error:
             denial.__traceback__ = None
 
@@ -225,8 +225,10 @@ def _keep_fields(denial: Denied, response: Response) -> None:
 
     With another status, only the fields of which it still says something true.
     """
-    present = field_names(response.headers)
-    for name, value in denial.headers:
+    pairs = pairs_of(response.headers)
+    missing = [pair for pair in denial.headers if pair not in pairs]
+    present = field_names(response.headers) if missing else ()
+    for name, value in missing:
         field = name.lower()
         if field not in present and (response.status_code == denial.code or _suits(field, response.status_code)):
             response.headers.add(name, value)

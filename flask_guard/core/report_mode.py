@@ -58,15 +58,17 @@ def note_denial(run: Run, denial: Denied) -> None:
 
 def _announce(run: Run, denial: Denied, *, would: bool = False) -> None:
     """Log a denial and send its signal."""
-    if run.rehearsal:
+    state = run.state
+    if state.rehearses is not None:
         return
-    if run.state.app.debug:
+    debug = state.app.debug
+    if debug:
         denial.remedy = _remedy(run, denial)
-    if log.isEnabledFor(logging.WARNING if would or run.state.app.debug else logging.INFO):
-        run.state.resource(DenialLog).note(run, denial, would=would)
+    if log.isEnabledFor(logging.WARNING if would or debug else logging.INFO):
+        state.resource(DenialLog).note(run, denial, would=would)
     signal = request_would_be_denied if would else request_denied
     if signal.receivers:
-        signal.send(run.state.app, denial=denial, request=run.request)
+        signal.send(state.app, denial=denial, request=run.request)
 
 
 def _remedy(run: Run, denial: Denied) -> str:

@@ -13,6 +13,7 @@ from ..core.app_state import AppState
 from ..core.denials import Denied, InsufficientScope, InvalidRequest, Unauthenticated, store_unavailable
 from ..core.described import Documented
 from ..core.policy import Credential, DenyingPolicy, Phase, Policy, Scope, Step, Target
+from ..core.ready_denials import ready_denial
 from ..core.request_run import Current, Run, Slot
 from ..errors import ConfigError
 from ..rate_limits.failures import FailureLimit, failure_limit
@@ -51,6 +52,8 @@ HINTS = {
     "keys": "Guard(app, keys=…)",
 }
 """Our words for the options of other packages."""
+REQUIRED = "An API key is required."
+REQUIRED_WITH_SCHEME = "An API key is required, written as 'Authorization: Bearer KEY'."
 NO_KEYS = "%r has views that require an API key, and no keys: everybody is denied. Set GUARD_API_KEYS or Guard(keys=…)"
 
 
@@ -236,19 +239,17 @@ class _Verifier:
         if not self.scopes <= key.scopes or (self.any_scope and self.any_scope.isdisjoint(key.scopes)):
             detail = f"The API key lacks the scope that this needs: {self.wanted}."
             error = f', error="insufficient_scope", scope="{self.wanted}"'
-            raise InsufficientScope(detail, **self._terms("insufficient_scope", error))
+            raise self._refusal(InsufficientScope, detail, "insufficient_scope", error)
 
     def nothing_presented(self, run: Run) -> Denied:
         """Return the denial of a request without credentials: a bare challenge (RFC 6750, section 3.1)."""
         bare = self.scheme == "Bearer" and "HTTP_AUTHORIZATION" in run.request.environ
-        detail = "An API key is required" + (", written as 'Authorization: Bearer KEY'." if bare else ".")
-        return Unauthenticated(detail, **self._terms("missing", ""))
+        return self._refusal(Unauthenticated, REQUIRED_WITH_SCHEME if bare else REQUIRED, "missing")
 
     def malformed(self) -> Denied:
         """Return the denial of a request with several credentials, or with an empty one."""
-        return InvalidRequest(
-            "Present one API key, in one place.", **self._terms("malformed", ', error="invalid_request"')
-        )
+        detail = "Present one API key, in one place."
+        return self._refusal(InvalidRequest, detail, "malformed", ', error="invalid_request"')
 
     def may_be_used(self, key: ApiKey, run: Run) -> bool:
         """Return whether a key works now, and from the address of the request."""
@@ -265,11 +266,12 @@ class _Verifier:
         if reason == "expired":
             detail = "The API key has expired."
         error = f', error="invalid_token", error_description="{detail}"'
-        return Unauthenticated(detail, **self._terms(reason, error))
+        return self._refusal(Unauthenticated, detail, reason, error)
 
-    def _terms(self, reason: str, parameters: str) -> dict[str, Any]:
-        challenge = [("WWW-Authenticate", self.challenge + parameters)]
-        return {"policy": RequireApiKey.kind, "reason": reason, "headers": challenge}
+    def _refusal(self, kind: Callable[..., Denied], detail: str, reason: str, parameters: str = "") -> Denied:
+        challenge = (("WWW-Authenticate", self.challenge + parameters),)
+        denial: Denied = ready_denial(kind, detail, RequireApiKey.kind, reason, challenge).copy()
+        return denial
 
 
 require_api_key: RequireApiKey = RequireApiKey()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 from ..core.denials import Banned, Denied, LimitExceeded, store_unavailable
+from ..core.ready_denials import ReadyDenial
 from ..core.request_run import Run, Slot
 from ..support.header_fields import Pair
 from .fields import STANDINGS
@@ -117,14 +119,18 @@ def _denial(standings: list[Standing]) -> Denied:
 
 
 def _exceeded(violated: list[Budget], wait: int) -> LimitExceeded:
-    shown = " and ".join([budget.text for budget in violated])
-    return LimitExceeded(
-        f"The limit of {shown} is used up. Try again in {wait} s.",
-        policy=kind_of(violated[0]),
-        reason="exceeded",
-        headers=[_retry_after(wait)],
-        members={"violated-policies": [budget.name for budget in violated]},
-    )
+    named = tuple([(budget.text, budget.name) for budget in violated])
+    denial = _excess(named, kind_of(violated[0])).copy(_retry_after(wait))
+    denial.description = f"{denial.description} Try again in {wait} s."
+    return denial
+
+
+@lru_cache(maxsize=256)
+def _excess(named: tuple[tuple[str, str], ...], kind: str) -> ReadyDenial[LimitExceeded]:
+    """Return the denial for budgets with these texts and names, which many endpoints have alike."""
+    detail = f"The limit of {' and '.join([text for text, _ in named])} is used up."
+    members = {"violated-policies": [name for _, name in named]}
+    return ReadyDenial(LimitExceeded(detail, policy=kind, reason="exceeded", members=members))
 
 
 def _retry_after(wait: int) -> Pair:
