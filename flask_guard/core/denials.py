@@ -18,7 +18,7 @@ from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Response
 
 from ..support.header_fields import Pair, append
-from ..support.response_copies import copying
+from ..support.response_copies import response_maker
 from ..typing import HeaderPairs
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _responses(code: int | None, html: bool, auto: bool) -> Callable[[], Respons
     fields = [("Content-Type", "text/html; charset=utf-8" if html else "application/problem+json")]
     if auto:
         fields.append(("Vary", "Accept"))
-    return copying(lambda: Response(status=code, headers=fields))
+    return response_maker(Response, code, fields)
 
 
 @lru_cache(maxsize=256)

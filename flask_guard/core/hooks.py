@@ -226,9 +226,15 @@ def _keep_fields(denial: Denied, response: Response) -> None:
     With another status, only the fields of which it still says something true.
     """
     pairs = pairs_of(response.headers)
-    missing = [pair for pair in denial.headers if pair not in pairs]
-    present = field_names(response.headers) if missing else ()
-    for name, value in missing:
+    for pair in denial.headers:
+        if pair not in pairs:
+            _put_back(denial, response)
+            return
+
+
+def _put_back(denial: Denied, response: Response) -> None:
+    present = field_names(response.headers)
+    for name, value in denial.headers:
         field = name.lower()
         if field not in present and (response.status_code == denial.code or _suits(field, response.status_code)):
             response.headers.add(name, value)

@@ -119,6 +119,11 @@ def _may_keep(target: Target) -> bool:
 
 def _preflight(state: AppState, request: Request, adapter: MapAdapter) -> tuple[Plan, Rule | None]:
     method = request.environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"].upper()
+    own, kept = request.url_rule, state.service(_PreflightPlans)
+    if own is not None and not state.blocks and kept.serves(own, method):
+        plan = kept.plans.get((own.endpoint, method)) or kept.find(own, method)
+        if plan is not None:
+            return plan, own
     rule = _rule_for(adapter, method) if method else None
     served = rule or _other_rule(adapter)
     if served is None:
@@ -126,10 +131,43 @@ def _preflight(state: AppState, request: Request, adapter: MapAdapter) -> tuple[
     announced = method if rule else _method_of(served)
     paths = _paths(state, served.endpoint, request.path)
     plan = kept_plan(Target(state, served.endpoint, announced, preflight=True, automatic=True, paths=paths))
-    own, answered = request.url_rule, any(placed.policy.answers_preflights for placed in plan)
-    if own is not None and not getattr(own, "provide_automatic_options", False) and not answered:
+    if own is not None and not getattr(own, "provide_automatic_options", False) and not _answers_preflights(plan):
         return endpoint_plan(state, own, "OPTIONS", request.path), own
     return plan, rule
+
+
+class _PreflightPlans:
+    """The plans of preflights whose own rule also serves the announced request: most, and no other rule is searched.
+
+    :ivar plans: by endpoint and announced method. They answer the preflight, whatever its path.
+    """
+
+    def __init__(self, state: AppState) -> None:
+        self.plans: dict[tuple[str, str], Plan] = {}
+        self._state = state
+        rules = state.app.url_map.iter_rules()
+        self._all_take_options = all(rule.methods is None or "OPTIONS" in rule.methods for rule in rules)
+
+    def serves(self, rule: Rule, method: str) -> bool:
+        """Return whether `rule`, which serves OPTIONS on a path, serves `method` there.
+
+        Where all rules take OPTIONS, the paths of those that routing tries before it are others.
+        """
+        return self._all_take_options and rule.methods is not None and method in rule.methods
+
+    def find(self, rule: Rule, method: str) -> Plan | None:
+        """Return the plan, and keep it; None if the plan does not answer, or depends on the path."""
+        if self._state.service(paths_of).depends_on_path(rule.endpoint):
+            return None
+        plan = kept_plan(Target(self._state, rule.endpoint, method, preflight=True, automatic=True))
+        if not _answers_preflights(plan):
+            return None
+        self.plans[rule.endpoint, method] = plan
+        return plan
+
+
+def _answers_preflights(plan: Plan) -> bool:
+    return any(placed.policy.answers_preflights for placed in plan)
 
 
 def _rule_for(adapter: MapAdapter, method: str) -> Rule | None:

@@ -33,13 +33,17 @@ class ReadyDenial(Generic[D]):
 
         :param headers: other header fields of the response. They must have been checked.
         """
-        made: D = Exception.__new__(self._kind)
-        attributes = vars(made)
-        attributes.update(self._values)
-        made.members = {name: [*value] if type(value) is list else value for name, value in self._members.items()}
+        attributes = self._values.copy()
+        attributes["members"] = _copied(self._members) if self._members else {}
         if headers:
             attributes["headers"] = attributes["_known_headers"] = headers
+        made: D = Exception.__new__(self._kind)
+        made.__dict__ = attributes
         return made
+
+
+def _copied(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: [*value] if type(value) is list else value for name, value in members.items()}
 
 
 @lru_cache(maxsize=256)

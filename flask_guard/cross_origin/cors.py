@@ -15,7 +15,6 @@ from ..core.policy import DenyingPolicy, Phase, Placed, Policy, Scope, Step, Tar
 from ..core.request_run import Run
 from ..errors import ConfigError
 from ..support import options as check
-from ..support.header_fields import drop
 from ..support.options import INHERIT, Inherited, option, or_inherit
 from ..support.orders import (
     Comparison,
@@ -31,6 +30,7 @@ from ..support.orders import (
     true_is_stronger,
 )
 from ..support.origins import ANY, OneOrigin, Origins, is_own_origin, parse_origins
+from ..support.response_copies import response_maker
 from ..typing import Mode, Purpose, Response, TargetT
 from . import checks, concern
 from .others import OtherHooks, other_is_nearer
@@ -243,12 +243,10 @@ def _check_together(origins: Origins, credentials: bool, expose_headers: object)
 
 def _answer(target: Target) -> Callable[[Run], Response]:
     """Return the step that answers preflights."""
-    response_class = target.app.response_class
+    make = response_maker(target.app.response_class, 204)
 
     def answer(_run: Run) -> Response:
-        response = response_class(status=204)
-        drop(response.headers, ("content-type",))
-        return response
+        return make()
 
     return answer
 

@@ -134,7 +134,8 @@ def _excess(named: tuple[tuple[str, str], ...], kind: str) -> ReadyDenial[LimitE
 
 
 def _retry_after(wait: int) -> Pair:
-    jitter = int(random.random() * (1 + min(MOST_JITTER, max(1, wait // 10))))  # noqa: S311
+    most = MOST_JITTER if wait >= 10 * MOST_JITTER else max(1, wait // 10)
+    jitter = int(random.random() * (1 + most))  # noqa: S311
     return "Retry-After", str(wait + jitter)
 
 

@@ -6,12 +6,22 @@ from functools import partial
 from typing import Any, ClassVar
 
 import pytest
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, request
 from flask.ctx import AppContext
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
-from flask_guard import Denied, Guard, LimitExceeded, Unauthenticated, middleware, require_api_key
+from flask_guard import (
+    Denied,
+    Guard,
+    LimitExceeded,
+    Unauthenticated,
+    cors,
+    limit,
+    middleware,
+    request_denied,
+    require_api_key,
+)
 from tests.conftest import MakeApp
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -165,3 +175,121 @@ def test_answer_is_of_the_class_of_the_apps_responses(make_app: MakeApp) -> None
 
     assert denying(app, a_denial()).test_client().get("/").status_code == 401
     assert seen == [Own]
+
+
+def guarded(make_app: MakeApp) -> Flask:
+    """Return an app with a limit of one request, a view that needs a key, and one that pages of an origin may read."""
+    app = make_app(GUARD_API_KEYS={"ci": "the secret of ci"})
+    app.add_url_rule("/limited", "limited", limit("1/hour")(lambda: "once"))
+    app.add_url_rule("/key", "key", require_api_key(lambda: "secret"))
+    app.add_url_rule("/shared", "shared", cors(origins="https://app.example.com")(lambda: "shared"))
+    Guard(app)
+    return app
+
+
+def test_changes_of_one_denial_are_in_its_answer_and_in_no_other(make_app: MakeApp) -> None:
+    app = guarded(make_app)
+    app.test_client().get("/limited")
+
+    def change(_sender: Flask, denial: Denied, request: Request) -> None:
+        if "change" in request.args:
+            denial.description = "Changed."
+            denial.members["violated-policies"].append("more")
+            denial.members["more"] = 1
+            denial.headers = (*denial.headers, ("X-More", "yes"))
+
+    with request_denied.connected_to(change, app):
+        before, changed, after = (app.test_client().get(f"/limited{query}") for query in ("", "?change", ""))
+
+    documents = [answer.get_json() for answer in (before, changed, after)]
+    assert [document["violated-policies"] for document in documents] == [
+        ["1-per-hour"],
+        ["1-per-hour", "more"],
+        ["1-per-hour"],
+    ]
+    assert [document.get("more") for document in documents] == [None, 1, None]
+    assert [document["detail"] == "Changed." for document in documents] == [False, True, False]
+    assert [answer.headers.get("X-More") for answer in (before, changed, after)] == [None, "yes", None]
+    assert all(answer.content_length == len(answer.data) for answer in (before, changed, after))
+
+
+def test_denials_of_requests_are_exceptions_of_their_own(make_app: MakeApp) -> None:
+    app = guarded(make_app)
+    app.test_client().get("/limited")
+    seen: list[Denied] = []
+
+    def see(_sender: Flask, denial: Denied, **_rest: Any) -> None:
+        seen.append(denial)
+
+    with request_denied.connected_to(see, app):
+        for path in ("/limited", "/limited", "/key", "/key"):
+            app.test_client().get(path)
+
+    assert [type(denial) for denial in seen] == [LimitExceeded] * 2 + [Unauthenticated] * 2
+    assert len({id(denial) for denial in seen}) == 4
+    assert [denial.__traceback__ for denial in seen] == [None] * 4
+
+
+@pytest.mark.parametrize("path", ["/limited", "/key", "/shared"])
+def test_answers_share_nothing(make_app: MakeApp, path: str) -> None:
+    app = guarded(make_app)
+    closed: list[str] = []
+
+    @app.after_request
+    def change(response: Response) -> Response:
+        if "change" in request.args:
+            response.call_on_close(lambda: closed.append("changed"))
+            response.headers["X-Changed"] = "yes"
+            response.response = [*response.response, b"changed"]
+        return response
+
+    app.test_client().get("/limited")
+    headers = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "GET"}
+    method = "OPTIONS" if path == "/shared" else "GET"
+    changed, after = (
+        app.test_client().open(url, method=method, headers=headers, buffered=True) for url in (f"{path}?change", path)
+    )
+
+    assert (changed.headers.get("X-Changed"), after.headers.get("X-Changed")) == ("yes", None)
+    assert b"changed" not in after.data
+    assert closed == ["changed"]
+
+
+def test_preflight_is_answered_by_the_constructor_that_a_response_class_has(make_app: MakeApp) -> None:
+    class Own(Response):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.of_constructor = ["made"]
+
+    app = make_app()
+    app.response_class = Own
+    seen: list[list[str]] = []
+
+    @app.after_request
+    def look(response: Response) -> Response:
+        assert isinstance(response, Own)
+        seen.append(response.of_constructor)
+        return response
+
+    app.add_url_rule("/", "view", cors(origins="https://app.example.com")(lambda: "shared"))
+    Guard(app)
+    headers = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "GET"}
+
+    for _ in range(2):
+        app.test_client().options("/", headers=headers)
+
+    assert seen == [["made"], ["made"]]
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb"])
+def test_field_of_a_denial_with_a_line_break_is_not_sent(make_app: MakeApp, value: str) -> None:
+    response = denying(make_app(), a_denial(headers=[("X-Field", value)])).test_client().get("/")
+
+    assert response.status_code == 500
+    assert "X-Field" not in response.headers
+
+
+def test_denial_with_a_length_of_its_own_is_sent_with_the_length_of_its_body(make_app: MakeApp) -> None:
+    response = denying(make_app(), a_denial(headers=[("content-length", "1")])).test_client().get("/")
+
+    assert response.headers.getlist("Content-Length") == [str(len(response.data))]

@@ -64,6 +64,46 @@ def test_preflight_for_a_method_that_the_path_lacks_allows_nothing(app: Flask) -
     assert "Origin" in response.headers["Vary"]
 
 
+def test_preflight_gets_the_policies_of_a_rule_that_does_not_take_options(app: Flask) -> None:
+    Guard(app)
+    any_path, one_path = cors(origins=ORIGIN, max_age=1), cors(origins=ORIGIN, max_age=2)
+    app.add_url_rule("/<path>", "any", any_path(lambda path: path), methods=["GET", "POST"])
+    app.add_url_rule("/a", "a", one_path(lambda: "a"), methods=["POST"], provide_automatic_options=False)
+
+    def max_age(path: str, method: str) -> str:
+        headers = {"Origin": ORIGIN, "Access-Control-Request-Method": method}
+        return app.test_client().options(path, headers=headers).headers["Access-Control-Max-Age"]
+
+    assert [max_age(path, "POST") for path in ("/b", "/a", "/b", "/a")] == ["1", "2", "1", "2"]
+    assert [max_age(path, "GET") for path in ("/a", "/b")] == ["1", "1"]
+
+
+def test_preflight_gets_the_policies_of_its_path(app: Flask) -> None:
+    Guard(app, policies=[cors(origins=ORIGIN, max_age=1)])
+    protect(app, cors(origins=ORIGIN, max_age=2), under="/inner")
+    app.add_url_rule("/<path:path>", "any", lambda path: path)
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
+
+    answers = [app.test_client().options(path, headers=headers) for path in ("/a", "/inner/a", "/a", "/inner/a")]
+
+    assert [answer.headers["Access-Control-Max-Age"] for answer in answers] == ["1", "2", "1", "2"]
+
+
+def test_preflight_while_a_policy_is_switched_off_is_answered_without_it(app: Flask) -> None:
+    guard = Guard(app)
+    app.add_url_rule("/a", "a", cors(origins=ORIGIN)(lambda: "a"))
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
+
+    def is_allowed() -> bool:
+        return "Access-Control-Allow-Origin" in app.test_client().options("/a", headers=headers).headers
+
+    before = is_allowed()
+    with guard.disabled(cors):
+        meanwhile = is_allowed()
+
+    assert (before, meanwhile, is_allowed()) == (True, False, True)
+
+
 @pytest.mark.parametrize("headers", [{}, {"Access-Control-Request-Method": "GET"}])
 def test_options_that_flask_answers_is_not_asked_for_a_key(app: Flask, headers: dict[str, str]) -> None:
     Guard(app)
