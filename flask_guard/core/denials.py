@@ -125,12 +125,12 @@ class Denied(exceptions.HTTPException):
         fields: WSGIEnvironment | None = environ if environ is None or isinstance(environ, dict) else environ.environ
         if type(self.description) is not str or not self.renders_as_usual:
             return Response(self.get_body(fields, scope), self.code, self.get_headers(fields, scope))
-        html = self._as_html(fields)
+        html = as_html(self.error_format, fields)
         body = (self._page() if html else self._document()).encode()
         response = _responses(self.code, html, self.error_format == "auto")()
         response.response = [body]
-        append(response.headers, self.headers if self.headers is self._known_headers else _checked(self.headers))
-        append(response.headers, (("Content-Length", str(len(body))),))
+        own = self.headers if self.headers is self._known_headers else _checked(self.headers)
+        append(response.headers, (*own, ("Content-Length", str(len(body)))))
         return response
 
     def _document(self) -> str:

@@ -29,8 +29,8 @@ RETRY_WHEN_DOWN = 5
 MOST_JITTER = 30
 """The most seconds that are added to ``Retry-After``, so that clients do not all come back at once."""
 
-_REFUSED: Slot[set[str]] = Slot("limit.refused")
-"""The storage keys of charges that were not made."""
+_REFUSED: Slot[list[tuple[Budget, str]]] = Slot("limit.refused")
+"""The budgets and clients of charges that were not made."""
 
 
 def take_or_deny(run: Run, counter: Counter, charges: list[Charge], token: str = "") -> list[Standing]:
@@ -65,8 +65,8 @@ def drawer(draw: Draw, budget: Budget, cost: int) -> Callable[[Run, str], None]:
         else:
             met += standings
         if not taken:
-            _REFUSED.made(run, set).add(budget.key_for(client))
-            raise _exceeded([budget], max(1, standings[0].wait))
+            run.kept.setdefault(_REFUSED, []).append((budget, client))
+            raise _exceeded(((budget.text, budget.name),), kind_of(budget), max(1, standings[0].wait))
 
     return draw_or_deny
 
@@ -83,12 +83,12 @@ def take_added_up(run: Run, counter: Counter, charges: list[Charge], token: str 
 
 def note_refused(run: Run, charges: list[Charge]) -> None:
     """Note charges that were not made, so that none of them is made on the response either."""
-    _REFUSED.made(run, set).update(budget.key_for(identity) for budget, identity, _, _ in charges)
+    _REFUSED.made(run, list).extend((budget, identity) for budget, identity, _, _ in charges)
 
 
 def was_refused(run: Run, charges: list[Charge]) -> bool:
     """Return whether one of `charges` was not made, if only in report mode."""
-    refused = _REFUSED.get(run) or ()
+    refused = {budget.key_for(identity) for budget, identity in _REFUSED.get(run) or ()}
     return any(budget.key_for(identity) in refused for budget, identity, _, _ in charges)
 
 
@@ -115,12 +115,12 @@ def _denial(standings: list[Standing]) -> Denied:
     if any(budget.algorithm is BANS for budget in violated):
         text = "Too many requests of this client were refused."
         return Banned(text, policy="ban", reason="banned", headers=[_retry_after(wait)])
-    return _exceeded(violated, wait)
+    return _exceeded(tuple([(budget.text, budget.name) for budget in violated]), kind_of(violated[0]), wait)
 
 
-def _exceeded(violated: list[Budget], wait: int) -> LimitExceeded:
-    named = tuple([(budget.text, budget.name) for budget in violated])
-    denial = _excess(named, kind_of(violated[0])).copy(_retry_after(wait))
+def _exceeded(named: tuple[tuple[str, str], ...], kind: str, wait: int) -> LimitExceeded:
+    """Return the denial of a request that budgets with these texts and names have no room for."""
+    denial = _excess(named, kind).copy(_retry_after(wait))
     denial.description = f"{denial.description} Try again in {wait} s."
     return denial
 

@@ -8,6 +8,7 @@ from limits import RateLimitItem
 
 from ..core.app_state import AppState
 from ..core.denials import LimitExceeded
+from ..core.ready_denials import ready_denial
 from .rates import Rates, parse_rates
 from .storage.backend import Backend
 from .storage.budgets import Budget, rate_budget
@@ -66,9 +67,7 @@ class FailureLimit:
         taken, standings = self._backend.counter.take(charges)
         if not taken:
             wait = lacking_room(standings)[1]
-            raise LimitExceeded(
-                f"Too many invalid {self._credentials} from this address. Try again in {wait} s.",
-                policy=self._policy,
-                reason="failures",
-                headers=[("Retry-After", str(wait))],
-            )
+            detail = f"Too many invalid {self._credentials} from this address."
+            denial = ready_denial(LimitExceeded, detail, self._policy, "failures").copy(("Retry-After", str(wait)))
+            denial.description = f"{detail} Try again in {wait} s."
+            raise denial

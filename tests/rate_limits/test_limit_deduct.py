@@ -198,3 +198,10 @@ async def asynchronous(response: Response) -> bool:
 def test_what_cannot_be_asked_is_refused_where_it_is_written(deduct_when: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=rf"limit\(deduct_when=…\).*{message}"):
         limit("1/day", deduct_when=deduct_when)
+
+
+def test_charge_that_a_limit_in_report_mode_refuses_is_not_made_by_another_on_the_response(app: Flask) -> None:
+    shadow = limit("5/hour", shared="logins", cost=3, mode="report")
+    client = limited(app, shadow, limit("5/hour", shared="logins", deduct_when=lambda _response: True))
+
+    assert statuses(client, *["/"] * 4) == [200] * 4  # the first takes four, and the shadow has no room for the others
