@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import functools
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,20 @@ from flask_guard import (
     ApiKey,
     Guard,
     JSONFormatter,
+    Policy,
     Principal,
     current_api_key,
     limit,
     log_timing,
+    middleware,
     require_api_key,
     require_auth,
 )
+from flask_guard.audit.inventory import take_inventory
+from flask_guard.audit.lock import as_text, make_lock
+from flask_guard.audit.routes import describe_routes
 from flask_guard.authentication.jwt import JWT
+from flask_guard.errors import ConfigError
 from flask_guard.keys import RedisKeys, SignedKeys, SQLKeys, StaticKeys, chain
 from flask_guard.keys.concern import key_store_of
 from tests.conftest import MakeApp, free_port
@@ -77,6 +85,54 @@ def test_no_repr_of_a_store_or_policy_shows_a_secret(make: Callable[[], object])
     thing = make()
 
     assert SECRET not in f"{thing!r} {thing}"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: require_auth(basic={"ada": SECRET}),  # type: ignore[call-overload]
+        lambda: require_auth(bearer=SECRET),  # type: ignore[call-overload]
+        lambda: require_auth(bearer=functools.partial(called, SECRET)),
+        lambda: require_auth(session=SECRET),  # type: ignore[call-overload]
+    ],
+    ids=["passwords", "token", "partial", "session"],
+)
+def test_no_refusal_of_an_option_shows_a_secret(make: Callable[[], object]) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        make()
+
+    assert SECRET not in str(refusal.value)
+
+
+def called(secret: str) -> None:
+    raise AssertionError(secret)
+
+
+@middleware
+def forward(_request: object, *, url: str = "", headers: Mapping[str, str] | None = None, send: Any = None) -> None:
+    """Take options in which a secret may stand."""
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        forward(url=f"https://ada:{SECRET}@site.example/"),
+        forward(url=f"redis://:{SECRET}@@127.0.0.1/0"),
+        forward(headers={"api_key": SECRET}),
+        forward(send=functools.partial(called, SECRET)),
+        limit("9/minute", by=functools.partial(called, SECRET)),
+    ],
+    ids=["URL", "URL with @", "mapping", "partial", "limit"],
+)
+def test_no_option_of_a_policy_shows_a_secret(make_app: MakeApp, policy: Policy) -> None:
+    app = make_app()
+    Guard(app)
+    app.add_url_rule("/", "index", policy(lambda: "hello"))
+    inventory = take_inventory(app)
+
+    assert SECRET not in repr(policy)
+    assert SECRET not in as_text(make_lock(inventory))
+    assert SECRET not in json.dumps(describe_routes(inventory))
 
 
 def test_a_new_key_is_shown_without_its_secret(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ..rate_limits.identity import address_of
 from ..support.callables import is_async, synchronous, takes_request
 from ..support.http_credentials import text_of
 from ..support.options import Check
+from ..support.orders import plain
 from .principal import principal_from
 from .refusals import Refusals
 
@@ -148,13 +149,13 @@ def callable_with(*arguments: str) -> Check[Callable[..., Any]]:
         if isinstance(call, type):  # calling a class makes an object, which is a principal whatever the credentials
             raise ConfigError(f"{what} must be {wanted}; {call.__qualname__} is a class: give one of its instances")
         if not callable(call):
-            raise ConfigError(f"{what} must be {wanted}, not {call!r}")
+            raise ConfigError(f"{what} must be {wanted}, not a {type(call).__name__}")
         try:
             inspect.signature(call).bind(*arguments)
         except ValueError:  # some builtins have no signature
             pass
         except TypeError:
-            raise ConfigError(f"{what} must be {wanted}; {call!r} takes other arguments") from None
+            raise ConfigError(f"{what} must be {wanted}; the {plain(call)} takes other arguments") from None
         return cast("Callable[..., Any]", call)
 
     return check

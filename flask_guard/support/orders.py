@@ -6,6 +6,7 @@ are plain: text, numbers, booleans, None, and lists or mappings of these (:func:
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_network
@@ -22,6 +23,8 @@ _SECRET = re.compile(
     r"secret|token|passw|credential|private|signing|signature|(^|_)(?<!partition_)key$|apikey$", re.IGNORECASE
 )
 """Names of options that may hold a secret."""
+_USER = re.compile(r"(?<=://)[^/\s?#]*@")
+"""The user and password in a URL."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 REVERSED: Mapping[Comparison, Comparison] = {
     "same": "same",
@@ -170,7 +173,9 @@ def plain(value: Any, name: str = "") -> Any:
     """
     if isinstance(value, (str, bytes)) and _SECRET.search(name):
         return HIDDEN
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, str):
+        return _USER.sub(f"{HIDDEN}@", value)
+    if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, Mapping):
         return {str(key): plain(each, str(key)) for key, each in value.items()}
@@ -189,8 +194,14 @@ def plain(value: Any, name: str = "") -> Any:
 
 
 def represented(name: str, value: object) -> str:
-    """Return the repr of an option, or the mask if the option may hold a secret."""
-    return HIDDEN if _SECRET.search(name) and value is not None and not callable(value) else repr(value)
+    """Return the repr of an option, with masks for all that may be a secret."""
+    if _SECRET.search(name) and value is not None and not callable(value):
+        return HIDDEN
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {represented(str(key), each)}' for key, each in value.items())}}}"
+    if isinstance(value, functools.partial):
+        return f"partial({represented(name, value.func)}, {HIDDEN})"
+    return _USER.sub(f"{HIDDEN}@", repr(value))
 
 
 def in_order(value: Any, order: Order) -> Any:
