@@ -34,7 +34,9 @@ class _Watch:
         self._denials[request.environ["wsgi.input"]] = kept
 
     def _note_app(self, app: Flask, **_more: object) -> None:
-        self._apps[request.environ["wsgi.input"]] = ref(app)
+        stream = request.environ["wsgi.input"]
+        self._denials.pop(stream, None)  # of an earlier request with the same environment
+        self._apps[stream] = ref(app)
 
     def denial_of(self, response: TestResponse) -> Denied | None:
         return self._denials.get(response.request.environ["wsgi.input"])

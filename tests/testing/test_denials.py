@@ -7,6 +7,7 @@ import weakref
 
 import pytest
 from flask import Flask, abort
+from werkzeug.test import EnvironBuilder
 
 from flask_guard import Guard, Unauthenticated, limit, require_api_key
 from flask_guard.testing import assert_denied
@@ -38,6 +39,14 @@ def test_several_responses_are_told_apart(app: Flask) -> None:
     assert_denied(other, by="require_api_key")
     with pytest.raises(AssertionError, match="GET /search was not denied by any policy; the answer was 200 OK"):
         assert_denied(first)
+
+
+def test_denial_of_an_earlier_request_with_the_same_environment_does_not_count(app: Flask) -> None:
+    client, environ = app.test_client(), EnvironBuilder(path="/orders").get_environ()
+
+    assert_denied(client.open(environ), by=require_api_key)
+    with pytest.raises(AssertionError, match="GET /search was not denied by any policy"):
+        assert_denied(client.open({**environ, "PATH_INFO": "/search"}))
 
 
 @pytest.mark.parametrize("path", ["/own", "/shadow", "/none"])
