@@ -43,10 +43,13 @@ class BodyLimit:
                 return
         elif not length and not chunked and "wsgi.input_terminated" not in environ:
             return  # no body: without a length, Werkzeug reads nothing from such a server
-        known = vars(run.request).get("_cached_data")  # a hook that ran earlier has read it
+        kept = vars(run.request)
+        known = kept.get("_cached_data")  # a hook that ran earlier has read it
         if known is not None and len(known) > self.most:
             raise self.refusal()
         environ["wsgi.input"] = BoundedInput(environ["wsgi.input"], self, run)
+        if "stream" in kept:  # such a hook has asked for it, and the view reads from it
+            kept["stream"] = BoundedInput(kept["stream"], self, run)
 
 
 class BoundedInput(io.RawIOBase):

@@ -130,6 +130,14 @@ def test_a_body_that_a_hook_has_read_is_counted(app: Flask) -> None:
     assert app.test_client().post("/", environ_overrides=chunked(b"x" * 10)).status_code == 200
 
 
+@together(("size", "expected"), [(10, 200), (11, 413)])
+def test_a_body_whose_stream_a_hook_has_asked_for_is_counted(app: Flask, size: int, expected: int) -> None:
+    app.before_request(lambda: request.stream and None)
+    limited(app)
+
+    assert app.test_client().post("/", environ_overrides=chunked(b"x" * size)).status_code == expected
+
+
 def test_a_chunked_body_that_is_too_large_is_a_denial_like_any_other(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
