@@ -41,13 +41,13 @@ class Principal:
 def principal_from(value: object, option: str) -> object | None:
     """Return the principal that a callable of the app returned, or None if the callable recognised nobody.
 
-    A user with ``is_authenticated = False``, as Flask-Login has, counts as nobody.
+    A user with ``is_authenticated = False``, as Flask-Login has, counts as nobody: an attribute, a method or a key.
 
     :raises TypeError: for any other value. A bare True, or a query that was not run, must let nobody in.
     """
     if isinstance(value, LocalProxy):
         value = value._get_current_object()
-    if value is None or getattr(value, "is_authenticated", True) is False:
+    if value is None or not _is_authenticated(value):
         return None
     if inspect.iscoroutine(value):
         value.close()  # else Python warns that the coroutine was never awaited
@@ -55,6 +55,11 @@ def principal_from(value: object, option: str) -> object | None:
         shown = repr(value) if isinstance(value, bool) else f"a {type(value).__name__}"
         raise TypeError(f"{option} must return a principal (an object, a mapping or an id) or None, not {shown}")
     return value
+
+
+def _is_authenticated(value: object) -> bool:
+    found = _member(value, "is_authenticated", True)
+    return bool(found() if callable(found) else found)
 
 
 _NO_PRINCIPALS = (Number, type, FunctionType, MethodType, Response, BaseException)
@@ -87,8 +92,8 @@ def roles_of(principal: object) -> frozenset[Any]:
     return frozenset((roles,) if isinstance(roles, str) else cast("Iterable[Any]", roles))
 
 
-def _member(principal: object, name: str) -> object:
-    return principal.get(name) if isinstance(principal, Mapping) else getattr(principal, name, None)
+def _member(principal: object, name: str, default: object = None) -> Any:
+    return principal.get(name, default) if isinstance(principal, Mapping) else getattr(principal, name, default)
 
 
 # The option ``roles`` ----------------------------------------------------------------------------------------------

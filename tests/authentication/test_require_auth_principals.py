@@ -33,7 +33,19 @@ class Query:
 
 
 class Anonymous:
-    is_authenticated = False
+    id = "guest"
+    is_authenticated: Any = False
+
+
+class AnonymousByMethod:
+    id = "guest"
+
+    def is_authenticated(self) -> bool:
+        return False
+
+
+class Unsaved(Anonymous):
+    is_authenticated = None
 
 
 async def asynchronous() -> Principal:
@@ -79,8 +91,11 @@ def test_what_is_no_principal_opens_no_door(app: Flask, scheme: str, name: str, 
     assert response.status_code == 500
 
 
-def test_a_user_who_is_not_authenticated_is_nobody(app: Flask) -> None:
-    assert serve(app, require_auth(session=lambda: Anonymous())).get("/").status_code == 401
+@pytest.mark.parametrize(
+    "user", [Anonymous(), AnonymousByMethod(), Unsaved(), {"id": "guest", "is_authenticated": False}]
+)
+def test_a_user_who_is_not_authenticated_is_nobody(app: Flask, user: Any) -> None:
+    assert serve(app, require_auth(session=lambda: user)).get("/").status_code == 401
 
 
 @pytest.mark.parametrize("mode", ["enforce", "report"])
