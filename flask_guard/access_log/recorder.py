@@ -223,7 +223,7 @@ class Recorder:
         if identities:
             principal = identities.get("principal")
             fields["api_key"] = identities.get("api_key")
-            fields["principal"] = printable(principal, LONGEST_PRINCIPAL) if principal is not None else None
+            fields["principal"] = printable(principal, LONGEST_PRINCIPAL) if principal else None
         if outcome.span is not NO_SPAN:
             fields["trace_id"], fields["span_id"] = outcome.span
         if self._costs:

@@ -215,9 +215,7 @@ class RequireAuth(DenyingPolicy):
                     return
                 raise refusals.nothing_presented(scheme)
             PRINCIPAL.put(run, principal)
-            name = id_of(principal)
-            if name is not None:
-                run.identities["principal"] = name
+            run.identities["principal"] = id_of(principal) or ""
             if not may_pass(principal):
                 raise refusals.lacks_role()
 

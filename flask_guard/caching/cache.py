@@ -19,6 +19,7 @@ from .directives import cache_control, directives, fewer_may_store, for_one_call
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+    from flask.sessions import SessionMixin
     from typing_extensions import Self
 
     from ..core.app_state import AppState
@@ -44,7 +45,7 @@ class Cache(Policy):
 
     - answers a request with ``Authorization``, or with a recognised API key or principal,
     - comes from a view that read or changed the session, or
-    - sets a cookie.
+    - sets a cookie, such as that of a permanent session, which Flask renews.
 
     A view that reads other cookies must set ``private`` itself.
 
@@ -154,14 +155,22 @@ def _is_personal(run: Run, response: Response) -> bool:
     """Return whether `response` was made for a credential.
 
     It was if a policy recognised the caller, if the request has ``Authorization``, if the app looked at the session or
-    changed it, and if the response sets a cookie.
+    changed it, and if the response sets a cookie. Flask sets the cookie of the session later.
     """
     if run.identities or "HTTP_AUTHORIZATION" in run.request.environ:
         return True
     session = session_of(run.context)
-    if session is not None and (session.accessed or session.modified):
+    if session is not None and (session.accessed or session.modified or _renews_cookie(run, session)):
         return True
     return bool(lines_of(response.headers, "set-cookie"))
+
+
+def _renews_cookie(run: Run, session: SessionMixin) -> bool:
+    """Return whether the response carries the session's cookie once more, as it does for a permanent session."""
+    app, was_accessed = run.state.app, session.accessed
+    renews = app.session_interface.should_set_cookie(app, session)
+    session.accessed = was_accessed  # Flask before 3.1.3 takes this question for an access, and varies the response
+    return renews
 
 
 def _revalidate(run: Run, response: Response) -> None:

@@ -166,6 +166,6 @@ def _client(run: Run) -> str:
     """Return the name of a client: its key or principal if there is one, else its address or network."""
     for sort in ("api_key", "principal"):
         identity = run.identities.get(sort)
-        if identity is not None:
+        if identity:
             return f"{sort} {printable(identity, 128)}"
     return client_network(run.request.remote_addr)

@@ -69,7 +69,8 @@ class Run:
     :ivar context: the request context that began it.
     :ivar method: the method for which the plan was chosen.
     :ivar left: whether the part of the plan on the response has begun.
-    :ivar identities: what names the caller, by sort: ``api_key``, ``principal``. Set by what authenticates.
+    :ivar identities: what names the caller, by sort: ``api_key``, ``principal``. Set by what authenticates; an empty
+        string for a recognised caller without a name.
     :ivar exposed: the response fields beyond a plan's own that pages of other origins may read.
     :ivar outgoing: called with the response as it goes out, after every ``after_request`` hook: a ``leave`` that has to
         see that, and not only what the policies made of it, adds to it.

@@ -233,6 +233,39 @@ def test_a_response_to_a_recognised_caller_is_private(make_app: MakeApp, name: s
     assert known.headers["Vary"] == anonymous.headers["Vary"]
 
 
+@pytest.mark.parametrize("outer", [[], [secure_headers]], ids=["", "strict"])
+def test_a_response_to_a_principal_without_an_id_is_private(app: Flask, outer: list[Any]) -> None:
+    known = require_auth(
+        session=lambda request: {"name": "ada"} if "X-User" in request.headers else None, optional=True
+    )
+    serve(app, cache(PUBLIC), known(lambda: "hello"), *outer)
+    app.add_url_rule("/uncached", "uncached", known(lambda: "hello"))
+
+    assert control(app) == [PUBLIC]
+    assert control(app, headers={"X-User": "7"}) == [PRIVATE]
+    assert control(app, "/uncached", headers={"X-User": "7"}) == ["no-store, max-age=0" if outer else "private"]
+
+
+@pytest.mark.parametrize("renew", [True, False])
+def test_a_response_that_renews_the_cookie_of_a_session_is_private(app: Flask, renew: bool) -> None:
+    """Flask sends the cookie of a permanent session with every response, also where nobody looks at the session."""
+    app.config["SESSION_REFRESH_EACH_REQUEST"] = renew
+
+    @app.get("/login")
+    def log_in() -> str:
+        session.permanent = True
+        session["user"] = "ada"
+        return ""
+
+    serve(app, cache(PUBLIC))
+    client = app.test_client()
+    client.get("/login")
+    response = client.get("/")
+
+    assert response.headers.getlist("Cache-Control") == [PRIVATE if renew else PUBLIC]
+    assert ("Set-Cookie" in response.headers, "Vary" in response.headers) == (renew, renew)
+
+
 def test_a_request_with_authorization_gets_a_private_response_whoever_looks_at_it(app: Flask) -> None:
     serve(app, cache(PUBLIC), lambda: str(request.authorization))
 
@@ -272,7 +305,7 @@ def test_a_hook_that_adds_directives_does_not_make_a_response_for_one_caller_pub
 def test_a_cookie_that_the_app_does_not_look_at_leaves_a_response_public(app: Flask) -> None:
     serve(app, cache(PUBLIC))
 
-    assert control(app, headers={"Cookie": "_ga=1; session=made-up"}) == [PUBLIC]
+    assert control(app, environ_overrides={"HTTP_COOKIE": "_ga=1; session=made-up"}) == [PUBLIC]
 
 
 def test_an_author_may_say_that_it_is_for_everyone(make_app: MakeApp) -> None:
