@@ -183,10 +183,11 @@ class _Compressor:
         if not self._force and _may_reveal(run, response):
             return
         tag = response.get_etag()[0]
+        drop(headers, ("etag",))  # Flask-Compress would add the coding to it, and fail on a malformed one
         if response.status_code != 304:
             self._compress(run, response, coding)
         if tag is not None:
-            response.set_etag(tag, weak=True)  # Flask-Compress may have added the coding to it
+            append(headers, (("ETag", f'W/"{tag}"'),))
 
     def _may_be_compressed(self, response: Response) -> bool:
         status, headers = response.status_code, response.headers

@@ -263,6 +263,16 @@ def test_a_tag_is_revalidated_in_whatever_coding(app: Flask, first: str | None, 
     assert coding(again) is None
 
 
+@pytest.mark.parametrize("wanted", ["gzip", None])
+def test_a_malformed_tag_of_the_view_is_no_reason_to_fail(app: Flask, wanted: str | None) -> None:
+    serve(app, lambda: Response(PAGE, headers={"ETag": '"tea"time"'}))
+
+    answer = get(app, accept=wanted)
+
+    assert (answer.status_code, coding(answer), decoded(answer)) == (200, wanted, PAGE.encode())
+    assert answer.headers.getlist("ETag") == ['W/"tea"time"' if wanted else '"tea"time"']
+
+
 def test_a_file_is_compressed_and_revalidated(app: Flask, tmp_path: Path) -> None:
     file = tmp_path / "app.js"
     file.write_text("let tea = 'tea';\n" * 1000)
