@@ -71,15 +71,22 @@ class Named:
             raise ConfigError(f"{self.where}(…) takes a name, not {self.name!r}")
         if not isinstance(self.mask, bool) and not callable(self.mask):
             raise ConfigError(f"{self!r}: mask must be True, or a function from the value to the text to log")
-        if self.mask is False and self.name.lower() in CREDENTIALS:
+        if self.mask is False and not CREDENTIALS.isdisjoint((self.name.lower(), self._place()[1])):
             raise ConfigError(f"{self!r} would log a secret. Write {self.where}({self.name!r}, mask=True)")
+
+    def _place(self) -> tuple[str, str]:
+        """Return the place of the value, as policies name it. In WSGI, ``X_Key`` and ``X-Key`` are one header."""
+        if self.where == "query":
+            return "query", self.name
+        name = self.name.lower()
+        return "header", name.replace("_", "-") if self.where == "header" else name
 
     def reader(self, credentials: Collection[tuple[str, str]]) -> Callable[[Request, Response | None], str | None]:
         """Return a function that returns the value to log; None where there is no such header or parameter.
 
         :param credentials: the headers and parameters that are masked all the same. It may grow.
         """
-        place = ("query", self.name) if self.where == "query" else ("header", self.name.lower())
+        place = self._place()
 
         def read(request: Request, response: Response | None) -> str | None:
             value = self._value(request, response)
@@ -126,17 +133,17 @@ def response_header(name: str, *, mask: Mask = False) -> Named:
 
 
 def _without_credentials(value: str, credentials: Collection[tuple[str, str]]) -> str:
-    """Mask the query parameters that carry credentials in URLs, which ``Referer`` and ``Location`` have."""
+    """Mask the parameters, also those in the fragment, with credentials in URLs of ``Referer`` or ``Location``."""
 
     def masked(found: re.Match[str]) -> str:
         name = unquote_plus(found[2])
         is_secret = ("query", name) in credentials or name.lower() in CREDENTIALS
         return f"{found[1]}{found[2]}={MASKED}" if is_secret else found[0]
 
-    return _PARAMETER.sub(masked, value) if "?" in value else value
+    return _PARAMETER.sub(masked, value) if "?" in value or "#" in value else value
 
 
-_PARAMETER = re.compile(r"([?&])([^=&#\s]+)=[^&#\s]*")
+_PARAMETER = re.compile(r"([?&#])([^=&#\s]+)=[^&#\s]*")
 
 
 def _parameter(request: Request, name: str) -> str | None:

@@ -80,6 +80,11 @@ def test_header_that_carries_credentials_must_be_masked(make: Callable[[str], ob
         make(name)
 
 
+def test_header_that_carries_credentials_must_be_masked_in_any_spelling() -> None:
+    with pytest.raises(ConfigError, match=r"would log a secret. Write header\('X_API_KEY', mask=True\)"):
+        header("X_API_KEY")
+
+
 @pytest.mark.parametrize("name", ["access_token", "api_key", "password", "token"])
 def test_parameter_that_carries_credentials_must_be_masked(name: str) -> None:
     with pytest.raises(ConfigError, match="would log a secret"):
@@ -104,6 +109,7 @@ class RequireTicket(DenyingPolicy):
 def test_credentials_of_any_policy_are_masked_on_every_endpoint(app: Flask, records: Records, scope: str) -> None:
     fields = {
         "mine": header("x-ticket"),
+        "same": header("X_Ticket"),  # WSGI has one name for both
         "echo": response_header("X-TICKET"),
         "asked": query("ticket"),
         "page": query("page"),
@@ -125,7 +131,7 @@ def test_credentials_of_any_policy_are_masked_on_every_endpoint(app: Flask, reco
     send(app, "/?ticket=sesame&page=7", headers={"X-Ticket": "sesame"})
 
     (record,) = records()
-    assert (record.mine, record.echo, record.asked) == ("***", "***", "***")
+    assert (record.mine, record.same, record.echo, record.asked) == ("***", "***", "***", "***")
     assert (record.page, record.shortened) == ("7", "se")
 
 
@@ -138,6 +144,7 @@ def test_credentials_of_any_policy_are_masked_on_every_endpoint(app: Flask, reco
         ("/a?ticket=sesame&ticket=open?sesame", "/a?ticket=***&ticket=***"),
         ("/a?Access_Token=sesame", "/a?Access_Token=***"),
         ("/a?tickets=9&page=ticket", "/a?tickets=9&page=ticket"),
+        ("https://shop.example/#access_token=sesame&page=7", "https://shop.example/#access_token=***&page=7"),
         ("/a?ticket", "/a?ticket"),
         ("ticket=sesame", "ticket=sesame"),
     ],
