@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
+
+from werkzeug.datastructures import iter_multi_items
 
 from ..core.denials import Denied
 from ..core.report_mode import note_denial, note_report
@@ -44,12 +46,30 @@ class BodyLimit:
         elif not length and not chunked and "wsgi.input_terminated" not in environ:
             return  # no body: without a length, Werkzeug reads nothing from such a server
         kept = vars(run.request)
-        known = kept.get("_cached_data")  # a hook that ran earlier has read it
-        if known is not None and len(known) > self.most:
+        if _size_read(kept) > self.most:  # by a hook that ran earlier
             raise self.refusal()
         environ["wsgi.input"] = BoundedInput(environ["wsgi.input"], self, run)
         if "stream" in kept:  # such a hook has asked for it, and the view reads from it
             kept["stream"] = BoundedInput(kept["stream"], self, run)
+
+
+def _size_read(kept: Mapping[str, Any]) -> int:
+    """Return the size of the body that Werkzeug keeps on a request: at least the names, values and files of a form."""
+    data = kept.get("_cached_data")
+    if data is not None:
+        return len(data)
+    fields = iter_multi_items(kept.get("form", {}))
+    files = iter_multi_items(kept.get("files", {}))
+    read = sum(len(f"{name}{value}".encode(errors="replace")) for name, value in fields)
+    return read + sum(_size_of(file.stream) for _, file in files)
+
+
+def _size_of(file: IO[bytes]) -> int:
+    at = file.tell()
+    file.seek(0, io.SEEK_END)
+    size = file.tell()  # Python 3.10 does not return it from seek
+    file.seek(at)
+    return size
 
 
 class BoundedInput(io.RawIOBase):

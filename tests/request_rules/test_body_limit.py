@@ -138,6 +138,42 @@ def test_a_body_whose_stream_a_hook_has_asked_for_is_counted(app: Flask, size: i
     assert app.test_client().post("/", environ_overrides=chunked(b"x" * size)).status_code == expected
 
 
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=-"
+PART = b'---\r\nContent-Disposition: form-data; name="a"%s\r\n\r\n%s\r\n-----\r\n'
+
+
+@together(
+    ("content_type", "body", "expected"),
+    [
+        (FORM, b"a=" + b"x" * 8, 200),
+        (FORM, b"a=" + b"x" * 10, 413),
+        (FORM, b"a=12345&a=12345", 413),
+        (MULTIPART, PART % (b"", b"x" * 10), 413),
+        (MULTIPART, PART % (b'; filename="f"', b"x" * 11), 413),
+        (MULTIPART, PART % (b'; filename="f"', b"x"), 200),  # the parts are short
+    ],
+)
+def test_a_form_that_a_hook_has_read_is_counted(app: Flask, content_type: str, body: bytes, expected: int) -> None:
+    """As Flask-WTF reads one before every request, to find its token."""
+
+    @app.before_request
+    def find_token() -> None:
+        request.form.get("token")
+
+    limited(app)
+
+    @app.post("/form")
+    @require_request(max_body=10)
+    def show() -> str:
+        return str(request.files["a"].read()) if request.files else request.form["a"]
+
+    answer = app.test_client().post("/form", environ_overrides={**chunked(body), "CONTENT_TYPE": content_type})
+
+    assert answer.status_code == expected
+    assert expected == 413 or answer.text in ("x" * 8, "b'x'")
+
+
 def test_a_chunked_body_that_is_too_large_is_a_denial_like_any_other(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
