@@ -178,7 +178,7 @@ class _Compressor:
         add_vary(headers, "Accept-Encoding")
         choose = self._choose_for_stream if response.is_streamed else self._choose
         coding = choose(environ.get("HTTP_ACCEPT_ENCODING", ""))
-        if coding is None or "no-transform" in headers.get("Cache-Control", ""):
+        if coding is None or "no-transform" in ",".join(headers.getlist("Cache-Control")).lower():
             return
         if not self._force and _may_reveal(run, response):
             return

@@ -170,8 +170,9 @@ def test_what_is_not_worth_it_or_cannot_be_compressed_stays_as_it_is(make_app: M
     assert dict(after.headers) == dict(before.headers)
 
 
-def test_no_transform_is_kept(app: Flask) -> None:
-    serve(app, lambda: (PAGE, {"Cache-Control": "public, no-transform", "ETag": '"v1"'}))
+@pytest.mark.parametrize("lines", [["public, no-transform"], ["No-Transform"], ["public", "no-transform"]])
+def test_no_transform_is_kept(app: Flask, lines: list[str]) -> None:
+    serve(app, lambda: (PAGE, {"Cache-Control": lines, "ETag": '"v1"'}))
 
     answer = get(app)
 
