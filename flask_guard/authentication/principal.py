@@ -84,11 +84,15 @@ def id_of(principal: object) -> str | None:
 def roles_of(principal: object) -> frozenset[Any]:
     """Return the ``roles`` (attribute or key) of `principal`: one string, or a collection.
 
+    Of a mapping, as ``{"admin": False}``, those whose value is true count.
+
     :raises TypeError: if the roles are neither.
     """
     roles = None if isinstance(principal, str) else _member(principal, "roles")
     if roles is None:
         return frozenset()
+    if isinstance(roles, Mapping):
+        return frozenset(role for role, has in roles.items() if has)
     return frozenset((roles,) if isinstance(roles, str) else cast("Iterable[Any]", roles))
 
 

@@ -37,7 +37,7 @@ def everything(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
 
 def send(app: Flask, path: str = "/", method: str = "GET", **options: Any) -> TestResponse:
     """Send a request, and read and close the response as a server does."""
-    return app.test_client().open(path, method=method, buffered=True, **options)
+    return app.test_client(use_cookies=False).open(path, method=method, buffered=True, **options)
 
 
 def serve(app: Flask) -> Flask:

@@ -239,7 +239,7 @@ def test_no_secret_body_or_query_value_is_kept(app: Flask) -> None:
         return f"{request.data!r}", 400, {"X-Echo": SECRET, "Set-Cookie": f"a={SECRET}"}
 
     app.add_url_rule("/echo", "echo", echo, methods=["POST"])
-    client = app.test_client()
+    client = app.test_client(use_cookies=False)
     for headers in ({"X-API-Key": SECRET}, {"Authorization": f"Bearer {SECRET}x"}, {"Cookie": f"a={SECRET}"}):
         client.post(f"/echo?key={SECRET}", data=SECRET, headers=headers)
 

@@ -54,6 +54,14 @@ def test_a_principal_without_roles_has_none(principal: Any) -> None:
     assert client.get("/", headers=bearer("x")).status_code == 403
 
 
+@pytest.mark.parametrize(("has", "status"), [(True, 200), ({"at": "shop"}, 200), (False, 403), (None, 403), ({}, 403)])
+def test_of_a_mapping_the_roles_that_are_true_count(has: object, status: int) -> None:
+    principal = {"id": "ada", "roles": {"editor": True, "admin": has}}
+    client = guarded(require_auth(bearer=lambda token: principal, roles="admin"))
+
+    assert client.get("/", headers=bearer("x")).status_code == status
+
+
 def test_a_single_role_may_be_a_string_and_is_not_taken_letter_by_letter() -> None:
     principal = {"id": "ada", "roles": "admin"}
 
