@@ -48,11 +48,10 @@ def assert_guarded(
     if not entries:
         raise AssertionError(f"no endpoint of {app.name!r} matches {where!r}")
     checked = [each for each in entries if not any(_matches(each, exception) for exception in exceptions)]
-    faults = {entry.where: list(_faults(inventory, entry, kinds)) for entry in checked}
-    found = [line for lines in faults.values() for line in lines]
-    if found:
-        first = next(each for each in checked if faults[each.where])
-        raise AssertionError("\n".join((f"not guarded on {app.name!r}:", *found, "", _explained(inventory, first))))
+    faults = [(entry, line) for entry in checked for line in _faults(inventory, entry, kinds)]
+    if faults:
+        lines, first = (line for _, line in faults), faults[0][0]
+        raise AssertionError("\n".join((f"not guarded on {app.name!r}:", *lines, "", _explained(inventory, first))))
 
 
 def _matches(entry: Entry, where: str) -> bool:

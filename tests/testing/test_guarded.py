@@ -113,6 +113,21 @@ def test_app_without_a_guard_and_one_that_is_switched_off_fail(make_app: MakeApp
         assert_guarded(off, "/", by=require_api_key)
 
 
+def test_each_of_several_endpoints_on_one_path_counts(make_app: MakeApp) -> None:
+    app = make_app()
+    Guard(app)
+    app.add_url_rule("/things", "open", lambda: "", methods=["POST"])
+    app.add_url_rule(
+        "/things",
+        "closed",
+        require_api_key(lambda: ""),
+        methods=["POST"],
+    )
+
+    with pytest.raises(AssertionError, match=r"POST /things .* lacks require_api_key"):
+        assert_guarded(app, "POST /things", by=require_api_key)
+
+
 def test_each_method_of_a_class_counts(make_app: MakeApp) -> None:
     app = make_app()
     Guard(app)
