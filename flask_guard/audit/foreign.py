@@ -7,7 +7,7 @@ imported for the recognition, and no code of the app runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Flask
@@ -83,7 +83,7 @@ class ForeignFacts:
             yield from _limits_of(self._app, limiter, rule.endpoint, method, layers)
         scopes = {_scope(owner) for owner in owners}
         yield from (hook.fact() for hook in self.hooks if hook.scope in scopes)
-        yield from (each.foreign for each in layers if each.foreign is not None)
+        yield from (_for_method(each.foreign, method) for each in layers if each.foreign is not None)
 
     # Flask-WTF -------------------------------------------------------------------------------------------------------
 
@@ -99,6 +99,13 @@ class ForeignFacts:
         name = f"{getattr(view, '__module__', '')}.{getattr(view, '__name__', '')}"
         is_exempt = name in exempt_views or (blueprint is not None and blueprint in exempt_blueprints)
         return method in self._app.config.get("WTF_CSRF_METHODS", ()) and not is_exempt
+
+
+def _for_method(fact: Foreign, method: str) -> Foreign:
+    """Return the fact about a decorator for one method: those of the known packages let OPTIONS in."""
+    if method != "OPTIONS" or fact.purpose != "authentication":
+        return fact
+    return replace(fact, purpose="unknown", detail=f"{fact.detail}: lets OPTIONS in", is_idle=True)
 
 
 def forms_checked_in(view: ViewFunction, method: str) -> Iterator[str]:

@@ -161,6 +161,22 @@ def test_decorator_of_the_apps_own_is_unknown_and_named(app: Flask, decorator: C
     assert (fact.site or "").startswith(f"{__file__}:")
 
 
+@pytest.mark.parametrize(
+    "decorator", [login_required, jwt_required(), HTTPBasicAuth().login_required], ids=["login", "jwt", "httpauth"]
+)
+def test_a_view_for_options_is_open_behind_decorators_that_let_options_in(make_app: MakeApp, decorator: Any) -> None:
+    app = make_app(SECRET_KEY="a secret key", JWT_SECRET_KEY="a secret of at least 32 characters, for sure")
+    LoginManager(app)
+    JWTManager(app)
+    Guard(app)
+    app.add_url_rule("/", "view", decorator(fine), methods=["OPTIONS"], provide_automatic_options=False)
+    inventory = take_inventory(app)
+    entry = next(each for each in inventory.entries if each.endpoint == "view")
+
+    assert not inventory.serves(entry, "authentication")
+    assert app.test_client().options("/").status_code == 200
+
+
 def test_a_bare_view_has_no_foreign_protection(app: Flask) -> None:
     helper = own(fine)
 
