@@ -17,11 +17,14 @@ SHORTEST = 4
 
 HARMLESS = re.compile(
     r"accept(-.*)?|access-control-request-.*|cache-control|connection|content-(encoding|language|length|type)|date|expect"
-    r"|forwarded|from|host|if-.*|origin|pragma|priority|range|referer|sec-.*|te|trace(parent|state)|upgrade.*|user-agent"
-    r"|via|x-forwarded-.*|x-real-ip|x-request-id|x-requested-with"
+    r"|forwarded|from|host|if-.*|origin|pragma|priority|range|referer|sec-(ch|fetch)-.*|sec-(gpc|purpose)|te"
+    r"|trace(parent|state)|upgrade.*|user-agent|via|x-forwarded-(by|for|host|port|prefix|proto|scheme|server|ssl)"
+    r"|x-real-ip|x-request-id|x-requested-with"
 )
 """Request fields whose values are shown. Any other may carry a credential."""
-_SUSPICIOUS = re.compile(r"secret|token|passw|api-?key|session|signature|(^|-)(auth|key)($|-)", re.IGNORECASE)
+_SUSPICIOUS = re.compile(
+    r"secret|token|passw|authorization|api-?key|session|signature|(^|-)(auth|key)($|-)", re.IGNORECASE
+)
 _CREDENTIALS = frozenset(("authorization", "proxy-authorization", "cookie"))
 _URLS = frozenset(("location", "referer", "content-location"))
 

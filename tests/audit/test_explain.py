@@ -629,6 +629,21 @@ def test_no_value_of_the_query_is_shown_by_the_detail_of_a_view(app: Flask) -> N
     assert explained(app, "GET", "/?mail=ada%40site.example")["answer"]["detail"] == "unknown: …"
 
 
+@pytest.mark.parametrize("name", ["X-Forwarded-Authorization", "X-Forwarded-Uri", "Sec-WebSocket-Protocol"])
+def test_a_field_that_may_carry_a_credential_is_masked(app: Flask, name: str) -> None:
+    app.add_url_rule("/", "view", fine)
+    Guard(app)
+
+    assert explained(app, "GET", "/", (name, KEY))["request"]["headers"] == [[name, "…"]]
+
+
+def test_an_authorization_that_the_app_repeats_is_masked(app: Flask) -> None:
+    app.add_url_rule("/", "view", lambda: Response("x", headers={"X-Authorization": KEY}))
+    Guard(app)
+
+    assert ["X-Authorization", "…"] in explained(app, "GET", "/")["answer"]["headers"]
+
+
 def test_an_invalid_url_in_a_field_is_masked(app: Flask) -> None:
     app.add_url_rule("/", "view", fine)
     Guard(app)
