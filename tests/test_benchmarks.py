@@ -91,6 +91,7 @@ def test_two_runs_are_compared_by_their_ratios(now: float, changed: Sequence[str
     assert [*report.changes(report.load(tmp_path / "run.json"), {"group": [later]})] == changed
 
 
+@pytest.mark.slow
 def test_a_run_prints_a_table_and_writes_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,8 @@ from werkzeug.local import LocalProxy
 import flask_guard
 from tests.cases import case, together
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(flask_guard.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 OPTIONAL = (
@@ -205,7 +207,6 @@ def test_types_are_shipped() -> None:
     assert (PACKAGE / "py.typed").is_file()
 
 
-@pytest.mark.slow
 def test_no_modules_import_each_other_not_even_for_a_type() -> None:
     left = {name: imports_of(file) for name, file in MODULES.items() if name != "flask_guard"}
     assert "flask_guard.core.policy" in left["flask_guard.core.plan"]

@@ -9,6 +9,8 @@ import sys
 import textwrap
 from typing import Any
 
+import pytest
+
 from flask_guard import Policy
 from flask_guard.concerns import ALL_SETTINGS, built_in_policies
 from flask_guard.support.options import INHERIT
@@ -46,6 +48,7 @@ def shown_defaults(policy: Policy) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @together("name", POLICIES)
 def test_overload_shows_every_option_with_its_real_default(name: str) -> None:
     real, shown = real_defaults(POLICIES[name]), shown_defaults(POLICIES[name])
@@ -55,6 +58,7 @@ def test_overload_shows_every_option_with_its_real_default(name: str) -> None:
     assert shown == {each: default for each, default in real.items() if each != by_position}
 
 
+@pytest.mark.slow
 @together("name", POLICIES)
 def test_help_of_a_policy_tells_each_of_its_options(name: str) -> None:
     text = type(POLICIES[name]).__call__.__doc__ or ""

@@ -135,6 +135,7 @@ def test_keys_of_the_readme_open_what_it_says(readme: dict[str, Any]) -> None:
     assert answer.get_json() == {"deleted": 7, "by": "shop"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "policy"), [("/reviews", "require_json"), ("/ratings", "json_only")])
 def test_policies_of_ones_own_in_the_readme_refuse_and_let_through(
     readme: dict[str, Any], path: str, policy: str

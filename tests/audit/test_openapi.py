@@ -63,6 +63,7 @@ def guard_of(app: Flask) -> Guard:
     return guard
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.0.3", "3.1.0"])
 def test_completed_document_is_valid(app: Flask, version: str) -> None:
     given = operations(

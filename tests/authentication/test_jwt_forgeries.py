@@ -114,12 +114,14 @@ json_value = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.text(max_size=80) | st.lists(segment, max_size=4).map(".".join))
 def test_no_text_is_an_error(text: str) -> None:
     assert HS(text) is None
     assert ASYMMETRIC(text) is None
 
 
+@pytest.mark.slow
 @given(json_value, json_value)
 def test_no_json_is_an_error(header: Any, claims: Any) -> None:
     made = header if not isinstance(header, dict) else {**header, "alg": "HS256"}

@@ -244,6 +244,7 @@ def test_overlong_credentials_never_reach_the_callable() -> None:
     assert client.get("/", headers=basic("ada", "x" * 20_000)).status_code == 401
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(["Basic ", "Bearer ", "basic", ""]),
     st.text(st.characters(max_codepoint=255), max_size=60)

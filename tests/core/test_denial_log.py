@@ -151,6 +151,7 @@ def test_signals_and_metrics_get_each_one(make_app: MakeApp, caplog: pytest.LogC
     assert list(samples(app, "flask_guard_denials_total", "policy").values()) == [50]
 
 
+@pytest.mark.slow
 def test_counts_are_exact_whichever_threads_are_denied(
     app: Flask, caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:

@@ -234,6 +234,7 @@ def test_methods_that_clients_invent_keep_a_bounded_number_of_plans(app: Flask) 
     assert len(app.extensions["guard"].plans) < 150
 
 
+@pytest.mark.slow
 def test_limit_on_an_unusual_method_holds_however_many_others_clients_invent(app: Flask) -> None:
     Guard(app)
     app.url_map.add(Rule("/any", endpoint="any"))

@@ -114,6 +114,7 @@ def test_a_leak_is_logged_and_signalled_by_id_and_address_and_never_by_its_secre
     assert leaked.secret not in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

@@ -52,6 +52,7 @@ ACCEPTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_a_list_of_tokens_is_a_report(document: Any) -> None:
     assert post(CLIENT, json.dumps(document).encode()).status_code == 204
@@ -88,6 +89,7 @@ def test_no_body_is_more_than_a_client_s_mistake(body: bytes) -> None:
     assert post(CLIENT, body).status_code in (204, 400)
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(max_codepoint=255, exclude_characters="\r\n")))
 def test_no_signature_is_more_than_a_client_s_mistake(signature: str) -> None:
     fields = {"HTTP_GITHUB_PUBLIC_KEY_IDENTIFIER": "current", "HTTP_GITHUB_PUBLIC_KEY_SIGNATURE": signature}

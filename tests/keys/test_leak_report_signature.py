@@ -171,6 +171,7 @@ def post(client: FlaskClient, signer: ec.EllipticCurvePrivateKey | None = None, 
     return client.post("/leaked-keys", data=b"[]", headers=fields).status_code
 
 
+@pytest.mark.slow
 def test_public_keys_are_fetched_when_a_report_comes_and_again_for_an_unknown_one_but_rarely(
     app: Flask, published: Published, clock: list[float]
 ) -> None:

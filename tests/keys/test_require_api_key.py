@@ -270,6 +270,7 @@ def test_an_overlong_key_is_refused_without_being_looked_up(make_app: MakeApp) -
     assert (response.status_code, response.headers["WWW-Authenticate"], looked_up) == (401, UNKNOWN, [])
 
 
+@pytest.mark.slow
 @given(
     st.text(st.characters(max_codepoint=255), max_size=60), st.sampled_from(["HTTP_X_API_KEY", "HTTP_AUTHORIZATION"])
 )

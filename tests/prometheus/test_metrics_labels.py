@@ -89,6 +89,7 @@ def test_what_a_policy_in_shadow_would_deny_is_counted_apart(app: Flask) -> None
     assert denials(app) == {("require_api_key", "missing", "report"): 2, ("limit", "exceeded", "report"): 1}
 
 
+@pytest.mark.slow
 def test_reasons_that_an_app_makes_up_do_not_make_series_without_end(app: Flask) -> None:
     reasons = iter(range(1000))
 

@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from flask import Flask
 
 from flask_guard import limit
@@ -18,6 +19,7 @@ def errors(app: Flask) -> float:
     return samples(app, "flask_guard_store_errors_total")[()]
 
 
+@pytest.mark.slow
 def test_outages_of_a_real_redis_are_counted_once_each(make_app: MakeApp, tmp_path: Path) -> None:
     program, port = required_program("redis-server", "redis-server"), free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]

@@ -62,6 +62,7 @@ def test_remaining_counts_down_to_nothing_and_stays_there(app: Flask, algorithm:
     assert {each.headers["RateLimit-Policy"] for each in answers} == {'"3-per-day";q=3;w=86400'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", ["1/second", "1/minute", "1/day"])
 @pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window"])
 def test_nobody_is_told_to_wait_longer_than_the_window(app: Flask, rate: str, algorithm: Any) -> None:
@@ -149,6 +150,7 @@ def test_a_429_is_a_problem_document_that_names_what_is_used_up(app: Flask) -> N
     assert (policy, now[0], now[1]["r"]) == (("2-per-minute", {"q": 2, "w": 60}), "2-per-minute", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "spread"), [("1/minute", 7), ("1/day", 31)])
 def test_clients_are_not_all_told_to_come_back_at_once(app: Flask, rate: str, spread: int) -> None:
     client = limited(app, limit(rate))

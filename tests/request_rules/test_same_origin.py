@@ -57,6 +57,7 @@ def test_what_the_browser_calls_same_origin_is_served(app: Flask, site: str, ori
     assert post(guarded(app), {"Sec-Fetch-Site": site, **origin}) == 200
 
 
+@pytest.mark.slow
 @together(
     "site",
     [
@@ -153,6 +154,7 @@ HOSTILE_ORIGINS = [
 ]
 
 
+@pytest.mark.slow
 @together("origin", HOSTILE_ORIGINS)
 def test_without_it_any_other_origin_is_refused(app: Flask, origin: str) -> None:
     guarded(app)
@@ -160,6 +162,7 @@ def test_without_it_any_other_origin_is_refused(app: Flask, origin: str) -> None
     assert post(app, {}, HTTP_ORIGIN=origin.encode().decode("latin-1")) == 403
 
 
+@pytest.mark.slow
 @together("origin", HOSTILE_ORIGINS)
 def test_an_allowed_origin_does_not_open_for_those_that_look_like_it(app: Flask, origin: str) -> None:
     guarded(app, same_origin(allow=[OWN, re.compile(r"https://[a-z]+\.shop\.example"), lambda each: "SHOP" in each]))

@@ -199,6 +199,7 @@ policies = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(policies, st.lists(st.tuples(directives, hosts), min_size=1, max_size=12))
 def test_suggested_policy_allows_every_report_and_nothing_can_be_taken_out(
     text: str, blocked: list[tuple[str, str]]

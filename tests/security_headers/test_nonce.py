@@ -215,6 +215,7 @@ def test_nonce_that_is_written_out_is_refused() -> None:
 # Never twice -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_nonce_is_made_twice_by_many_threads(app: Flask) -> None:
     app.add_url_rule("/", "index", csp_nonce)
     Guard(app, policies=[secure_headers("relaxed")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
@@ -48,6 +49,7 @@ def test_vary_is_added_to_whatever_form_it_has(lines: list[str], expected: list[
     assert (headers["X-Before"], headers["X-After"]) == ("1", "2")
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.sampled_from(["Cookie", "Accept", "*", "Origin", " ", "X-Tenant"]), min_size=1)))
 def test_no_field_of_vary_is_ever_lost(lines: list[list[str]]) -> None:
     headers = Headers([("Vary", ", ".join(line)) for line in lines])

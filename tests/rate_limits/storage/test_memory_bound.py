@@ -98,6 +98,7 @@ def test_a_client_that_is_limited_stays_so_whoever_comes(storage: ExactMemorySto
     assert not take(storage, budget, "limited")
 
 
+@pytest.mark.slow
 def test_a_client_that_is_banned_stays_so_and_places_stay_taken(storage: ExactMemoryStorage) -> None:
     banned, places = ban_budget(3600, "scope"), concurrency_budget(2, 3600, "scope")
     storage.ban(banned, "limited")

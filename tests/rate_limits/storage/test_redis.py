@@ -143,6 +143,7 @@ def test_a_request_may_cost_a_lot(counter: RedisCounter, budget_of: BudgetOf, co
 # Exactly the amount ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_eight_threads_get_exactly_the_amount(storage: RedisStorage, budget_of: BudgetOf) -> None:
     counter, budget, wide = RedisCounter(storage), budget_of("300/hour"), budget_of("10000/hour")
     together = threading.Barrier(8)
@@ -156,6 +157,7 @@ def test_eight_threads_get_exactly_the_amount(storage: RedisStorage, budget_of: 
     assert counter.take([(wide, CLIENT, 1, 0)])[1][0].remaining == 9700
 
 
+@pytest.mark.slow
 def test_eight_threads_never_hold_more_leases_than_there_are(counter: RedisCounter) -> None:
     budget, at_once, most = concurrency_budget(3, 60, "scope"), [0], [0]
     lock, together = threading.Lock(), threading.Barrier(8)

@@ -60,6 +60,7 @@ def test_apps_that_name_one_file_share_its_counts(make_app: MakeApp, uri: str, a
     assert '"100-per-day";r=97;' in answers[-1].headers["RateLimit"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", STRATEGIES)
 def test_a_limiter_and_our_limits_count_in_one_file(make_app: MakeApp, uri: str, algorithm: str) -> None:
     first, second = (

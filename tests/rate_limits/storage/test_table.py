@@ -70,6 +70,7 @@ def test_exactly_the_amount_is_let_through(storage: TableStorage, algorithm: str
     assert storage.take(charged(charges[0][0], who="another client"))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_sixteen_threads_get_exactly_the_amount(storage: TableStorage, algorithm: str) -> None:
@@ -212,6 +213,7 @@ def test_a_strategy_lets_exactly_the_amount_through(strategy: RateLimiter) -> No
     assert strategy.hit(item, "another client")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
 def test_a_strategy_lets_sixteen_threads_have_exactly_the_amount(strategy: RateLimiter) -> None:
     item = parse("500/minute")
