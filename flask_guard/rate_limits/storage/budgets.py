@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from sys import intern
 from typing import TypeAlias
 from urllib.parse import quote, unquote
 
@@ -80,15 +81,18 @@ class Budget:
     line: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.policy_item = f'"{self.name}";{self.parameters}'
+        # equal texts are one object: an app has many endpoints, and few different rates
+        self.unit, self.text = intern(self.unit), intern(self.text)
+        self.name, self.parameters = intern(self.name), intern(self.parameters)
+        self.policy_item = intern(f'"{self.name}";{self.parameters}')
         is_plain = self.shown and self.item is not None and not self.partitioned
-        self.remaining_item = f'"{self.name}";r=' if is_plain else ""
+        self.remaining_item = intern(f'"{self.name}";r=') if is_plain else ""
         self.longest_wait = math.ceil(self.seconds) * (2 if self.algorithm is SLIDING else 1)
         self.quoted_scope = quote(self.scope, safe=":.#")
         self.head = f"{NAMESPACE}/{self.quoted_scope}/"
-        self.tail = f"/{self.unit}"
-        self.table_tail = self.tail + self.algorithm.suffix
-        self.line = f"{self.algorithm.code} {self.amount} {self.seconds}"
+        self.tail = intern(f"/{self.unit}")
+        self.table_tail = intern(self.tail + self.algorithm.suffix)
+        self.line = intern(f"{self.algorithm.code} {self.amount} {self.seconds}")
 
     def key_for(self, identity: str) -> str:
         """Return the storage key of a client, as ``limits`` has it: ``LIMITER/scope/identity/rate``."""
