@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import re
+import secrets
 import threading
 import time
 from typing import Any
@@ -15,8 +18,9 @@ from typing import Any
 import redis
 from flask import Flask, Response, g, request
 
-from flask_guard import cors, limit, require_api_key
-from tests.benchmarks.overhead import KEY, ORIGIN, RATE, Variant, environ, guarded, make_app
+from flask_guard import cors, limit, log_timing, require_api_key
+from tests.benchmarks import peers
+from tests.benchmarks.overhead import KEY, LOGGER, ORIGIN, RATE, Variant, environ, guarded, make_app
 from tests.benchmarks.shapes import used_up
 
 SCRIPT = "local used = redis.call('INCR', KEYS[1]) if used == 1 then redis.call('EXPIRE', KEYS[1], 60) end return used"
@@ -31,16 +35,22 @@ def variants(url: str) -> list[Variant]:
         Variant("bare", make_app(), fields),
         Variant("three idle hooks", _idle(), fields),
         Variant("empty plan", guarded(), fields, peer="three idle hooks"),
-        Variant("cors by hand", _cors(), fields),
+        Variant("log by hand", _log(make_app()), fields),
+        Variant("log_timing", guarded(log_timing(logger=LOGGER)), fields, peer="log by hand"),
+        Variant("cors by hand", _cors(make_app()), fields),
         Variant("cors", guarded(cors(origins=[ORIGIN])), fields, peer="cors by hand"),
-        Variant("key by hand", _key(), fields),
+        Variant("headers by hand", _headers(make_app()), fields),
+        Variant("five headers", guarded(peers.FIVE), fields, peer="headers by hand", same=peers.TALISMAN_FIELDS),
+        Variant("key by hand", _key(make_app()), fields),
         Variant("require_api_key", guarded(require_api_key), fields, peer="key by hand"),
-        Variant("401 by hand", _key(), anonymous, 401),
+        Variant("401 by hand", _key(make_app()), anonymous, 401),
         Variant("401", guarded(require_api_key), anonymous, 401, peer="401 by hand"),
-        Variant("limit by hand", _limit(AMOUNT), fields),
+        Variant("limit by hand", _limit(make_app(), AMOUNT), fields),
         Variant("limit", guarded(limit(RATE)), fields, peer="limit by hand"),
-        Variant("429 by hand", _limit(0), fields, 429),
+        Variant("429 by hand", _limit(make_app(), 0), fields, 429),
         Variant("429", used_up(), fields, 429, peer="429 by hand"),
+        Variant("all five by hand", _log(_headers(_cors(_key(_limit(make_app(), AMOUNT))))), fields),
+        Variant("all five", guarded(peers.LIKE_THE_PEERS), fields, peer="all five by hand"),
         *(_in_redis(url, fields) if url.startswith("redis://") else ()),
     ]
 
@@ -60,8 +70,50 @@ def _idle() -> Flask:
     return app
 
 
-def _cors() -> Flask:
-    app, origins = make_app(), frozenset([ORIGIN])
+def _log(app: Flask) -> Flask:
+    """Log each request with the attributes that `log_timing` gives a record."""
+    access, well_formed = logging.getLogger(LOGGER), re.compile(r"[\w.-]{1,128}").fullmatch
+
+    @app.before_request
+    def begin() -> None:
+        presented = request.environ.get("HTTP_X_REQUEST_ID", "")
+        g.started, g.id = time.perf_counter(), presented if well_formed(presented) else secrets.token_hex(16)
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers["X-Request-ID"] = g.id
+        client, identity = request.remote_addr, g.id
+        started, method, path, endpoint = g.started, request.method, request.path, request.endpoint
+
+        def log() -> None:
+            taken = (time.perf_counter() - started) * 1000
+            record = {"request_id": identity, "method": method, "path": path, "endpoint": endpoint, "client": client}
+            record |= {"status": response.status_code, "duration_ms": taken, "bytes": response.content_length}
+            access.info("%s %s %s %.1f ms", method, path, response.status_code, taken, extra=record)
+
+        response.call_on_close(log)
+        return response
+
+    return app
+
+
+def _headers(app: Flask) -> Flask:
+    policy = peers.FIVE
+    fields = {"Content-Security-Policy": str(policy.csp), "X-Frame-Options": str(policy.frame_options)}
+    fields |= {"X-Content-Type-Options": "nosniff", "Referrer-Policy": str(policy.referrer_policy)}
+    fields["Permissions-Policy"] = str(policy.permissions_policy)
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        for name, value in fields.items():
+            response.headers[name] = value
+        return response
+
+    return app
+
+
+def _cors(app: Flask) -> Flask:
+    origins = frozenset([ORIGIN])
 
     @app.after_request
     def allow(response: Response) -> Response:
@@ -74,8 +126,8 @@ def _cors() -> Flask:
     return app
 
 
-def _key() -> Flask:
-    app, keys = make_app(), {hashlib.sha256(KEY.encode()).digest(): "bench"}
+def _key(app: Flask) -> Flask:
+    keys = {hashlib.sha256(KEY.encode()).digest(): "bench"}
 
     @app.before_request
     def check() -> Response | None:
@@ -92,8 +144,8 @@ def _key() -> Flask:
     return app
 
 
-def _limit(amount: int) -> Flask:
-    app, lock, windows = make_app(), threading.Lock(), dict[str, tuple[int, float]]()
+def _limit(app: Flask, amount: int) -> Flask:
+    lock, windows = threading.Lock(), dict[str, tuple[int, float]]()
 
     @app.before_request
     def count() -> Response | None:
