@@ -11,5 +11,6 @@ FLASK: tuple[int, ...] = tuple(int(number) for number in re.findall(r"\d+", vers
 
 needs_trusted_hosts = pytest.mark.skipif(FLASK < (3, 1), reason="Flask 3.0 has no TRUSTED_HOSTS")
 needs_streams_that_end = pytest.mark.skipif(
-    FLASK < (3, 1, 2), reason="before Flask 3.1.2, stream_with_context leaves the context of a failed response open"
+    FLASK < (3, 1, 2) or version("flask") == "3.2.0.dev0",
+    reason="before Flask 3.1.2, and in 3.2.0.dev0, stream_with_context leaves the context of a failed response open",
 )

@@ -187,4 +187,4 @@ def test_a_callable_may_answer_itself_by_an_http_exception() -> None:
 
     response = guarded(require_auth(session=to_the_login_page)).get("/")
 
-    assert (response.status_code, response.headers["Location"]) == (302, "/login")
+    assert (response.status_code, response.headers["Location"]) == (redirect("/login").status_code, "/login")
