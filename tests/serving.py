@@ -30,6 +30,11 @@ def uwsgi() -> str:
     return program
 
 
+def lines_in(file: Path) -> list[str]:
+    """Return the lines of a file to which a server may be writing one more."""
+    return file.read_text(encoding="utf-8").rpartition("\n")[0].splitlines() if file.exists() else []
+
+
 @dataclass
 class Serving:
     """A running server."""

@@ -21,7 +21,7 @@ import pytest
 
 from tests.conftest import free_port, is_listening, patient, required_program, stop, wait_for
 from tests.readme import blocks
-from tests.serving import ROOT, uwsgi
+from tests.serving import ROOT, lines_in, uwsgi
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("deployment")]
 
@@ -99,8 +99,7 @@ class Deployed:
 
     def records(self) -> list[dict[str, Any]]:
         """Return the records that the server has logged."""
-        lines = (self.folder / "log").read_text(encoding="utf-8").splitlines()
-        records = [json.loads(line) for line in lines if line.startswith("{")]
+        records = [json.loads(line) for line in lines_in(self.folder / "log") if line.startswith("{")]
         return [record for record in records if record["logger"] == "flask_guard.access"]
 
     def record_of(self, response: http.client.HTTPResponse) -> dict[str, Any]:

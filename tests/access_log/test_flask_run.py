@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving import Serving, serving
+from tests.serving import Serving, lines_in, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flask run")]
 
@@ -78,7 +78,7 @@ def soon(condition: Callable[[], Any]) -> Any:
 
 def records(folder: Path, path: str) -> list[dict[str, Any]]:
     file = folder / "records.json"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    lines = lines_in(file)
     return [record for record in map(json.loads, lines) if record["path"] == path]
 
 

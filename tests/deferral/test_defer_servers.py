@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import GUNICORN, UWSGI, Serving, serving
+from tests.serving import GUNICORN, UWSGI, Serving, lines_in, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("servers that defer")]
 
@@ -74,7 +74,7 @@ def get(server: Serving) -> str:
 
 def lines(folder: Path) -> list[str]:
     file = folder / "written"
-    return sorted(file.read_text(encoding="utf-8").splitlines()) if file.exists() else []
+    return sorted(lines_in(file))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

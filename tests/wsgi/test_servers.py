@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.prometheus.metrics_page import samples_in
-from tests.serving import GUNICORN, UWSGI, Serving, serving
+from tests.serving import GUNICORN, UWSGI, Serving, lines_in, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("servers of layers and policies")]
 
@@ -73,8 +73,7 @@ class Served:
 
 def notes_in(log: Path) -> list[dict[str, Any]]:
     """Return all notes."""
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    return [json.loads(line) for line in lines]
+    return [json.loads(line) for line in lines_in(log)]
 
 
 @pytest.fixture(scope="module", params=SERVERS)
