@@ -74,7 +74,10 @@ class Guard:
         """Guard `app`. Blueprints and views may be registered before or after.
 
         :raises ConfigError: if the app has a Guard already, or its configuration is invalid.
+        :raises TypeError: if `app` is no Flask app.
         """
+        if not isinstance(app, Flask):
+            raise TypeError(f"Guard(app) takes the Flask app to guard, not a {type(app).__name__}")
         state = AppState.of(app)
         if state.guard is not None:
             raise ConfigError(f"{app.name!r} has a Guard already; pass all app-wide policies to the first one")

@@ -56,6 +56,11 @@ def test_guard_takes_the_app_at_once_or_later(make_app: MakeApp) -> None:
     assert [status(each) for each in (at_once, later)] == [401, 401]
 
 
+def test_something_else_than_an_app_is_refused() -> None:
+    with pytest.raises(TypeError, match="takes the Flask app to guard, not a str"):
+        Guard("shop")  # type: ignore[arg-type]
+
+
 def test_second_guard_on_an_app_is_refused(app: Flask) -> None:
     Guard(app)
 

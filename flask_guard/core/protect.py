@@ -27,11 +27,13 @@ def exempt(*kinds: Policy | Composition) -> Exemption:
     The policies stand for their kind, whatever their options: ``@exempt(cors)``. An exemption that is written above
     ``@app.route`` has no effect: the view stays guarded.
 
-    :raises TypeError: if no policy is given.
+    :raises TypeError: if no policy is given, or something else, as by ``@exempt`` without brackets.
     """
-    if kinds:
-        return Exemption(flatten(kinds))
-    raise TypeError("exempt() needs the policies to exempt from, such as exempt(limit)")
+    wrong = [repr(each) for each in kinds if not isinstance(each, (Policy, Composition))]
+    if wrong or not kinds:
+        given = wrong[0] if wrong else "nothing"
+        raise TypeError(f"exempt needs the policies to exempt from, such as @exempt(limit), not {given}")
+    return Exemption(flatten(kinds))
 
 
 def compose(*policies: Policy | Composition) -> Composition:
